@@ -1,0 +1,40 @@
+"""Recordings from files: one module for each format, chosen by the suffix of the file."""
+
+from pathlib import Path
+
+from odevae.errors import OdevaeError
+from odevae.readers.matlab import read_matlab
+from odevae.readers.paper_npz import read_paper_npz
+from odevae.recording import Recording
+from odevae.runs import sha256_of
+
+READERS = {".npz": read_paper_npz, ".mat": read_matlab}
+
+
+def read(path: str | Path, *, name: str | None = None, units: str = "dF/F") -> Recording:
+    """Read a recording file and check it.
+
+    Args:
+        path: an ``.npz`` of plain arrays or a ``.mat`` of MATLAB 5 or 7.3; see the module of each format.
+        name: what to call the recording; the file's name when left out.
+        units: unit of the activity; none of the formats stores it.
+
+    Returns:
+        The recording; its ``source`` holds ``name``, ``file`` (without folders) and ``sha256`` of the file.
+
+    Raises:
+        OdevaeError: if there is no such file, its suffix is unknown, or its content is not a recording.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise OdevaeError(f"{path}: there is no such file; check the path of the recording.")
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise OdevaeError(
+            f"{path}: no reader for the suffix {path.suffix!r}; give a recording as one of {', '.join(READERS)}."
+        )
+    try:
+        source = {"name": name or path.name, "file": path.name, "sha256": sha256_of(path)}
+    except OSError as error:
+        raise OdevaeError(f"{path}: cannot be opened ({error.strerror}); check its permissions.") from error
+    return reader(path, units=units, source=source)

@@ -1,0 +1,26 @@
+"""Recordings made from known latents, to test what an inferred latent is worth."""
+
+import inspect
+
+from odevae.errors import OdevaeError
+from odevae.recording import Recording
+from odevae.simulate.foraging import foraging
+
+SIMULATIONS = {"foraging": foraging}
+
+
+def simulate(kind: str, **settings) -> Recording:
+    """Run one of `SIMULATIONS` with its settings.
+
+    Raises:
+        OdevaeError: if there is no such simulation, or it has no such setting, or a setting makes no sense.
+    """
+    if kind not in SIMULATIONS:
+        raise OdevaeError(f"there is no simulation {kind!r}; choose one of {', '.join(SIMULATIONS)}.")
+    known = inspect.signature(SIMULATIONS[kind]).parameters
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise OdevaeError(
+            f"the simulation {kind} has no setting {', '.join(unknown)}; correct the name to one of {', '.join(known)}."
+        )
+    return SIMULATIONS[kind](**settings)

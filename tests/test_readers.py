@@ -1,0 +1,310 @@
+import hashlib
+import os
+from pathlib import Path
+
+import matio
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from odevae.errors import OdevaeError
+from odevae.readers import READERS, read
+from odevae.recording import Recording
+from odevae.simulate.foraging import FIELD_WIDTH, PEAK, STEP
+
+# "v7" is the library's name for the format of MATLAB 5 to 7.
+MAT_VERSIONS = ["v7", "v7.3"]
+
+CHANGES = [
+    ({"Trial": None}, "lacks Trial (it holds Time, roi, speed)"),
+    ({"roi": None, "Time": None}, "lacks roi, Time"),
+    ({"Trial": np.repeat([1, 2], 3)}, "Trial has shape (6,) but the activity has shape (3, 8)"),
+    ({"Trial": np.array([1, 1, 1, 1, 2, 2, 2, 3])}, "trial 3 has one frame only"),
+    ({"Trial": np.array([1, 1, 1, 1, 2, 2, 2, 2.5])}, "Trial is 2.5 at frame 7"),
+    ({"Trial": np.array([1, 1, 1, 1, 2, 2, 2, np.nan])}, "Trial is nan at frame 7"),
+    ({"Trial": np.ones((2, 8))}, "Trial has shape (2, 8)"),
+    ({"Trial": np.arange(3)}, "Time has shape (8,) but the activity has 3 frames"),
+    ({"roi": np.full((3, 8), np.nan)}, "NaN or infinite"),
+    ({"roi": np.ones((8, 8))}, "does not tell frames from neurons"),
+    ({"roi": np.ones((3, 8), complex)}, "real numbers"),
+    ({"Time": np.arange(7)}, "Time has shape (7,)"),
+    ({"Time": np.zeros(8)}, "Time does not increase"),
+    ({"latents": np.full((8, 2), np.inf)}, "the latents have shape (8, 2)"),
+    ({"latents": np.zeros((5, 2))}, "the latents have shape (5, 2)"),
+]
+
+
+def variables(**changes) -> dict:
+    """Three neurons, two trials of four frames; a change to None leaves a variable out."""
+    arrays = {
+        "roi": np.arange(24.0).reshape(3, 8),
+        "Trial": np.repeat([1, 2], 4),
+        "Time": np.tile(np.arange(4), 2),
+        "speed": np.linspace(0, 1, 8),
+    }
+    return {name: array for name, array in (arrays | changes).items() if array is not None}
+
+
+def data_file(name: str) -> Path:
+    folder = os.environ.get("ODEVAE_DATA_DIR")
+    if not folder:
+        pytest.skip("ODEVAE_DATA_DIR is not set: it names the folder with the paper's data files")
+    return Path(folder) / name
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(OdevaeError) as caught:
+        read(path)
+    sentence = str(caught.value)
+    assert sentence.startswith(str(path)) or sentence.startswith(f"{path.name}: ")
+    assert sentence.endswith(".") and "\n" not in sentence
+    return sentence
+
+
+def check_small(recording: Recording) -> None:
+    np.testing.assert_array_equal(recording.activity, np.arange(24.0).reshape(3, 8).T)
+    assert recording.activity.flags.c_contiguous
+    assert recording.trial.tolist() == [1] * 4 + [2] * 4
+    assert recording.trial.dtype == np.int64
+    assert recording.time.tolist() == [0, 1, 2, 3] * 2
+    np.testing.assert_array_equal(recording.covariates["speed"], np.linspace(0, 1, 8))
+
+
+# All formats
+
+
+@pytest.mark.parametrize("name", ["recording.npz", "recording.mat", "recording.csv"])
+def test_a_missing_file_is_named(tmp_path, name):
+    assert "there is no such file" in refusal(tmp_path / name)
+
+
+def test_an_unknown_suffix_names_the_known_ones(tmp_path):
+    path = tmp_path / "recording.csv"
+    path.write_text("1,2")
+    assert ".npz, .mat" in refusal(path)
+
+
+def test_source_says_which_file_it_was(tmp_path):
+    path = tmp_path / "mouse.NPZ"
+    with path.open("wb") as file:
+        np.savez(file, **variables())
+    source = {"name": "mouse.NPZ", "file": "mouse.NPZ", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert read(path).source == source
+    named = read(path, name="m1", units="Hz")
+    assert (named.source, named.units) == (source | {"name": "m1"}, "Hz")
+
+
+@pytest.mark.parametrize("suffix", list(READERS))
+@given(
+    content=st.binary(max_size=400),
+    head=st.sampled_from([b"", b"PK\x03\x04", b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_bytes_give_a_recording_or_one_sentence(tmp_path_factory, suffix, head, content):
+    path = tmp_path_factory.mktemp("bytes") / f"recording{suffix}"
+    path.write_bytes(head + content)
+    refusal(path)
+
+
+@pytest.mark.parametrize("suffix", list(READERS))
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_any_change_of_a_good_file_gives_a_recording_or_one_sentence(tmp_path_factory, suffix, data):
+    path = tmp_path_factory.mktemp("bytes") / f"recording{suffix}"
+    if suffix == ".npz":
+        np.savez(path, **variables())
+    else:
+        matio.save_to_mat(str(path), variables(), version=data.draw(st.sampled_from(MAT_VERSIONS)))
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        assert isinstance(read(path), Recording)
+    except OdevaeError as error:
+        assert "\n" not in str(error)
+
+
+# The .npz of the paper
+
+
+def test_npz_in_either_orientation(tmp_path):
+    for name, roi in {"wide": np.arange(24.0).reshape(3, 8), "tall": np.arange(24.0).reshape(3, 8).T}.items():
+        np.savez(tmp_path / f"{name}.npz", **variables(roi=roi))
+        check_small(read(tmp_path / f"{name}.npz"))
+
+
+@given(n_frames=st.integers(2, 12), n_neurons=st.integers(1, 12), transpose=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_the_length_of_trial_decides_the_orientation(tmp_path_factory, n_frames, n_neurons, transpose):
+    path = tmp_path_factory.mktemp("orientation") / "recording.npz"
+    activity = np.random.default_rng(0).normal(size=(n_frames, n_neurons))
+    np.savez(path, roi=activity.T if transpose else activity, Trial=np.ones(n_frames), Time=np.arange(n_frames))
+    if n_frames == n_neurons:
+        assert "does not tell frames from neurons" in refusal(path)
+    else:
+        np.testing.assert_array_equal(read(path).activity, activity)
+
+
+@pytest.mark.parametrize(
+    ("stored", "kept"),
+    [("f4", "f4"), (">f4", "f4"), ("f8", "f8"), ("f2", "f8"), ("i2", "f8"), ("u8", "f8"), ("?", "f8")],
+)
+def test_npz_keeps_single_and_double_precision_only(tmp_path, stored, kept):
+    np.savez(tmp_path / "r.npz", **variables(roi=np.ones((3, 8), stored)))
+    assert read(tmp_path / "r.npz").activity.dtype == np.dtype(kept)
+
+
+def test_npz_covariates_are_the_numeric_vectors_of_one_value_each_frame(tmp_path):
+    others = {"text": np.array(["a"] * 8), "rate": np.array(14.2), "matrix": np.ones((8, 2)), "row": np.ones((1, 8))}
+    np.savez(tmp_path / "r.npz", **variables(latents=np.ones((8, 2)), **others))
+    recording = read(tmp_path / "r.npz")
+    assert sorted(recording.covariates) == ["row", "speed"]
+    assert recording.latents.shape == (8, 2)
+
+
+@pytest.mark.parametrize(("changes", "part"), CHANGES)
+def test_npz_that_is_no_recording(tmp_path, changes, part):
+    np.savez(tmp_path / "r.npz", **variables(**changes))
+    assert part in refusal(tmp_path / "r.npz")
+
+
+def test_npz_with_pickled_objects_is_refused_unread(tmp_path):
+    np.savez(tmp_path / "r.npz", **variables(extra=np.array([{"a": 1}, None], dtype=object)))
+    assert "pickled object array, which is never loaded" in refusal(tmp_path / "r.npz")
+
+
+def test_npz_cut_short_or_of_another_format(tmp_path):
+    path = tmp_path / "r.npz"
+    np.savez(path, **variables())
+    path.write_bytes(path.read_bytes()[:-200])
+    assert "not a whole .npz file" in refusal(path)
+    with path.open("wb") as file:
+        np.save(file, np.ones(3))
+    assert "not a whole .npz file" in refusal(path)
+
+
+def test_npz_with_a_damaged_array(tmp_path):
+    path = tmp_path / "r.npz"
+    np.savez(path, **variables())
+    content = bytearray(path.read_bytes())
+    content[content.index(b"NUMPY") + 150] ^= 255
+    path.write_bytes(content)
+    assert "damaged" in refusal(path)
+
+
+# MATLAB
+
+
+@pytest.mark.parametrize("version", MAT_VERSIONS)
+@pytest.mark.parametrize("transpose", [False, True])
+def test_mat_of_plain_arrays(tmp_path, version, transpose):
+    # MATLAB has no vectors: they come as rows or as columns.
+    as_stored = {name: array.T for name, array in variables().items()} if transpose else variables()
+    path = tmp_path / "r.mat"
+    matio.save_to_mat(
+        str(path), as_stored | {"label": "text", "rate": 14.2}, version=version, oned_as="col" if transpose else "row"
+    )
+    recording = read(path)
+    check_small(recording)
+    assert list(recording.covariates) == ["speed"]
+
+
+@pytest.mark.parametrize("version", MAT_VERSIONS)
+@pytest.mark.parametrize(("changes", "part"), CHANGES)
+def test_mat_that_is_no_recording(tmp_path, version, changes, part):
+    matio.save_to_mat(str(tmp_path / "r.mat"), variables(**changes), version=version)
+    assert part in refusal(tmp_path / "r.mat")
+
+
+@pytest.mark.parametrize(
+    ("nic_output", "part"),
+    [
+        (np.ones((2, 2)), "nic_output: lacks ROIactivities, behavioralVariables"),
+        ({"ROIactivities": np.ones((8, 3))}, "lacks behavioralVariables"),
+        ({"ROIactivities": np.ones((8, 3)), "behavioralVariables": np.ones(3)}, "not a readable MATLAB table"),
+    ],
+)
+def test_mat_with_half_of_the_nieh_layout(tmp_path, nic_output, part):
+    matio.save_to_mat(str(tmp_path / "r.mat"), {"nic_output": nic_output}, version="v7")
+    assert part in refusal(tmp_path / "r.mat")
+
+
+def test_mat_table_without_trial_and_with_text(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"Time": np.arange(8.0), "Trial": np.ones(8), "word": ["a"] * 8})
+    path = tmp_path / "r.mat"
+    nic_output = {"ROIactivities": np.ones((8, 3)), "behavioralVariables": table}
+    matio.save_to_mat(str(path), {"nic_output": nic_output})
+    assert sorted(read(path).covariates) == ["Time", "Trial"]
+    matio.save_to_mat(str(path), {"nic_output": nic_output | {"behavioralVariables": table.drop(columns="Trial")}})
+    assert "behavioralVariables: lacks Trial (it holds Time, word)" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["E65.mat", "E65_v73.mat"])
+@pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.999])
+def test_mat_cut_short(tmp_path, name, share):
+    content = data_file(name).read_bytes()
+    path = tmp_path / "r.mat"
+    path.write_bytes(content[: int(share * len(content))])
+    assert "not a whole MATLAB file" in refusal(path)
+
+
+# The paper's files
+
+
+def test_e65_is_the_same_in_both_matlab_versions():
+    new, old = read(data_file("E65_v73.mat")), read(data_file("E65.mat"))
+    assert new.activity.shape == (7434, 375)
+    assert new.activity.dtype == np.float32
+    assert len(new.trial_ids) == 188
+    assert (new.trial_ids[0], new.trial_ids[-1]) == (9, 210)
+    assert len(new.covariates) == 24
+    assert {"Trial", "Time", "Position", "Evidence", "NearestCueDistance"} <= set(new.covariates)
+    np.testing.assert_array_equal(old.activity, new.activity)
+    np.testing.assert_array_equal(old.trial, new.trial)
+    np.testing.assert_array_equal(old.time, new.time)
+    assert list(old.covariates) == list(new.covariates)
+    for name in new.covariates:
+        np.testing.assert_array_equal(old.covariates[name], new.covariates[name])
+
+
+def test_e65_facts():
+    recording = read(data_file("E65_v73.mat"))
+    lengths = np.array([len(recording.frames_of(trial)) for trial in recording.trial_ids])
+    assert (lengths.min(), lengths.max()) == (29, 78)
+    assert (recording.activity == 0).mean() == pytest.approx(0.985, abs=0.001)
+    assert (~recording.activity.any(axis=0)).sum() == 18
+    intervals = np.concatenate([np.diff(recording.time[recording.frames_of(trial)]) for trial in recording.trial_ids])
+    assert np.median(intervals) == pytest.approx(0.0706, abs=1e-4)
+
+
+def test_the_synthetic_file_is_smaller_than_the_paper_says():
+    recording = read(data_file("synthetic_rat_data.npz"))
+    assert recording.activity.shape == (2000, 60)
+    assert [len(recording.frames_of(trial)) for trial in recording.trial_ids] == [200] * 10
+    assert recording.time.max() == 199
+    assert not recording.covariates
+
+
+def test_the_synthetic_file_is_noise_free_gaussian_bumps_of_a_position_in_the_plane():
+    activity = read(data_file("synthetic_rat_data.npz")).activity
+    squared_distance = -2 * FIELD_WIDTH**2 * np.log(activity / PEAK)
+    doubly_centred = squared_distance - squared_distance.mean(axis=0) - squared_distance.mean(axis=1, keepdims=True)
+    doubly_centred += squared_distance.mean()
+    singular_values = np.linalg.svd(doubly_centred, compute_uv=False)
+    assert singular_values[2] < 1e-10 * singular_values[1]
+    assert rms_step(doubly_centred, squared_distance) == pytest.approx(STEP, rel=0.01)
+
+
+def rms_step(doubly_centred: np.ndarray, squared_distance: np.ndarray) -> float:
+    """Root mean square displacement between frames, from squared distances ``(T, N)`` to unknown centres."""
+    left, values, _ = np.linalg.svd(doubly_centred, full_matrices=False)
+    affine = left[:, :2] * values[:2]  # positions up to an affine map of the plane
+    # |x|^2 - 2 x.c + |c|^2 = d^2, averaged over neurons, is a quadratic form in the affine coordinates.
+    u, v = affine.T
+    terms = np.column_stack([u**2, 2 * u * v, v**2, u, v, np.ones_like(u)])
+    a, b, c, *_ = np.linalg.lstsq(terms, squared_distance.mean(axis=1), rcond=None)[0]
+    steps = np.diff(affine, axis=0)
+    return float(np.sqrt(np.einsum("ti,ij,tj->t", steps, [[a, b], [b, c]], steps).mean()))
