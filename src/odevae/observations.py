@@ -1,0 +1,24 @@
+"""What a model sees of a recording."""
+
+from dataclasses import dataclass
+
+from odevae.errors import OdevaeError
+
+# v3 and later subtract the mean of a sequence's first bins (paper, section 6.1; the number from the source).
+BASELINE_BINS = 5
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What a model sees: principal components or neurons, z-scored, with or without baseline correction."""
+
+    space: str
+    baseline: bool
+
+    @classmethod
+    def parse(cls, name: str) -> "Observations":
+        """Read ``pca``, ``neurons``, ``pca-baseline`` or ``neurons-baseline``."""
+        space, _, correction = name.partition("-")
+        if space not in ("pca", "neurons") or correction not in ("", "baseline"):
+            raise OdevaeError(f"observations {name!r} are unknown; use pca, neurons, pca-baseline or neurons-baseline.")
+        return cls(space=space, baseline=correction == "baseline")

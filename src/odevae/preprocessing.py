@@ -1,0 +1,93 @@
+"""Scaling and PCA, with their inverse back to the recorded units."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+from odevae.errors import OdevaeError
+from odevae.observations import BASELINE_BINS
+
+# The source divides by SD + 1e-8.
+PUBLISHED_EPSILON = 1e-8
+# A neuron that hardly fires in the training trials would get a tiny scale, and a single event in another trial would be
+# hundreds of SDs. Its scale is held at this share of the median SD of the neurons that do fire.
+SCALE_FLOOR = 0.1
+# Both protocols of the paper keep this share of the variance (section 3).
+VARIANCE_KEPT = 0.95
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """``N`` neurons to ``K`` observed channels and back, in three spaces.
+
+    `raw`: the recorded units. `zscore`: neurons in units of their SD. `pca`: what the model sees, z-scored principal
+    components (or the z-scored neurons themselves if no PCA is used).
+
+    Attributes:
+        neuron_mean, neuron_scale: ``(N,)``, between `raw` and `zscore`.
+        components: ``(K, N)``, orthonormal rows, or an empty ``(0, N)`` array without PCA.
+        channel_mean, channel_scale: ``(K,)``, of the scores before they are z-scored.
+    """
+
+    neuron_mean: np.ndarray
+    neuron_scale: np.ndarray
+    components: np.ndarray
+    channel_mean: np.ndarray
+    channel_scale: np.ndarray
+
+    @property
+    def n_channels(self) -> int:
+        return len(self.channel_mean)
+
+    def transform(self, raw: np.ndarray) -> np.ndarray:
+        """``(..., N)`` recorded units to ``(..., K)`` observations."""
+        if len(self.components):
+            return ((raw - self.neuron_mean) @ self.components.T - self.channel_mean) / self.channel_scale
+        return self.zscore(raw)
+
+    def inverse(self, observed: np.ndarray) -> np.ndarray:
+        """``(..., K)`` observations to ``(..., N)`` recorded units; what PCA left out stays at the mean."""
+        if len(self.components):
+            return (observed * self.channel_scale + self.channel_mean) @ self.components + self.neuron_mean
+        return observed * self.neuron_scale + self.neuron_mean
+
+    def zscore(self, raw: np.ndarray) -> np.ndarray:
+        """``(..., N)`` recorded units to units of each neuron's SD."""
+        return (raw - self.neuron_mean) / self.neuron_scale
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The fitted arrays by name, for `Preprocessor(**arrays)`."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def fit_preprocessor(frames: np.ndarray, space: str, floored: bool) -> Preprocessor:
+    """Fit scaling and PCA on ``(T, N)`` frames.
+
+    Args:
+        frames: recorded units.
+        space: ``pca`` keeps the components of 95 % of the variance; ``neurons`` keeps the neurons.
+        floored: hold small scales of neurons at `SCALE_FLOOR`; otherwise as the source, SD + 1e-8.
+    """
+    frames = np.asarray(frames, dtype=np.float64)
+    mean, sd = frames.mean(axis=0), frames.std(axis=0)
+    if floored:
+        active = sd > 0
+        floor = SCALE_FLOOR * np.median(sd[active]) if active.any() else 1.0
+        scale = np.maximum(sd, floor)
+    else:
+        scale = sd + PUBLISHED_EPSILON
+    if space == "neurons":
+        n_neurons = frames.shape[1]
+        return Preprocessor(mean, scale, np.empty((0, n_neurons)), np.zeros(n_neurons), np.ones(n_neurons))
+    if not sd.any():
+        raise OdevaeError("every neuron is silent in the frames to fit on; PCA needs activity, so choose other trials.")
+    pca = PCA(n_components=VARIANCE_KEPT, svd_solver="full").fit(frames)
+    scores = pca.transform(frames)
+    return Preprocessor(mean, scale, pca.components_, scores.mean(axis=0), scores.std(axis=0) + PUBLISHED_EPSILON)
+
+
+def first_bins_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Mean of each sequence's first `BASELINE_BINS` counted bins: ``(B, L, K)``, ``(B, L)`` -> ``(B, K)``."""
+    counted = mask[:, :BASELINE_BINS, None]
+    return (values[:, :BASELINE_BINS] * counted).sum(axis=1) / counted.sum(axis=1)

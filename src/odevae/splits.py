@@ -1,0 +1,37 @@
+"""Who is held out: the paper's last sequences, or whole trials at random."""
+
+import numpy as np
+
+from odevae.errors import OdevaeError
+
+
+def last_sequences(n_sequences: int, holdout: int) -> dict[str, np.ndarray]:
+    """The published split: validation is the last ``min(holdout, max(1, n // 5))`` sequences, the rest trains."""
+    n_held_out = min(holdout, max(1, n_sequences // 5))
+    rows = np.arange(n_sequences)
+    return {"train": rows[:-n_held_out], "validation": rows[-n_held_out:]}
+
+
+def random_trials(
+    n_trials: int, test_fraction: float, validation_fraction: float, seed: int, split: int
+) -> dict[str, np.ndarray]:
+    """Hold out whole trials at random: a test part, a validation part, the rest trains.
+
+    Every part has at least one trial; rows of a part ascend. The same `seed` and `split` give the same parts.
+
+    Raises:
+        OdevaeError: if the trials do not suffice for three parts.
+    """
+    n_test = max(1, round(test_fraction * n_trials))
+    n_validation = max(1, round(validation_fraction * n_trials))
+    if n_trials - n_test - n_validation < 1:
+        raise OdevaeError(
+            f"{n_trials} trials cannot be split into {n_test} for test, {n_validation} for validation and at least one "
+            "for training; give more trials or lower test_fraction and validation_fraction."
+        )
+    order = np.random.default_rng([seed, split]).permutation(n_trials)
+    return {
+        "train": np.sort(order[n_test + n_validation :]),
+        "validation": np.sort(order[n_test : n_test + n_validation]),
+        "test": np.sort(order[:n_test]),
+    }
