@@ -1,0 +1,40 @@
+"""References that cost nothing: a model that does not beat them has learned nothing that is worth a model."""
+
+import numpy as np
+
+
+def training_mean(train: np.ndarray, train_mask: np.ndarray, held_out: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Each channel's mean over the training bins, everywhere."""
+    return np.broadcast_to(train[train_mask].mean(axis=0), held_out.shape)
+
+
+def trial_time_mean(train: np.ndarray, train_mask: np.ndarray, held_out: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Each channel's mean over training trials at the same bin; the overall mean where none of them reaches."""
+    n_bins, n_channels = held_out.shape[1:]
+    counts = train_mask.sum(axis=0)[:, None]
+    sums = (train * train_mask[..., None]).sum(axis=0)
+    overall = train[train_mask].mean(axis=0)
+    return np.broadcast_to(
+        np.where(counts > 0, sums / np.maximum(counts, 1), overall), (len(held_out), n_bins, n_channels)
+    )
+
+
+def hold_first_frame(train: np.ndarray, train_mask: np.ndarray, held_out: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The first frame of the held-out trial itself, repeated: what an onset model is given."""
+    return np.broadcast_to(held_out[:, :1], held_out.shape)
+
+
+def hold_last_frame(train: np.ndarray, train_mask: np.ndarray, held_out: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The last counted frame of the held-out trial itself, repeated: an oracle that padding rewards."""
+    last = mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1)
+    return np.broadcast_to(held_out[np.arange(len(held_out)), last][:, None], held_out.shape)
+
+
+TRIVIAL = {
+    "training_mean": training_mean,
+    "trial_time_mean": trial_time_mean,
+    "hold_first_frame": hold_first_frame,
+    "hold_last_frame": hold_last_frame,
+}
+"""Each takes training values ``(Bt, L, C)``, their mask, held-out values ``(B, L, C)``, their mask; it gives
+``(B, L, C)``."""

@@ -1,0 +1,146 @@
+"""Applying the definitions of `metrics` to a trained run, in every space, beside the trivial references."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from odevae.baselines.trivial import TRIVIAL
+from odevae.folds import Fold
+from odevae.metrics import r2_batched, score
+from odevae.models.odevae import ODEVAE, build
+from odevae.models.presets import ModelSpec
+from odevae.observations import BASELINE_BINS, Observations
+from odevae.runs import CHECKPOINT_FILE, RUN_FILE, read_json
+from odevae.training import seed_everything
+
+CHECKPOINTS = ("best", "last")
+SPACES = ("pca", "zscore", "raw")
+
+
+def task_of(spec: ModelSpec) -> str:
+    """What the model is asked: ``onset`` sees the first frame, ``onset5`` the mean of the first five too (baseline)."""
+    return f"onset{BASELINE_BINS}" if Observations.parse(spec.observations).baseline else "onset"
+
+
+def evaluate(fold: Fold, run_folder: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """Score a trained run on every held-out part.
+
+    Returns:
+        The content of ``metrics.json``: under ``values`` one number for each key
+        ``<part>/<space>/<task>/<best|last>/<mean|sampled>/<metric>`` and
+        ``<part>/<space>/<task>/reference/<name>/<metric>``. ``mean`` uses the posterior mean, ``sampled`` one draw from
+        the posterior, as published; ``r2_batched`` is the published definition. A diverged run has references only.
+
+        The arrays of ``predictions.npz``: rows of the fold, predictions in ``pca`` space and latent paths.
+    """
+    run = read_json(run_folder / RUN_FILE)
+    spec = ModelSpec(**run["spec"])
+    task = task_of(spec)
+    values: dict[str, float] = {}
+    predictions: dict[str, np.ndarray] = {}
+    held_out = [part for part in ("validation", "test") if part in fold.parts]
+    for part in held_out:
+        predictions[f"{part}_rows"] = fold.parts[part]
+        values |= _prefixed(f"{part}/{{space}}/{task}/reference/{{name}}", references(fold, part))
+    if run["status"] == "ok":
+        states = torch.load(run_folder / CHECKPOINT_FILE, weights_only=True)
+        model = build(spec, fold.preprocessor.n_channels, run["key"]["latent_dim"])
+        for checkpoint in CHECKPOINTS:
+            model.load_state_dict(states[checkpoint])
+            for part in held_out:
+                predicted, path = predict(model, fold, part)
+                predictions[f"{part}_{checkpoint}"] = predicted
+                predictions[f"{part}_{checkpoint}_path"] = path
+                prefix = f"{part}/{{space}}/{task}/{checkpoint}"
+                values |= _prefixed(f"{prefix}/mean", score_spaces(fold, part, predicted))
+                seed_everything(run["key"]["seed"])
+                drawn, _ = predict(model, fold, part, sample=True)
+                predictions[f"{part}_{checkpoint}_sampled"] = drawn
+                values |= _prefixed(f"{prefix}/sampled", published_scores(fold, part, drawn, spec.batch_size))
+    return {
+        "run": run["run"],
+        "attempt": run["attempt"],
+        "status": run["status"],
+        "task": task,
+        "scored_part": fold.scored_part,
+        "values": _with_skill(values),
+    }, predictions
+
+
+def predict(model: ODEVAE, fold: Fold, part: str, sample: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions ``(B, L, K)`` in observation space and latent paths ``(B, L, D)`` of one part, float32."""
+    observed, _ = fold.sequences(part)
+    model.eval()
+    with torch.no_grad():
+        output = model(torch.from_numpy(observed), torch.from_numpy(fold.times), sample=sample)
+    return output.reconstruction.numpy(), output.path.numpy()
+
+
+def in_spaces(fold: Fold, part: str, observed: np.ndarray) -> dict[str, np.ndarray]:
+    """Predictions in observation space ``(B, L, K)`` carried to every space."""
+    raw = fold.to_raw(observed, fold.parts[part])
+    return {"pca": observed, "zscore": fold.preprocessor.zscore(raw), "raw": raw}
+
+
+def truth(fold: Fold, part: str) -> dict[str, np.ndarray]:
+    """The held-out values in every space. `raw` is what was recorded, not its projection on the kept components."""
+    rows = fold.parts[part]
+    raw = fold.raw.values[rows]
+    return {"pca": fold.observed[rows], "zscore": fold.preprocessor.zscore(raw), "raw": raw}
+
+
+def score_spaces(fold: Fold, part: str, observed: np.ndarray) -> dict[tuple[str, str], dict[str, float]]:
+    """Scores by (space, "") of predictions in observation space."""
+    true, predicted = truth(fold, part), in_spaces(fold, part, observed)
+    mask = fold.raw.mask[fold.parts[part]]
+    return {(space, ""): score(true[space], predicted[space], mask) for space in SPACES}
+
+
+def published_scores(fold: Fold, part: str, drawn: np.ndarray, batch_size: int) -> dict:
+    """The published definition, of predictions from a drawn initial state, in observation space."""
+    observed, mask = fold.sequences(part)
+    return {
+        ("pca", ""): {
+            "r2_batched": r2_batched(observed, drawn, mask, batch_size),
+            "r2_pooled": score(observed, drawn, mask)["r2_pooled"],
+        }
+    }
+
+
+def references(fold: Fold, part: str) -> dict[tuple[str, str], dict[str, float]]:
+    """Scores by (space, name) of the trivial references, on the very values that the model is scored on."""
+    train, held_out = truth(fold, "train"), truth(fold, part)
+    train_mask, mask = fold.raw.mask[fold.parts["train"]], fold.raw.mask[fold.parts[part]]
+    return {
+        (space, name): score(held_out[space], reference(train[space], train_mask, held_out[space], mask), mask)
+        for space in SPACES
+        for name, reference in TRIVIAL.items()
+    }
+
+
+def best_reference(values: dict[str, float], part: str, space: str, task: str, metric: str) -> tuple[str, float]:
+    """Name and score of the trivial reference that is best by `metric` (higher is better)."""
+    scores = {name: values[f"{part}/{space}/{task}/reference/{name}/{metric}"] for name in TRIVIAL}
+    name = max(scores, key=lambda n: -np.inf if np.isnan(scores[n]) else scores[n])
+    return name, scores[name]
+
+
+def _prefixed(prefix: str, scores: dict[tuple[str, str], dict[str, float]]) -> dict[str, float]:
+    return {
+        f"{prefix.format(space=space, name=name)}/{metric}": value
+        for (space, name), metrics in scores.items()
+        for metric, value in metrics.items()
+    }
+
+
+def _with_skill(values: dict[str, float]) -> dict[str, float]:
+    """Add ``skill``: one minus the mean squared error over that of the best trivial reference on the same values."""
+    skill = {}
+    for key, error in values.items():
+        part, space, task, checkpoint, estimate, metric = key.split("/")
+        if metric != "mse" or checkpoint == "reference":
+            continue
+        best = min(values[f"{part}/{space}/{task}/reference/{name}/mse"] for name in TRIVIAL)
+        skill[f"{part}/{space}/{task}/{checkpoint}/{estimate}/skill"] = 1 - error / best if best > 0 else float("nan")
+    return values | skill

@@ -1,0 +1,70 @@
+"""The latent ODE-VAE: encode the onset, integrate a latent field, decode every state (paper, section 4)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from odevae.errors import OdevaeError
+from odevae.models.decoders import DECODERS
+from odevae.models.dynamics import FIELDS
+from odevae.models.encoders import ENCODERS
+from odevae.models.presets import ModelSpec
+from odevae.solvers import METHODS, integrate
+
+
+class Output(NamedTuple):
+    """What one pass gives: the reconstruction, the path behind it and the posterior of its start."""
+
+    reconstruction: torch.Tensor  # (B, L, P)
+    path: torch.Tensor  # (B, L, D)
+    posterior_mean: torch.Tensor  # (B, D)
+    posterior_log_variance: torch.Tensor  # (B, D)
+
+
+class ODEVAE(nn.Module):
+    """An encoder, a field, a decoder and a solver."""
+
+    def __init__(self, encoder: nn.Module, field: nn.Module, decoder: nn.Module, solver: str):
+        super().__init__()
+        self.encoder = encoder
+        self.field = field
+        self.decoder = decoder
+        self.solver = solver
+
+    def forward(self, observed: torch.Tensor, times: torch.Tensor, sample: bool) -> Output:
+        """Reconstruct trials.
+
+        Args:
+            observed: ``(B, L, P)``.
+            times: ``(L,)``, in units of the fold's time scale.
+            sample: draw the initial state from its posterior (eq. 2) instead of taking the posterior mean.
+
+        Raises:
+            SolverError: if the latent path cannot be integrated.
+        """
+        # eq. 1: the posterior of the initial state
+        mean, log_variance = self.encoder(observed)
+        # eq. 2: one draw, or the mean
+        z0 = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean) if sample else mean
+        # eq. 3: the latent path
+        path = integrate(self.field, z0, times, self.solver)
+        # eq. 5: back to observations
+        return Output(self.decoder(path), path, mean, log_variance)
+
+
+def build(spec: ModelSpec, n_channels: int, latent_dim: int) -> ODEVAE:
+    """Put a model together from its settings.
+
+    Raises:
+        OdevaeError: if a part does not exist.
+    """
+    for part, table in (("encoder", ENCODERS), ("field", FIELDS), ("decoder", DECODERS), ("solver", METHODS)):
+        if getattr(spec, part) not in table:
+            raise OdevaeError(f"{part} {getattr(spec, part)!r} is unknown; use one of {', '.join(table)}.")
+    return ODEVAE(
+        encoder=ENCODERS[spec.encoder](n_channels, latent_dim),
+        field=FIELDS[spec.field](latent_dim),
+        decoder=DECODERS[spec.decoder](latent_dim, n_channels),
+        solver=spec.solver,
+    )
