@@ -1,0 +1,53 @@
+"""Which files of the package a script depends on, so that a stage reruns when its code changes and only then."""
+
+import ast
+from collections.abc import Collection
+from pathlib import Path
+
+PACKAGE = "odevae"
+
+
+def transitive_imports(script: Path, source_root: Path, without: Collection[str] = ()) -> list[Path]:
+    """Files of the package that `script` imports, directly or through others, sorted.
+
+    Args:
+        script: a Python file.
+        source_root: the folder that holds the package.
+        without: full names of modules or packages to leave out, with what only they import.
+    """
+    found: set[Path] = set()
+    waiting = [script]
+    while waiting:
+        for module in _imported_modules(waiting.pop()):
+            if any(module == name or module.startswith(f"{name}.") for name in without):
+                continue
+            for path in _files(module, source_root):
+                if path not in found:
+                    found.add(path)
+                    waiting.append(path)
+    return sorted(found)
+
+
+def _imported_modules(path: Path) -> set[str]:
+    """Full names of what a file imports; ``from a import b`` gives both ``a`` and ``a.b``, which may be a module."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] == PACKAGE}
+
+
+def _files(module: str, source_root: Path) -> list[Path]:
+    """The file of a module and the ``__init__`` files above it; nothing for a name that is no module."""
+    parts = module.split(".")
+    target = source_root.joinpath(*parts)
+    if target.with_suffix(".py").is_file():
+        own = target.with_suffix(".py")
+    elif (target / "__init__.py").is_file():
+        own = target / "__init__.py"
+    else:
+        return []
+    parents = [source_root.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts))]
+    return [*parents, own]

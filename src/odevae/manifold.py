@@ -1,0 +1,138 @@
+"""Low-dimensional pictures of a latent trajectory: metric multidimensional scaling (MDS) and how far to trust it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.manifold import smacof
+from sklearn.metrics import euclidean_distances
+
+from odevae.errors import OdevaeError
+
+# SMACOF takes n^2 memory and time per iteration; 600 points need well under a second.
+DEFAULT_LIMIT = 600
+# Points whose spread is below this share of their distance from the origin differ by rounding only.
+COLLAPSED_SPREAD = 1e-12
+SMACOF_ITERATIONS = 300
+SMACOF_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Points placed in few dimensions, with the misfit of their distances.
+
+    With ``delta_ij`` the Euclidean distance of points i and j and ``d_ij`` that of their places in the embedding:
+
+    Attributes:
+        coordinates: ``(n, n_dims)`` float64, in the unit of the points, centred, axes by descending variance.
+        stress: Kruskal's stress-1 (Psychometrika 29, 1964), ``sqrt(sum (d - delta)^2 / sum d^2)`` over the pairs
+            i < j; 0 is perfect, 0.05 good, 0.1 fair, 0.2 poor in Kruskal's words.
+        raw_stress: ``sum (d - delta)^2`` over the pairs i < j, in the squared unit of the points.
+    """
+
+    coordinates: np.ndarray
+    stress: float
+    raw_stress: float
+
+
+def embed(points: np.ndarray, n_dims: int = 3) -> Embedding:
+    """Metric MDS of Euclidean distances: SMACOF from the classical solution.
+
+    For Euclidean distances the classical solution is the projection on the first principal components, so the result
+    needs no random start and is the same on every call. Points that span ``n_dims`` dimensions or fewer keep their
+    distances exactly, and the dimensions that they do not span are zero up to rounding. Points that are all the same
+    (a collapsed latent) lie at zero with stress 0.
+
+    Args:
+        points: ``(n, D)``, finite, n at least 1.
+        n_dims: dimensions of the embedding.
+
+    Raises:
+        OdevaeError: if there are no points, or one is NaN or infinite.
+    """
+    points = np.asarray(points, dtype=float)
+    if points.ndim != 2 or points.size == 0:
+        raise OdevaeError(f"MDS needs points of shape (n, D), not {points.shape}; give at least one point.")
+    if not np.isfinite(points).all():
+        bad = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
+        raise OdevaeError(f"Point {bad} given to MDS is NaN or infinite; leave the points of a diverged run out.")
+    centred = points - points.mean(axis=0)
+    spread = np.abs(centred).max()
+    if spread <= COLLAPSED_SPREAD * np.abs(points).max():
+        return Embedding(np.zeros((len(points), n_dims)), stress=0.0, raw_stress=0.0)
+    # scikit-learn guards divisions by an absolute 1e-5, so it must not see points of very small or large scale.
+    scaled = centred / spread
+    distances = euclidean_distances(scaled)
+    coordinates = _principal(scaled, n_dims)
+    if min(len(points) - 1, points.shape[1]) > n_dims:
+        coordinates, _ = smacof(
+            distances,
+            n_components=n_dims,
+            init=coordinates,
+            n_init=1,
+            max_iter=SMACOF_ITERATIONS,
+            eps=SMACOF_TOLERANCE,
+            normalized_stress=False,
+        )
+        coordinates = _principal(coordinates - coordinates.mean(axis=0), n_dims)
+    stress, raw_stress = _stress(distances, euclidean_distances(coordinates))
+    return Embedding(coordinates * spread, stress, raw_stress * spread**2)
+
+
+def _principal(centred: np.ndarray, n_dims: int) -> np.ndarray:
+    """First ``n_dims`` principal components ``(n, n_dims)``, zeros where there are fewer; largest entry positive."""
+    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+    components = (left * scale)[:, :n_dims]
+    largest = np.take_along_axis(components, np.abs(components).argmax(axis=0)[None], axis=0)
+    components = components * np.where(largest < 0, -1.0, 1.0)
+    return np.pad(components, ((0, 0), (0, n_dims - components.shape[1])))
+
+
+def _stress(dissimilarities: np.ndarray, distances: np.ndarray) -> tuple[float, float]:
+    """Stress-1 and raw stress of two symmetric ``(n, n)`` matrices; each pair stands in them twice."""
+    raw = np.square(distances - dissimilarities).sum() / 2
+    return float(np.sqrt(raw / (np.square(distances).sum() / 2))), float(raw)
+
+
+def thin(recorded: np.ndarray, limit: int = DEFAULT_LIMIT) -> tuple[np.ndarray, np.ndarray]:
+    """Choose at most ``limit`` recorded bins, spread evenly over trials and time.
+
+    Each trial keeps its first and last recorded bin and a share of the rest in proportion to its length. When the
+    limit is too small for two bins of every trial, bins are taken evenly along the trials laid end to end.
+
+    Args:
+        recorded: ``(B, L)`` bool, false where a trial has no data.
+        limit: largest number of bins, at least 1.
+
+    Returns:
+        ``rows`` and ``columns`` of the chosen bins, ordered by trial, then time; the same on every call.
+
+    Raises:
+        OdevaeError: if the limit is below 1.
+    """
+    if limit < 1:
+        raise OdevaeError(f"The limit of points is {limit}; give 1 or more.")
+    rows, columns = np.nonzero(recorded)
+    counts = np.count_nonzero(recorded, axis=1)
+    ends = np.minimum(counts, 2)
+    if len(rows) <= limit:
+        return rows, columns
+    if ends.sum() > limit:
+        chosen = _evenly(len(rows), limit)
+    else:
+        quotas = ends + _apportion(limit - int(ends.sum()), counts - ends)
+        starts = np.cumsum(counts) - counts
+        trials = zip(starts, counts, quotas, strict=True)
+        chosen = np.concatenate([start + _evenly(count, quota) for start, count, quota in trials])
+    return rows[chosen], columns[chosen]
+
+
+def _evenly(count: int, quota: int) -> np.ndarray:
+    """``quota`` different indices from 0 to ``count - 1``, both ends included when there are two or more."""
+    return np.arange(quota) * (count - 1) // max(quota - 1, 1)
+
+
+def _apportion(seats: int, room: np.ndarray) -> np.ndarray:
+    """Share ``seats`` in proportion to ``room`` by largest remainders; no share exceeds its room as seats < sum."""
+    shares, remainders = np.divmod(seats * room, room.sum())
+    shares[np.argsort(-remainders, kind="stable")[: seats - shares.sum()]] += 1
+    return shares

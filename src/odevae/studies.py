@@ -1,0 +1,120 @@
+"""The configuration: its schema, its defaults, and the runs that each study asks for."""
+
+from itertools import product
+from pathlib import Path
+
+from jsonschema import Draft202012Validator
+from jsonschema.validators import extend
+
+from odevae.errors import OdevaeError
+from odevae.models.presets import model_spec
+from odevae.observations import Observations
+from odevae.runs import RunKey
+
+
+def check_config(config: dict, schema: dict) -> dict:
+    """The configuration with every default of the schema filled in.
+
+    Raises:
+        OdevaeError: for the first key that is unknown, missing or of the wrong type or value, by its full name; and for
+            a study that names a data set or a model that does not exist.
+    """
+    errors = sorted(
+        _filling_validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path))
+    )
+    if errors:
+        raise OdevaeError(_sentence(errors[0]))
+    for dataset, entry in config["datasets"].items():
+        if sum(kind in entry for kind in ("file", "fetch", "simulate")) != 1:
+            raise OdevaeError(f"config: datasets.{dataset} needs exactly one of file, fetch and simulate.")
+    for study, settings in config["studies"].items():
+        for dataset in settings["datasets"]:
+            if dataset not in config["datasets"]:
+                raise OdevaeError(
+                    f"config: studies.{study}.datasets names {dataset!r}, which is not under 'datasets'; known: "
+                    f"{', '.join(config['datasets'])}."
+                )
+        for model in settings["models"]:
+            Observations.parse(model_spec(model, config["models"]).observations)
+    return config
+
+
+def study_runs(config: dict, study: str) -> list[RunKey]:
+    """The runs of a study, in the order of its table: the grid over everything that it lists.
+
+    Under ``published`` the landmark draw follows the run's seed, as in the paper's code, so its split is the seed and
+    the study's ``splits`` count for ``heldout`` only.
+    """
+    settings = config["studies"][study]
+    keys = [
+        RunKey(
+            dataset=dataset,
+            protocol=protocol,
+            split=seed if protocol == "published" else split,
+            model=model,
+            latent_dim=latent_dim,
+            lambda_smooth=lambda_smooth,
+            seed=seed,
+        )
+        for dataset, protocol, model, latent_dim, lambda_smooth, split, seed in product(
+            settings["datasets"],
+            settings["protocols"],
+            settings["models"],
+            settings["latent_dims"],
+            settings["lambdas_smooth"],
+            settings["splits"],
+            settings["seeds"],
+        )
+    ]
+    return list(dict.fromkeys(keys))
+
+
+def fold_path(config: dict, key: RunKey) -> str:
+    """Folder of the fold that a run uses, below ``results/``."""
+    observations = model_spec(key.model, config["models"]).observations
+    return f"{key.dataset}/{key.protocol}/split{key.split}/{observations}"
+
+
+def study_folds(config: dict, study: str) -> list[str]:
+    """Folders of the folds of a study, below ``results/``."""
+    return list(dict.fromkeys(fold_path(config, key) for key in study_runs(config, study)))
+
+
+def protocol_settings(config: dict, dataset: str, protocol: str) -> dict:
+    """Settings of a protocol on one data set: the common ones, changed by what the data set says."""
+    return config["protocols"][protocol] | config["datasets"][dataset].get(protocol, {})
+
+
+def data_file(config: dict, dataset: str) -> str:
+    """Where the recording of a data set is read from: its own file, or where the fetch rule puts it; else empty."""
+    entry = config["datasets"][dataset]
+    if "fetch" in entry:
+        return f"data/{Path(entry['fetch']['url']).name}"
+    return entry.get("file", "")
+
+
+def _filling_validator(schema: dict) -> Draft202012Validator:
+    """A validator that writes the schema's defaults into what it checks."""
+    check_properties = Draft202012Validator.VALIDATORS["properties"]
+
+    def fill(validator, properties, instance, owner):
+        if validator.is_type(instance, "object"):
+            for name, rule in properties.items():
+                if "default" in rule:
+                    instance.setdefault(name, rule["default"])
+        yield from check_properties(validator, properties, instance, owner)
+
+    return extend(Draft202012Validator, {"properties": fill})(schema)
+
+
+def _sentence(error) -> str:
+    """One sentence for a violation of the schema: where, what, and what is expected."""
+    where = ".".join(map(str, error.absolute_path)) or "the top level"
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = [str(name) for name in error.instance if name not in known]
+        return f"config: unknown key {', '.join(unknown)} at {where}; known keys there: {', '.join(known) or 'none'}."
+    if error.validator == "required":
+        return f"config: {error.message.replace(' is a required property', '')} is missing at {where}; add it."
+    hint = error.schema.get("description", "")
+    return f"config: {where}: {error.message}{'; expected ' + hint if hint else ''}."

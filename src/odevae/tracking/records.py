@@ -1,0 +1,188 @@
+"""What the store should say about a run or a preprocessing, read from disk. Nothing here knows MLflow."""
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from odevae import runs
+
+# The longest value of a parameter or tag that every MLflow store takes, in characters.
+MAX_VALUE = 6000
+# Characters of a dataset's digest that MLflow keeps.
+MAX_DIGEST = 36
+
+STATUS = {"running": "RUNNING", "ok": "FINISHED", "diverged": "FAILED"}
+SUMMARY = ("best_r2", "best_val_loss", "best_epoch", "final_r2")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run of the store.
+
+    Attributes:
+        name: what the run is found by.
+        attempt: changes when the work was done anew, so that the old run is superseded.
+        params, tags: text by name.
+        summary: the values that a run has once; NaN where infinite.
+        history: values by column for each epoch; NaN where infinite.
+        history_ms: when the history was last written.
+        status: ``RUNNING``, ``FINISHED`` or ``FAILED``.
+        start_ms, end_ms: milliseconds since 1970; no end while it is running.
+        dataset: name, digest and place of the recording.
+        artifacts: file by its path among the artifacts.
+    """
+
+    name: str
+    attempt: str
+    params: dict[str, str]
+    tags: dict[str, str]
+    summary: dict[str, float]
+    status: str
+    start_ms: int
+    end_ms: int | None
+    history: dict[int, dict[str, float]] = field(default_factory=dict)
+    history_ms: int = 0
+    dataset: tuple[str, str, str] | None = None
+    artifacts: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[str]:
+        return list(next(iter(self.history.values()), {}))
+
+
+def record_of_run(run_dir: str | Path) -> Record:
+    """Read a run directory at whatever stage it is.
+
+    Raises:
+        OdevaeError: if ``run.json`` or a later file is missing or damaged.
+    """
+    folder = Path(run_dir)
+    info = runs.read_json(folder / runs.RUN_FILE)
+    key, running = info["key"], info["status"] == "running"
+    summary = {name: info[name] for name in SUMMARY if info.get(name) is not None}
+    stage = "train"
+    for next_stage, file, prefix in (
+        ("evaluate", runs.METRICS_FILE, ""),
+        ("manifold", runs.MANIFOLD_FILE, "manifold/"),
+    ):
+        if (folder / file).exists():
+            content = runs.read_json(folder / file)
+            # What an earlier training left behind says nothing about this one.
+            if content.get("attempt", info["attempt"]) == info["attempt"]:
+                stage = next_stage
+                summary |= {prefix + name: value for name, value in flat(content["values"]).items()}
+    history_file = folder / runs.HISTORY_FILE
+    history = {int(row.pop("epoch")): row for row in runs.read_history(history_file)}
+    infinite = {name for values in (summary, *history.values()) for name, value in values.items() if _infinite(value)}
+    return Record(
+        name=info["run"],
+        attempt=info["attempt"],
+        params=texts(
+            flat(info["spec"]) | key | {"observations": info["observations"], "threads": info["threads"]},
+        ),
+        tags=texts(
+            {
+                "stage": stage,
+                "status": info["status"],
+                "reason": info["reason"],
+                "infinite": ", ".join(sorted(infinite)),
+                "host": info["host"],
+                "data_sha256": info["data_sha256"],
+                "git_commit": info["git_commit"],
+                "git_dirty": info["git_dirty"],
+                "mlflow.source.git.commit": info["git_commit"],
+            }
+            | {f"version.{name}": version for name, version in info["versions"].items()}
+        ),
+        summary=numbers(summary),
+        status=STATUS[info["status"]],
+        start_ms=_milliseconds(info["started_at"]),
+        end_ms=_milliseconds(info["finished_at"]) if info["finished_at"] and not running else None,
+        history={epoch: numbers(row) for epoch, row in history.items()},
+        history_ms=_written_ms(history_file) if history else 0,
+        dataset=(key["dataset"], info["data_sha256"][:MAX_DIGEST], f"{key['dataset']}/recording.npz"),
+        # While a training runs its checkpoint is replaced under our hands.
+        artifacts={} if running else _artifacts_of_run(folder),
+    )
+
+
+def record_of_preprocessing(fold_dir: str | Path, name: str) -> Record:
+    """Read what the preprocessing of a fold wrote: its settings become parameters, the audit's numbers metrics.
+
+    Raises:
+        OdevaeError: if one of the two files is missing or damaged.
+    """
+    files = {file: Path(fold_dir) / file for file in (runs.PREPROCESSING_FILE, runs.AUDIT_FILE)}
+    settings, audit = (flat(runs.read_json(path)) for path in files.values())
+    written_ms = _written_ms(files[runs.AUDIT_FILE])
+    return Record(
+        name=name,
+        attempt=digest_of(files),
+        params=texts(settings),
+        tags={
+            "stage": "preprocessing",
+            "infinite": ", ".join(sorted(name for name, value in audit.items() if _infinite(value))),
+        },
+        summary=numbers(audit),
+        status="FINISHED",
+        start_ms=written_ms,
+        end_ms=written_ms,
+        artifacts=files,
+    )
+
+
+def digest_of(files: dict[str, Path]) -> str:
+    """SHA-256 of files and of their names, together."""
+    listing = [f"{runs.sha256_of(path)} {name}" for name, path in sorted(files.items())]
+    return hashlib.sha256("\n".join(listing).encode()).hexdigest()
+
+
+def flat(content: dict, prefix: str = "") -> dict:
+    """Nested dictionaries as one, names joined with dots."""
+    result = {}
+    for name, value in content.items():
+        result |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return result
+
+
+def texts(values: dict) -> dict[str, str]:
+    """Values as the text of parameters or tags, cut to the length that MLflow takes."""
+    return {
+        _allowed(name): (value if isinstance(value, str) else json.dumps(value))[:MAX_VALUE]
+        for name, value in values.items()
+    }
+
+
+def numbers(values: dict) -> dict[str, float]:
+    """The numbers among the values, as metrics. Infinity becomes NaN: MLflow would show it as a finite 1.8e308."""
+    return {
+        _allowed(name): math.nan if _infinite(value) else float(value)
+        for name, value in values.items()
+        if isinstance(value, (int, float))
+    }
+
+
+def _infinite(value) -> bool:
+    return isinstance(value, float) and math.isinf(value)
+
+
+def _allowed(name: str) -> str:
+    """MLflow refuses any other character in a name, for instance the one in ``forecast@5``."""
+    return re.sub(r"[^\w./: -]", "_", name)
+
+
+def _artifacts_of_run(folder: Path) -> dict[str, Path]:
+    files = [folder / runs.CHECKPOINT_FILE, *sorted((folder / runs.FIGURES_FOLDER).rglob("*"))]
+    return {file.relative_to(folder).as_posix(): file for file in files if file.is_file()}
+
+
+def _milliseconds(moment: str) -> int:
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
+def _written_ms(path: Path) -> int:
+    return path.stat().st_mtime_ns // 1_000_000

@@ -1,0 +1,110 @@
+"""The MLflow store: opened by many jobs at once, created by exactly one of them.
+
+MLflow creates its SQLite schema in the constructor of its client, without a lock that other jobs respect, and jobs that
+meet there kill each other. Everything that this package does with a SQLite store therefore happens under one
+file lock beside the database; a server needs none, because it is the only one that writes.
+"""
+
+import fcntl
+import os
+import random
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from mlflow.db import upgrade
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+SQLITE = "sqlite:///"
+# Long enough for sixteen jobs that each bring in a long history; only a hung job makes anybody wait this long.
+LOCK_WAIT_S = 600.0
+
+
+def absolute(uri: str) -> str:
+    """The same store, whatever the working directory is later."""
+    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).resolve()}" if uri.startswith(SQLITE) else uri
+
+
+def open_store(uri: str) -> MlflowClient:
+    """Connect to the store; create or upgrade its schema where needed.
+
+    Safe when many processes call it at once with no database there.
+
+    Raises:
+        OSError, sqlite3.Error: if the database cannot be written or is not one.
+        MlflowException: if the store cannot be used.
+        TimeoutError: see `locked`.
+    """
+    uri = absolute(uri)
+    with locked(uri):
+        if not uri.startswith(SQLITE):
+            return MlflowClient(tracking_uri=uri)
+        database = _database(uri)
+        if not database.exists() or database.stat().st_size == 0:
+            _create(database)
+        _require_writable(database)
+        try:
+            return MlflowClient(tracking_uri=uri)
+        except MlflowException:
+            # Usually an older MLflow wrote the schema; if not, the second attempt raises.
+            upgrade.callback(uri)
+            return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def locked(uri: str) -> Iterator[None]:
+    """Be the only writer of a SQLite store among the jobs that use this package.
+
+    Holds across nodes where the file system passes locks on, which SQLite needs as well.
+
+    SQLite's own lock gives up after MLflow's 20 s and cannot protect "look whether it is there, else create it".
+
+    Raises:
+        TimeoutError: if other jobs have held the lock for `LOCK_WAIT_S`.
+    """
+    if not uri.startswith(SQLITE):
+        yield
+        return
+    database = _database(uri)
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with Path(f"{database}.lock").open("w") as file:
+        _wait_for(file)
+        yield  # closing the file releases the lock, and so does the death of the process
+
+
+def _wait_for(file) -> None:
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"other jobs have held {file.name} for {LOCK_WAIT_S:.0f} s") from None
+            time.sleep(random.uniform(0.005, 0.03))
+
+
+def _database(uri: str) -> Path:
+    return Path(uri.removeprefix(SQLITE))
+
+
+def _create(database: Path) -> None:
+    """Build the schema aside and rename it into place, so that a job killed meanwhile leaves no half of it."""
+    folder = database.with_name(f".{database.name}.new")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    upgrade.callback(f"{SQLITE}{folder / database.name}")
+    os.replace(folder / database.name, database)
+    folder.rmdir()
+
+
+def _require_writable(database: Path) -> None:
+    """Raise at once what MLflow would only raise after retrying for 100 s."""
+    with closing(sqlite3.connect(database, timeout=20.0)) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_master")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()

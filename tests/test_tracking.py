@@ -1,0 +1,384 @@
+"""The store repeats what lies on disk: whole, once, after any accident, and from many jobs at once."""
+
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from odevae import runs, tracking
+from odevae.tracking import Mirrors
+from odevae.tracking.mirror import Mirror
+from odevae.tracking.records import record_of_run
+from odevae.tracking.store import open_store
+
+KEY = runs.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", 1)
+COLUMNS = ("train_loss", "val_loss", "val_r2", "kl")
+STUDY = "demo"
+
+
+def write_run(root: Path, key=KEY, attempt="a" * 32, epochs=3, columns=COLUMNS, **changes) -> Path:
+    """A run directory as training leaves it; epochs that it already holds stay as they are."""
+    folder = root / key.path
+    folder.mkdir(parents=True, exist_ok=True)
+    history = folder / runs.HISTORY_FILE
+    for epoch in range(len(runs.read_history(history)), epochs):
+        runs.append_history(history, {"epoch": epoch} | {name: value_of(epoch, name) for name in columns})
+    info = {
+        "schema": 1,
+        "key": key.as_dict(),
+        "run": key.path,
+        "observations": "pca-baseline",
+        "spec": {"encoder": "gru", "width": 64, "layers": [32, 32]},
+        "status": "ok",
+        "reason": "",
+        "attempt": attempt,
+        "epochs": epochs,
+        "best_epoch": 1,
+        "best_r2": 0.5,
+        "final_r2": 0.25,
+        "best_val_loss": 1.5,
+        "started_at": "2025-01-01T10:00:00+00:00",
+        "finished_at": "2025-01-01T10:01:00+00:00",
+        "duration_s": 60.0,
+        "host": "node1",
+        "threads": 1,
+        "versions": {"torch": "2.6"},
+        "git_commit": "c" * 40,
+        "git_dirty": False,
+        "data_sha256": "d" * 64,
+    }
+    runs.write_json(folder / runs.RUN_FILE, info | changes)
+    return folder
+
+
+def write_results(folder: Path, attempt="a" * 32) -> None:
+    """What evaluation and manifold leave in a run directory."""
+    runs.write_json(folder / runs.METRICS_FILE, {"attempt": attempt, "values": {"test/raw/forecast@5/r2": 0.1}})
+    runs.write_json(folder / runs.MANIFOLD_FILE, {"attempt": attempt, "values": {"stress": 0.2}})
+    (folder / runs.CHECKPOINT_FILE).write_bytes(b"weights")
+    (folder / runs.FIGURES_FOLDER).mkdir(exist_ok=True)
+    (folder / runs.FIGURES_FOLDER / "fit.png").write_bytes(b"figure")
+
+
+def value_of(epoch: int, column: str) -> float:
+    return epoch + len(column) / 7
+
+
+def histories(mirror: Mirror, run_id: str, columns=COLUMNS) -> dict[str, list[tuple[int, float]]]:
+    client = mirror.client
+    return {name: sorted((m.step, m.value) for m in client.get_metric_history(run_id, name)) for name in columns}
+
+
+def whole(epochs: int, columns=COLUMNS) -> dict[str, list[tuple[int, float]]]:
+    return {name: [(epoch, value_of(epoch, name)) for epoch in range(epochs)] for name in columns}
+
+
+def content(mirror: Mirror, run_id: str) -> dict:
+    """All that the store says about a run but what belongs to this store alone: ids and the time of logging."""
+    run = mirror.client.get_run(run_id)
+    tags = {name: value for name, value in run.data.tags.items() if name != "mlflow.parentRunId"}
+    names = sorted(run.data.metrics)
+    return {
+        "params": run.data.params,
+        "tags": tags,
+        "metrics": {
+            name: [(m.step, m.value) for m in mirror.client.get_metric_history(run_id, name)] for name in names
+        },
+        "info": (run.info.run_name, run.info.status, run.info.start_time, run.info.end_time),
+        "inputs": [(i.dataset.name, i.dataset.digest, i.dataset.source) for i in run.inputs.dataset_inputs],
+        "artifacts": artifacts(mirror, run_id),
+    }
+
+
+def artifacts(mirror: Mirror, run_id: str, folder: str | None = None) -> set[str]:
+    found = set()
+    for item in mirror.client.list_artifacts(run_id, folder):
+        found |= artifacts(mirror, run_id, item.path) if item.is_dir else {item.path}
+    return found
+
+
+def active_runs(mirror: Mirror, name=KEY.path) -> list:
+    return mirror._search(name)
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory) -> bytes:
+    """A store with its schema and nothing else; creating one takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    open_store(f"sqlite:///{path}")
+    return path.read_bytes()
+
+
+@pytest.fixture
+def uri(tmp_path, empty_store) -> str:
+    (tmp_path / "mlflow.db").write_bytes(empty_store)
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+@pytest.fixture
+def mirror(uri, tmp_path) -> Mirror:
+    return Mirror(uri, tmp_path / "artifacts", STUDY, {"seeds": [1, 2], "data": {"name": "foraging"}})
+
+
+def test_a_run_is_mirrored_whole(mirror, tmp_path):
+    folder = write_run(tmp_path)
+    write_results(folder)
+    run_id = mirror.run(folder)
+
+    run = mirror.client.get_run(run_id)
+    assert run.data.params == {
+        **{name: str(value) for name, value in KEY.as_dict().items()},
+        **{"encoder": "gru", "width": "64", "layers": "[32, 32]", "observations": "pca-baseline", "threads": "1"},
+    }
+    tags = run.data.tags
+    assert tags["odevae.run"] == tags["mlflow.runName"] == KEY.path
+    assert (tags["stage"], tags["status"], tags["git_dirty"], tags["infinite"]) == ("manifold", "ok", "false", "")
+    assert (tags["data_sha256"], tags["git_commit"], tags["version.torch"]) == ("d" * 64, "c" * 40, "2.6")
+    assert histories(mirror, run_id) == whole(3)
+    summary = {name: value for name, value in run.data.metrics.items() if name not in COLUMNS}
+    assert summary == {
+        **{"best_r2": 0.5, "best_epoch": 1.0, "best_val_loss": 1.5, "final_r2": 0.25},
+        **{"test/raw/forecast_5/r2": 0.1, "manifold/stress": 0.2},
+    }
+    assert run.info.status == "FINISHED"
+    assert run.info.end_time - run.info.start_time == 60_000
+    (entry,) = run.inputs.dataset_inputs
+    assert (entry.dataset.name, entry.dataset.digest) == ("foraging", "d" * 36)
+    assert artifacts(mirror, run_id) == {"checkpoint.pt", "figures/fit.png"}
+
+    parent = mirror.client.get_run(tags["mlflow.parentRunId"])
+    assert parent.info.run_id == mirror.parent_id
+    assert parent.data.tags["study.seeds"] == "[1, 2]"
+    assert parent.data.tags["study.data.name"] == "foraging"
+    experiment = mirror.client.get_experiment_by_name(STUDY)
+    assert experiment.artifact_location == (tmp_path / "artifacts" / STUDY).as_uri()
+
+
+def test_mirroring_again_changes_nothing(mirror, uri, tmp_path):
+    folder = write_run(tmp_path)
+    write_results(folder)
+    run_id = mirror.run(folder)
+    before = content(mirror, run_id)
+    again = Mirror(uri, tmp_path / "artifacts", STUDY)
+    assert (again.run(folder), again.parent_id) == (run_id, mirror.parent_id)
+    assert content(mirror, run_id) == before
+    assert len(active_runs(mirror)) == len(active_runs(mirror, "study")) == 1
+
+
+def test_a_new_attempt_supersedes_the_old_run(mirror, tmp_path):
+    old = mirror.run(write_run(tmp_path, epochs=5))
+    folder = write_run(tmp_path, attempt="b" * 32, epochs=5)
+    write_results(folder, attempt="a" * 32)
+    new = mirror.run(folder)
+    assert [run.info.run_id for run in active_runs(mirror)] == [new] != [old]
+    assert mirror.client.get_run(old).info.lifecycle_stage == "deleted"
+    assert "test/raw/forecast_5/r2" not in mirror.client.get_run(new).data.metrics, "left behind by the old attempt"
+
+
+def test_only_new_epochs_are_appended_while_a_run_grows(mirror, tmp_path, monkeypatch):
+    folder = write_run(tmp_path, epochs=2, status="running", finished_at="")
+    (folder / runs.CHECKPOINT_FILE).write_bytes(b"half")
+    run_id = mirror.run(folder)
+    run = mirror.client.get_run(run_id)
+    assert (run.info.status, run.info.end_time, artifacts(mirror, run_id)) == ("RUNNING", None, set())
+
+    logged = []
+    log_batch = mirror.client.log_batch
+    monkeypatch.setattr(
+        mirror.client,
+        "log_batch",
+        lambda i, metrics=(), **rest: (logged.extend(metrics), log_batch(i, metrics, **rest)),
+    )
+    write_run(tmp_path, epochs=4, status="running", finished_at="", best_r2=0.6)
+    assert mirror.run(folder) == run_id
+    assert {metric.step for metric in logged if metric.key in COLUMNS} == {2, 3}
+    assert [metric.value for metric in logged if metric.key not in COLUMNS] == [0.6]
+    write_run(tmp_path, epochs=4, best_r2=0.6)
+    assert mirror.run(folder) == run_id
+    run = mirror.client.get_run(run_id)
+    assert (run.info.status, run.data.metrics["best_r2"]) == ("FINISHED", 0.6)
+    assert histories(mirror, run_id) == whole(4)
+
+
+def test_a_long_history_goes_in_whole_epochs(mirror, tmp_path, monkeypatch):
+    columns = [f"column{number}" for number in range(30)]
+    batches = []
+    log_batch = mirror.client.log_batch
+    monkeypatch.setattr(
+        mirror.client,
+        "log_batch",
+        lambda i, metrics=(), **rest: (batches.append(metrics), log_batch(i, metrics, **rest)),
+    )
+    run_id = mirror.run(write_run(tmp_path, epochs=70, columns=columns))
+    assert histories(mirror, run_id, columns) == whole(70, columns)
+    epochs = [{metric.step for metric in batch} for batch in batches if batch and batch[0].key in columns]
+    assert [len(steps) for steps in epochs] == [33, 33, 4]
+
+
+def test_redone_epochs_replace_the_run(mirror, tmp_path):
+    folder = write_run(tmp_path, epochs=4)
+    old = mirror.run(folder)
+    history = folder / runs.HISTORY_FILE
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[:3]))
+    runs.append_history(history, {"epoch": 2} | dict.fromkeys(COLUMNS, 9.0))
+    new = mirror.run(folder)
+    assert [run.info.run_id for run in active_runs(mirror)] == [new] != [old]
+    assert histories(mirror, new)["kl"][2] == (2, 9.0)
+
+
+def test_a_lost_store_is_restored_from_disk(mirror, uri, tmp_path):
+    folder = write_run(tmp_path)
+    write_results(folder)
+    before = content(mirror, mirror.run(folder))
+    # What a job leaves that is killed while it makes the store.
+    (tmp_path / "mlflow.db").write_bytes(b"")
+    (tmp_path / ".mlflow.db.new").mkdir()
+    (tmp_path / ".mlflow.db.new" / "mlflow.db").write_bytes(b"half")
+    other = Mirror(uri, tmp_path / "artifacts", STUDY)
+    assert content(other, other.run(folder)) == before
+
+
+def test_a_diverged_run_says_so(mirror, tmp_path):
+    folder = write_run(tmp_path, epochs=1, status="diverged", reason="loss is nan", best_val_loss=math.inf)
+    last = (1, math.nan, math.inf, 0.1, 1.0)
+    runs.append_history(folder / runs.HISTORY_FILE, dict(zip(("epoch", *COLUMNS), last, strict=True)))
+    run_id = mirror.run(folder)
+    before = content(mirror, run_id)["metrics"].keys()
+    assert mirror.run(folder) == run_id
+    run = mirror.client.get_run(run_id)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["status"] == "diverged"
+    assert run.data.tags["reason"] == "loss is nan"
+    assert run.data.tags["infinite"] == "best_val_loss, val_loss"
+    assert math.isnan(run.data.metrics["best_val_loss"])
+    assert run.data.metrics.keys() == before
+    values = {name: [value for _, value in pairs] for name, pairs in histories(mirror, run_id).items()}
+    assert all(len(series) == 2 for series in values.values())
+    assert math.isnan(values["train_loss"][1])
+    assert math.isnan(values["val_loss"][1])
+
+
+def test_an_unfinished_run_directory_is_mirrored(mirror, tmp_path):
+    run = mirror.client.get_run(mirror.run(write_run(tmp_path, epochs=0, status="running", finished_at="")))
+    assert (run.info.status, run.data.tags["stage"]) == ("RUNNING", "train")
+
+
+def test_preprocessing_is_mirrored(mirror, tmp_path):
+    fold = tmp_path / "fold"
+    fold.mkdir()
+    runs.write_json(fold / runs.PREPROCESSING_FILE, {"scaling": {"kind": "zscore"}, "text": "x" * 9000})
+    runs.write_json(fold / runs.AUDIT_FILE, {"shared_trials": 0.25, "padding": {"share": math.nan}, "note": "words"})
+    run_id = mirror.preprocessing(fold, "foraging/heldout/split0/pca")
+    assert mirror.preprocessing(fold, "foraging/heldout/split0/pca") == run_id
+    run = mirror.client.get_run(run_id)
+    assert run.data.params == {"scaling.kind": "zscore", "text": "x" * 6000}
+    assert run.data.metrics["shared_trials"] == 0.25
+    assert math.isnan(run.data.metrics["padding.share"])
+    assert run.data.tags["stage"] == "preprocessing"
+    assert artifacts(mirror, run_id) == {runs.PREPROCESSING_FILE, runs.AUDIT_FILE}
+    runs.write_json(fold / runs.AUDIT_FILE, {"shared_trials": 0.0})
+    assert mirror.preprocessing(fold, "foraging/heldout/split0/pca") != run_id
+    assert len(active_runs(mirror, "foraging/heldout/split0/pca")) == 1
+
+
+def test_the_study_is_finished_with_its_tables(mirror, tmp_path):
+    table = tmp_path / "scores.csv"
+    table.write_text("model,r2\n")
+    for _ in range(2):
+        assert mirror.study([table], {"best/r2": 0.3}) == mirror.parent_id
+    parent = mirror.client.get_run(mirror.parent_id)
+    assert (parent.info.status, parent.data.metrics) == ("FINISHED", {"best/r2": 0.3})
+    assert len(mirror.client.get_metric_history(mirror.parent_id, "best/r2")) == 1
+    assert artifacts(mirror, mirror.parent_id) == {"tables/scores.csv"}
+
+
+def test_a_run_id_in_the_environment_does_not_disturb(uri, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "elsewhere")
+    mirrors = Mirrors(uri, tmp_path / "artifacts", {"one": {}, "two": {}})
+    run_ids = mirrors.run(write_run(tmp_path))
+    assert set(run_ids) == {"one", "two"}
+    assert "f" * 32 not in run_ids.values()
+    assert mirrors.working
+
+
+def test_an_unchanged_run_is_cheap(mirror, tmp_path):
+    folder = write_run(tmp_path, epochs=300)
+    mirror.run(folder)
+    started = time.perf_counter()
+    mirror.run(folder)
+    assert time.perf_counter() - started < 1.0, "a training calls this every few seconds; usual is below 0.1 s"
+
+
+@pytest.mark.parametrize("accident", ["corrupt", "no folder", "file store", "lost meanwhile"])
+def test_a_broken_store_costs_one_warning(accident, uri, tmp_path, capfd):
+    database = tmp_path / "mlflow.db"
+    if accident == "corrupt":
+        database.write_bytes(b"this is no database" * 100)
+    if accident == "no folder":
+        (tmp_path / "file").touch()
+        uri = f"sqlite:///{tmp_path}/file/mlflow.db"
+    if accident == "file store":
+        uri = f"file://{tmp_path}/mlruns"
+    folder = write_run(tmp_path)
+    mirrors = Mirrors(uri, tmp_path / "artifacts", {STUDY: {}})
+    if accident == "lost meanwhile":
+        database.unlink()
+    assert mirrors.run(folder) == mirrors.preprocessing(folder, "name") == {}
+    assert mirrors.study(STUDY, [], {}) is None
+    printed = capfd.readouterr()
+    (line,) = (printed.out + printed.err).splitlines()
+    assert line.startswith("warning: tracking is off for the rest of this job: ")
+    assert "snakemake sync" in line
+
+
+def test_a_lock_that_is_never_released_is_given_up(uri, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("odevae.tracking.store.LOCK_WAIT_S", 0.1)
+    mirrors = Mirrors(uri, tmp_path / "artifacts", {STUDY: {}})
+    with tracking.store.locked(uri):
+        assert mirrors.run(write_run(tmp_path)) == {}
+    assert "TimeoutError" in capfd.readouterr().err
+
+
+def test_reading_a_run_needs_no_store(tmp_path):
+    record = record_of_run(write_run(tmp_path, epochs=2))
+    assert record.history == {epoch: {name: value_of(epoch, name) for name in COLUMNS} for epoch in range(2)}
+
+
+def test_eight_jobs_at_once_on_a_missing_store_lose_nothing(tmp_path):
+    jobs, epochs, columns = 8, 60, [f"column{number}" for number in range(20)]
+    keys = [runs.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", seed) for seed in range(jobs)]
+    folders = [write_run(tmp_path, key, epochs=epochs, columns=columns) for key in keys]
+    uri, signals = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "signals"
+    signals.mkdir()
+    writer = Path(__file__).with_name("tracking_writer.py")
+    command = [sys.executable, str(writer), uri, str(tmp_path / "artifacts")]
+    writers = [
+        subprocess.Popen(
+            [*command, str(folder), str(signals)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for folder in folders
+    ]
+    try:
+        while len(list(signals.glob("*.ready"))) < jobs and all(writer.poll() is None for writer in writers):
+            time.sleep(0.05)
+        (signals / "go").touch()
+        printed = [writer.communicate(timeout=120) for writer in writers]
+    finally:
+        for writer in writers:
+            writer.kill()
+    assert printed == [("", "")] * jobs
+    assert [writer.returncode for writer in writers] == [0] * jobs
+
+    mirror = Mirror(uri, tmp_path / "artifacts", "parallel")
+    client = mirror.client
+    assert {experiment.name for experiment in client.search_experiments()} == {"Default", "parallel"}
+    children = [run for run in client.search_runs([mirror.experiment_id]) if run.info.run_id != mirror.parent_id]
+    assert sorted(run.info.run_name for run in children) == sorted(key.path for key in keys)
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {mirror.parent_id}
+    assert len(active_runs(mirror, "study")) == 1
+    for run in children:
+        assert histories(mirror, run.info.run_id, columns) == whole(epochs, columns)
