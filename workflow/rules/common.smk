@@ -1,0 +1,134 @@
+# Helpers of the rules: the checked configuration, and functions from wildcards to inputs and parameters.
+
+import sys
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+
+from odevae.errors import OdevaeError
+from odevae.imports import transitive_imports
+from odevae.models.presets import PRESETS, model_spec
+from odevae.runs import RunKey
+from odevae.studies import check_config, data_file, fold_path, protocol_settings, study_folds, study_runs
+
+PROJECT = Path(workflow.basedir)
+ENVIRONMENT = "../../envs/odevae.yaml"
+FIGURES = ["manifold_trial", "manifold_trials", "learning_curves", "example_neurons"]
+
+with open(PROJECT / "workflow/schemas/config.schema.yaml", encoding="utf-8") as file:
+    schema = yaml.safe_load(file)
+try:
+    check_config(config, schema)
+    for dataset in config["datasets"]:
+        path = config["datasets"][dataset].get("file")
+        if path and not Path(path).exists():
+            raise OdevaeError(f"config: datasets.{dataset}.file: there is no file {path}; correct the path.")
+except OdevaeError as error:
+    raise WorkflowError(str(error)) from None
+
+SIMULATED = [name for name, entry in config["datasets"].items() if "simulate" in entry]
+RECORDED = [name for name in config["datasets"] if name not in SIMULATED]
+FETCHED = {data_file(config, name): name for name in RECORDED if "fetch" in config["datasets"][name]}
+
+
+def one_of(names):
+    """A wildcard constraint that matches any of some names, and nothing if there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+wildcard_constraints:
+    dataset=one_of(config["datasets"]),
+    protocol=one_of(config["protocols"]),
+    split=r"\d+",
+    observations="(pca|neurons)(-baseline)?",
+    model=one_of([*PRESETS, *config["models"]]),
+    latent_dim=r"\d+",
+    lambda_smooth=r"\d+(\.\d+)?(e-?\d+)?",
+    seed=r"\d+",
+    study=one_of(config["studies"]),
+
+
+RUN = "{dataset}/{protocol}/split{split}/{model}/d{latent_dim}_ls{lambda_smooth}_seed{seed}"
+FOLD = "{dataset}/{protocol}/split{split}/{observations}"
+
+
+def code(script):
+    """The modules that a script depends on. Tracking only repeats what is on disk, so it never makes a stage rerun."""
+    files = transitive_imports(PROJECT / "workflow/scripts" / script, PROJECT / "src", without={"odevae.tracking"})
+    return [str(path.relative_to(PROJECT)) for path in files]
+
+
+def fold_of(wildcards):
+    """Files of the fold that a run trains and is scored on."""
+    folder = fold_path(config, RunKey.from_text(**wildcards))
+    return [f"results/{folder}/{name}" for name in ("trials.npz", "preprocessing.json")]
+
+
+def spec_of(wildcards):
+    return model_spec(wildcards.model, config["models"]).as_dict()
+
+
+def settings_of(wildcards):
+    return protocol_settings(config, wildcards.dataset, wildcards.protocol)
+
+
+def entry_of(wildcards):
+    return config["datasets"][wildcards.dataset]
+
+
+def file_of(wildcards):
+    return data_file(config, wildcards.dataset)
+
+
+def units_of(wildcards):
+    return entry_of(wildcards)["units"]
+
+
+def simulation_of(wildcards):
+    return entry_of(wildcards)["simulate"]["kind"]
+
+
+def simulation_settings_of(wildcards):
+    return entry_of(wildcards)["simulate"]["settings"]
+
+
+def fetched_from(wildcards):
+    return config["datasets"][FETCHED[f"data/{wildcards.file}"]]["fetch"]
+
+
+def url_of(wildcards):
+    return fetched_from(wildcards)["url"]
+
+
+def sha256_of(wildcards):
+    return fetched_from(wildcards)["sha256"]
+
+
+def colour_of(wildcards):
+    return entry_of(wildcards).get("colour_by", "")
+
+
+def runs_of(wildcards):
+    """Folders of the runs of a study and of their folds, below results/."""
+    return {key.path: fold_path(config, key) for key in study_runs(config, wildcards.study)}
+
+
+def folds_of(wildcards):
+    """Folders of the folds of a study, below results/."""
+    return study_folds(config, wildcards.study)
+
+
+def files_of_runs(wildcards):
+    """The last file of each stage of every run of a study."""
+    return [
+        f"results/{run}/{name}" for run in runs_of(wildcards) for name in ("run.json", "metrics.json", "manifold.json")
+    ]
+
+
+def audits_of(wildcards):
+    return [f"results/{fold}/audit.json" for fold in folds_of(wildcards)]
+
+
+def published_table_of(wildcards):
+    return config["studies"][wildcards.study].get("published_table", 0)

@@ -1,0 +1,86 @@
+# One run: train, evaluate, draw. All three write into the run's folder.
+
+
+rule train_model:
+    input:
+        fold=fold_of,
+        store=STORE,
+        code=code("train_model.py"),
+    output:
+        run=f"results/{RUN}/run.json",
+        history=f"results/{RUN}/history.csv",
+        checkpoint=f"results/{RUN}/checkpoint.pt",
+    log:
+        f"logs/train_model/{RUN}.log",
+    benchmark:
+        f"benchmarks/train_model/{RUN}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        spec=spec_of,
+    script:
+        "../scripts/train_model.py"
+
+
+rule evaluate_run:
+    input:
+        fold=fold_of,
+        run=f"results/{RUN}/run.json",
+        checkpoint=f"results/{RUN}/checkpoint.pt",
+        store=STORE,
+        code=code("evaluate_run.py"),
+    output:
+        metrics=f"results/{RUN}/metrics.json",
+        predictions=f"results/{RUN}/predictions.npz",
+    log:
+        f"logs/evaluate_run/{RUN}.log",
+    benchmark:
+        f"benchmarks/evaluate_run/{RUN}.tsv"
+    priority: 10
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/evaluate_run.py"
+
+
+rule plot_run:
+    input:
+        fold=fold_of,
+        run=f"results/{RUN}/run.json",
+        history=f"results/{RUN}/history.csv",
+        predictions=f"results/{RUN}/predictions.npz",
+        store=STORE,
+        code=code("plot_run.py"),
+    output:
+        report(
+            [f"results/{RUN}/figures/{name}.png" for name in FIGURES],
+            caption="../report/run_figures.rst",
+            category="Runs",
+            subcategory="{dataset}, {protocol}, split {split}",
+            labels={"model": "{model}", "d": "{latent_dim}", "seed": "{seed}"},
+        ),
+        [f"results/{RUN}/figures/{name}.pdf" for name in FIGURES],
+        manifold=f"results/{RUN}/manifold.json",
+    log:
+        f"logs/plot_run/{RUN}.log",
+    benchmark:
+        f"benchmarks/plot_run/{RUN}.tsv"
+    priority: 10
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        colour_by=colour_of,
+    script:
+        "../scripts/plot_run.py"

@@ -1,0 +1,72 @@
+# MLflow repeats what is on disk. The store is made once, before any parallel job; the sync rules bring it up to date.
+
+TRACKING_URI = config["tracking"]["uri"]
+STORE_RECORD = "results/mlflow/store.json"
+# The file of an embedded store changes with every write, so nothing may rerun because it is newer.
+STORE_FILE = TRACKING_URI.removeprefix("sqlite:///") if TRACKING_URI.startswith("sqlite:///") else None
+STORE = [ancient(path) for path in (STORE_RECORD, STORE_FILE) if path]
+
+
+rule create_store:
+    output:
+        record=STORE_RECORD,
+        # Never removed before the job: runs of other projects may be in it.
+        file=update(STORE_FILE) if STORE_FILE else [],
+    log:
+        "logs/create_store.log",
+    benchmark:
+        "benchmarks/create_store.tsv"
+    priority: 100
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        uri=TRACKING_URI,
+    script:
+        "../scripts/create_store.py"
+
+
+rule sync_study:
+    input:
+        runs=files_of_runs,
+        audits=audits_of,
+        record=STORE_RECORD,
+        store=STORE,
+    output:
+        "results/mlflow/{study}.json",
+    log:
+        "logs/sync_study/{study}.log",
+    benchmark:
+        "benchmarks/sync_study/{study}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        runs=runs_of,
+        folds=folds_of,
+    script:
+        "../scripts/sync_study.py"
+
+
+# Repeat in the store whatever is on disk now, finished or not: `snakemake sync`.
+rule sync:
+    input:
+        store=STORE,
+    log:
+        "logs/sync.log",
+    benchmark:
+        "benchmarks/sync.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    script:
+        "../scripts/sync.py"

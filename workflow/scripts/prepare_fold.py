@@ -1,0 +1,39 @@
+"""Make a fold of a recording by one of the protocols, and count what could make its scores untrue."""
+
+from pathlib import Path
+
+from odevae.audit import audit
+from odevae.folds import save_fold
+from odevae.protocols import PROTOCOLS
+from odevae.recording import load_recording
+from odevae.runs import write_json
+from odevae.stage import stage
+from odevae.tracking import mirrors_of_fold
+
+
+def main(recording_file: str, protocol: str, observations: str, split: int, settings: dict, folder: Path) -> None:
+    recording = load_recording(recording_file)
+    fold = PROTOCOLS[protocol](recording, observations, split, settings)
+    findings = audit(fold, recording)
+    save_fold(fold, folder)
+    write_json(folder / "audit.json", findings)
+    print(
+        f"{folder}: {len(fold.raw)} trials, {fold.preprocessor.n_channels} channels, "
+        f"{findings['training_sequences']} sequences to train on, {findings['scored_sequences']} scored, "
+        f"{findings['shared_trials']:.0%} of them share their trial with training, "
+        f"{findings['padded_fraction']:.0%} of the scored bins are padding"
+    )
+
+
+with stage(snakemake.log[0]):
+    folder = Path(snakemake.output.audit).parent
+    main(
+        recording_file=snakemake.input.recording,
+        protocol=snakemake.params.protocol,
+        observations=snakemake.params.observations,
+        split=int(snakemake.params.split),
+        settings=snakemake.params.settings,
+        folder=folder,
+    )
+    name = folder.relative_to("results").as_posix()
+    mirrors_of_fold(snakemake.config, name).preprocessing(folder, name)

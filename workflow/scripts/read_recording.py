@@ -1,0 +1,23 @@
+"""Read a recording file of any known format and write the canonical recording."""
+
+from odevae.readers import read
+from odevae.recording import save_recording
+from odevae.stage import stage
+
+
+def main(file: str, name: str, units: str, output: str) -> None:
+    recording = read(file, name=name, units=units)
+    save_recording(recording, output)
+    print(
+        f"{name}: {recording.n_neurons} neurons, {recording.n_frames} frames, {len(recording.trial_ids)} trials, "
+        f"{len(recording.covariates)} covariates"
+    )
+
+
+with stage(snakemake.log[0]):
+    main(
+        file=snakemake.input.file,
+        name=snakemake.params.name,
+        units=snakemake.params.units,
+        output=snakemake.output[0],
+    )

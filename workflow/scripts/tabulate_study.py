@@ -1,0 +1,42 @@
+"""Write a study's table from what its runs left on disk."""
+
+from pathlib import Path
+
+from odevae.runs import AUDIT_FILE, METRICS_FILE, RUN_FILE, read_json
+from odevae.stage import stage
+from odevae.tables import study_metrics, study_rows, write_csv, write_latex, write_markdown
+from odevae.tracking import mirrors_of_study
+
+RESULTS = Path("results")
+
+
+def main(config: dict, study: str, runs: dict[str, str], ids: dict[str, str], published_table: int, output) -> None:
+    rows = study_rows(
+        [
+            {
+                "run": read_json(RESULTS / run / RUN_FILE),
+                "metrics": read_json(RESULTS / run / METRICS_FILE),
+                "audit": read_json(RESULTS / fold / AUDIT_FILE),
+                "mlflow_run_id": ids[run],
+            }
+            for run, fold in runs.items()
+        ],
+        published_table,
+    )
+    write_csv(rows, Path(output.csv))
+    write_markdown(rows, Path(output.md))
+    write_latex(rows, Path(output.tex))
+    mirrors = mirrors_of_study(config, study)
+    mirrors.study(study, [output.csv, output.md, output.tex], study_metrics(rows))
+    print(Path(output.md).read_text(encoding="utf-8"), end="")
+
+
+with stage(snakemake.log[0]):
+    main(
+        config=snakemake.config,
+        study=snakemake.wildcards.study,
+        runs=snakemake.params.runs,
+        ids=read_json(snakemake.input.tracked),
+        published_table=snakemake.params.published_table,
+        output=snakemake.output,
+    )
