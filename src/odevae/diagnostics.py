@@ -53,7 +53,7 @@ def figures_of_run(
         colour[trial, bin_],
         label,
         many.stress,
-        f"{title}\n{len(rows)} {part} trials, best epoch",
+        f"{title}\n{_count(rows, part)}, best epoch",
     )
 
     true = fold.raw.values[rows[0], first]
@@ -62,6 +62,12 @@ def figures_of_run(
         true, predicted, time_s, plots.most_active(true), fold.about["units"], subtitle
     )
     return figures, {"manifold_trial_stress": one.stress, "manifold_trials_stress": many.stress}
+
+
+def _count(rows: np.ndarray, part: str) -> str:
+    """How many sequences are shown, and of how many trials where the published protocol repeats some."""
+    distinct = len(np.unique(rows))
+    return f"{len(rows)} {part} {'trials' if distinct == len(rows) else f'sequences of {distinct} trials'}"
 
 
 def _colour(fold: Fold, rows: np.ndarray, colour_by: str) -> tuple[np.ndarray, str]:

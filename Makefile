@@ -1,0 +1,40 @@
+# The two commands of the README are `make sweep` and `make test`; each makes its own environment in .venv first.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STORE := sqlite:///mlflow.db
+PORT ?= 5000
+
+.PHONY: sweep test ui report lint
+
+sweep: .venv/installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores all results/tables/seed_sweep.csv results/figures/seed_sweep.png
+	@cat results/tables/seed_sweep.md
+	@echo
+	@echo "Table:    results/tables/seed_sweep.csv (.md, .tex), figure: results/figures/seed_sweep.png"
+	@echo "Runs:     results/foraging/<protocol>/split<k>/v1/d3_ls5e-4_seed<seed>/ (figures/, metrics.json, history.csv)"
+	@echo "Tracking: make ui, then open http://127.0.0.1:$(PORT)"
+
+test: .venv/installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -n auto --dist loadgroup
+
+# MLflow, on this machine's loopback address only.
+ui: .venv/installed
+	$(BIN)/mlflow server --backend-store-uri $(STORE) --host 127.0.0.1 --port $(PORT)
+
+# One HTML file with tables, figures and run times.
+report: .venv/installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --report results/report.html results/tables/seed_sweep.csv results/figures/seed_sweep.png
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
+
+.venv/installed: pyproject.toml envs/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "odevae needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[test]'
+	touch $@

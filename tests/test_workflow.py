@@ -1,0 +1,349 @@
+"""The workflow as a whole, run on copies of it: what it makes, what it makes again, and what it survives."""
+
+import csv
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from workflow_project import CHECKOUT, Project, small_config
+
+from odevae.runs import read_history, read_json
+from odevae.studies import study_folds, study_runs
+from odevae.tables import COLUMNS, MEAN_ROWS, read_csv
+from odevae.tracking.mirror import PARENT_NAME, RUN_TAG
+from odevae.tracking.store import open_store
+
+FIGURES = ("manifold_trial", "manifold_trials", "learning_curves", "example_neurons")
+RUN = "results/disc/heldout/split0/quick/d2_ls5e-4_seed1"
+RUNS = [
+    "disc/published/split1/quick/d2_ls5e-4_seed1",
+    "disc/published/split2/quick/d2_ls5e-4_seed2",
+    "disc/heldout/split0/quick/d2_ls5e-4_seed1",
+    "disc/heldout/split0/quick/d2_ls5e-4_seed2",
+]
+FOLDS = ["disc/published/split1/pca", "disc/published/split2/pca", "disc/heldout/split0/pca"]
+
+# What runs again after an edit of a file, by how many jobs.
+TABLES = {"tabulate_study": 1, "plot_study": 1}
+DRAWING = {"plot_run": 4, "sync_study": 1} | TABLES
+SCORING = {"evaluate_run": 4} | DRAWING
+TRAINING = {"train_model": 4} | SCORING
+EDITS = {
+    "src/odevae/tracking/mirror.py": {},
+    "src/odevae/readers/matlab.py": {},
+    "src/odevae/tables.py": TABLES,
+    "src/odevae/plots.py": DRAWING,
+    "workflow/scripts/evaluate_run.py": SCORING,
+    "src/odevae/models/decoders.py": TRAINING,
+    "src/odevae/simulate/foraging.py": {"simulate_recording": 1, "prepare_fold": 3} | TRAINING,
+}
+
+
+def add_dataset(config):
+    config["datasets"]["other"] = {"simulate": {"kind": "foraging"}}
+
+
+def add_model(config):
+    config["models"]["longer"] = {"preset": "v1", "epochs": 200}
+
+
+def add_study_of_shared_runs(config):
+    config["studies"]["subset"] = config["studies"]["small"] | {"protocols": ["heldout"]}
+
+
+def change_published_protocol(config):
+    config["protocols"]["published"]["holdout"] = 2
+
+
+def change_seed(config):
+    config["studies"]["small"]["seeds"] = [1, 3]
+
+
+def change_store(config):
+    config["tracking"] = {"uri": "sqlite:///other.db"}
+
+
+# What runs after a change of the configuration, by how many jobs.
+CHANGES = {
+    add_dataset: {},
+    add_model: {},
+    add_study_of_shared_runs: {"sync_study": 1} | TABLES,
+    change_published_protocol: {"prepare_fold": 2, "train_model": 2, "evaluate_run": 2, "plot_run": 2, "sync_study": 1}
+    | TABLES,
+    # Under `published` the seed also draws the landmarks.
+    change_seed: {"prepare_fold": 1, "train_model": 2, "evaluate_run": 2, "plot_run": 2, "sync_study": 1} | TABLES,
+    change_store: {"create_store": 1, "sync_study": 1} | TABLES,
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project whose one study has run; not to be changed."""
+    project = Project.create(tmp_path_factory.mktemp("finished") / "project", small_config())
+    outcome = project.snakemake()
+    assert outcome.code == 0, outcome.output
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    """A finished project to change."""
+    return finished.copy(tmp_path / "project")
+
+
+def check_run_folder(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {
+        "run.json",
+        "history.csv",
+        "checkpoint.pt",
+        "metrics.json",
+        "predictions.npz",
+        "manifold.json",
+        "figures",
+    }
+    check_figures(folder / "figures", FIGURES)
+
+
+def check_figures(folder: Path, names) -> None:
+    assert {path.name for path in folder.iterdir()} == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
+    for name in names:
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def check_store(project: Project, study: str = "small", runs=RUNS, folds=FOLDS) -> None:
+    """The store says of the study what lies on disk: one parent, and below it each run and preprocessing once."""
+    client = open_store(f"sqlite:///{project.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(study)
+    found = client.search_runs([experiment.experiment_id])
+    by_name = {run.data.tags[RUN_TAG]: run for run in found}
+    assert sorted(run.data.tags[RUN_TAG] for run in found) == sorted([PARENT_NAME, *runs, *folds])
+    parent = by_name.pop(PARENT_NAME)
+    for run in by_name.values():
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.info.status == "FINISHED"
+    for name in runs:
+        run, folder = by_name[name], project.root / "results" / name
+        assert run.data.metrics["best_r2"] == pytest.approx(read_json(folder / "run.json")["best_r2"], rel=1e-12)
+        scores = {name: value for name, value in read_json(folder / "metrics.json")["values"].items() if value == value}
+        assert scores and {name: run.data.metrics[name] for name in scores} == pytest.approx(scores, rel=1e-12)
+        assert run.data.tags["stage"] == "manifold"
+        history = client.get_metric_history(run.info.run_id, "val_loss")
+        assert [point.value for point in history] == [row["val_loss"] for row in read_history(folder / "history.csv")]
+        artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert artifacts == {"checkpoint.pt", "figures"}
+    for name in folds:
+        audit = read_json(project.root / "results" / name / "audit.json")
+        assert by_name[name].data.metrics["shared_trials"] == audit["shared_trials"]
+
+
+def without_run_ids(text: str) -> list[list[str]]:
+    rows = list(csv.reader(text.splitlines()))
+    column = rows[0].index("mlflow_run_id")
+    return [row[:column] + row[column + 1 :] for row in rows]
+
+
+@pytest.mark.slow
+def test_runs_from_nothing(finished):
+    rows = read_csv(finished.root / "results/tables/small.csv")
+    assert tuple(rows[0]) == COLUMNS
+    assert [(row["protocol"], row["split"], row["seed"]) for row in rows] == [
+        ("published", 1, 1),
+        ("published", 2, 2),
+        ("published", "several", "mean_all"),
+        ("published", "several", "mean_non_collapsed"),
+        ("heldout", 0, 1),
+        ("heldout", 0, 2),
+        ("heldout", 0, "mean_all"),
+        ("heldout", 0, "mean_non_collapsed"),
+    ]
+    singles = [row for row in rows if row["seed"] not in MEAN_ROWS]
+    for row, name in zip(singles, RUNS, strict=True):
+        folder = finished.root / "results" / name
+        check_run_folder(folder)
+        run, metrics = read_json(folder / "run.json"), read_json(folder / "metrics.json")
+        part, task = metrics["scored_part"], metrics["task"]
+        assert part == ("test" if row["protocol"] == "heldout" else "validation")
+        assert row["status"] == "ok" and row["epochs"] == 2
+        assert row["best_r2"] == pytest.approx(run["best_r2"], rel=1e-5)
+        assert row["r2_neuron"] == pytest.approx(metrics["values"][f"{part}/raw/{task}/best/mean/r2_neuron"], rel=1e-5)
+        assert len(read_history(folder / "history.csv")) == 2
+    heldout = [row["r2_neuron"] for row in singles if row["protocol"] == "heldout"]
+    assert rows[6]["r2_neuron"] == pytest.approx(sum(heldout) / 2, rel=1e-5)
+    assert (rows[6]["n_runs"], rows[6]["status"]) == (2, "2 of 2 ok")
+    check_figures(finished.root / "results/figures", ["small"])
+    for kind in ("md", "tex"):
+        assert "published" in (finished.root / f"results/tables/small.{kind}").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_store_repeats_the_disk(finished):
+    check_store(finished)
+    client = open_store(f"sqlite:///{finished.root / 'mlflow.db'}")
+    rows = [row for row in read_csv(finished.root / "results/tables/small.csv") if row["seed"] not in MEAN_ROWS]
+    for row, name in zip(rows, RUNS, strict=True):
+        assert client.get_run(row["mlflow_run_id"]).data.tags[RUN_TAG] == name
+    (experiment,) = [found for found in client.search_experiments() if found.name == "small"]
+    (parent,) = client.search_runs([experiment.experiment_id], f"tags.`{RUN_TAG}` = '{PARENT_NAME}'")
+    assert parent.info.status == "FINISHED"
+    assert {file.path for file in client.list_artifacts(parent.info.run_id, "tables")} == {
+        f"tables/small.{kind}" for kind in ("csv", "md", "tex")
+    }
+    means = {name: value for name, value in parent.data.metrics.items() if name.endswith("/mean_all/r2_neuron")}
+    assert sorted(means.values()) == pytest.approx(
+        sorted(row["r2_neuron"] for row in read_csv(finished.root / "results/tables/small.csv") if row["seed"] == "mean_all"),
+        rel=1e-5,
+    )
+
+
+@pytest.mark.slow
+def test_second_call_does_nothing(finished):
+    outcome = finished.snakemake()
+    assert outcome.code == 0
+    assert "Nothing to be done" in outcome.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", EDITS)
+def test_edit_reruns_what_depends_on_it(project, file):
+    project.append(file)
+    assert project.planned() == EDITS[file]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGES)
+def test_config_change_reruns_what_it_concerns(project, change):
+    config = small_config()
+    change(config)
+    project.write_config(config)
+    assert project.planned() == CHANGES[change]
+
+
+@pytest.mark.slow
+def test_tables_and_store_come_back_from_the_disk(project):
+    tables = project.root / "results/tables"
+    before = {path.name: path.read_text(encoding="utf-8") for path in tables.iterdir()}
+    shutil.rmtree(tables)
+    (project.root / "mlflow.db").unlink()
+    (project.root / "mlflow.db.lock").unlink()
+    assert project.planned() == {"create_store": 1, "sync_study": 1} | TABLES
+    outcome = project.snakemake()
+    assert outcome.code == 0, outcome.output
+    after = {path.name: path.read_text(encoding="utf-8") for path in tables.iterdir()}
+    assert after["small.csv"] != before["small.csv"]
+    assert without_run_ids(after.pop("small.csv")) == without_run_ids(before.pop("small.csv"))
+    assert after == before
+    check_store(project)
+    assert project.planned() == {}
+
+
+@pytest.mark.slow
+def test_sync_brings_a_lost_store_back(project):
+    (project.root / "mlflow.db").unlink()
+    assert project.planned("sync") == {"create_store": 1, "sync": 1}
+    outcome = project.snakemake("sync")
+    assert outcome.code == 0, outcome.output
+    assert "small: 7 of 7 folds and runs on disk are in the record" in outcome.output
+    check_store(project)
+
+
+@pytest.mark.slow
+def test_sweep_goes_on_beside_a_diverging_model(project):
+    config = small_config()
+    config["models"]["absurd"] = {"preset": "v1", "epochs": 2, "learning_rate": 1e9}
+    config["studies"]["mixed"] = config["studies"]["small"] | {
+        "protocols": ["heldout"],
+        "models": ["absurd", "quick"],
+        "seeds": [1],
+    }
+    project.write_config(config)
+    outcome = project.snakemake()
+    assert outcome.code == 0, outcome.output
+    rows = {
+        (row["model"], row["seed"]): row
+        for row in read_csv(project.root / "results/tables/mixed.csv")
+        if row["seed"] not in MEAN_ROWS
+    }
+    diverged, fine = rows["absurd", 1], rows["quick", 1]
+    assert diverged["status"] == "diverged"
+    assert (diverged["best_r2"], diverged["final_r2"], diverged["best_val_loss"]) == (0, 0, math.inf)
+    assert fine["status"] == "ok" and math.isfinite(fine["best_val_loss"])
+    check_run_folder(project.root / RUN.replace("quick", "absurd"))
+    check_figures(project.root / "results/figures", ["small", "mixed"])
+    client = open_store(f"sqlite:///{project.root / 'mlflow.db'}")
+    assert client.get_run(diverged["mlflow_run_id"]).info.status == "FAILED"
+    assert project.planned() == {}
+
+
+@pytest.mark.slow
+def test_broken_store_stops_nothing(project):
+    """The store is a text file: one run is trained anew and the table is made, without run ids."""
+    config = small_config()
+    config["studies"]["small"] |= {"protocols": ["heldout"], "seeds": [1]}
+    project.write_config(config)
+    shutil.rmtree(project.root / RUN)
+    shutil.rmtree(project.root / "results/mlflow")
+    text = "This is no database.\n"
+    (project.root / "mlflow.db").write_text(text, encoding="utf-8")
+    outcome = project.snakemake()
+    assert outcome.code == 0, outcome.output
+    assert "warning: tracking is off for the rest of this job: " in outcome.output
+    assert "Traceback" not in outcome.output
+    check_run_folder(project.root / RUN)
+    row = read_csv(project.root / "results/tables/small.csv")[0]
+    assert (row["seed"], row["status"], row["mlflow_run_id"]) == (1, "ok", None)
+    assert (project.root / "mlflow.db").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.slow
+def test_e65_through_both_protocols(tmp_path, data_dir):
+    config = small_config()
+    e65 = yaml.safe_load((CHECKOUT / "config/config.yaml").read_text(encoding="utf-8"))["datasets"]["e65"]
+    config["datasets"] = {"e65": e65}
+    config["protocols"] = {}
+    config["models"] = {"quick": {"preset": "v5", "epochs": 2}}
+    config["studies"]["small"] |= {"datasets": ["e65"], "latent_dims": [5], "seeds": [1]}
+    project = Project.create(tmp_path / "project", config)
+    outcome = project.snakemake(data_dir=data_dir)
+    assert outcome.code == 0, outcome.output
+    config["protocols"] = {"published": {}, "heldout": {}}
+    folds = {fold.split("/")[1]: project.root / "results" / fold for fold in study_folds(with_splits(config), "small")}
+    published = read_json(folds["published"] / "preprocessing.json")
+    assert (published["n_trials"], published["n_channels"]) == (180, 129)
+    rows = {
+        row["protocol"]: row
+        for row in read_csv(project.root / "results/tables/small.csv")
+        if row["seed"] not in MEAN_ROWS
+    }
+    assert {protocol: (row["status"], row["latent_dim"], row["epochs"]) for protocol, row in rows.items()} == {
+        "published": ("ok", 5, 2),
+        "heldout": ("ok", 5, 2),
+    }
+    assert rows["published"]["data_sha256"] == e65["fetch"]["sha256"]
+    for key in study_runs(with_splits(config), "small"):
+        check_run_folder(project.root / "results" / key.path)
+    check_figures(project.root / "results/figures", ["small"])
+
+
+def with_splits(config: dict) -> dict:
+    """The configuration with the default that the schema would fill in."""
+    config["studies"]["small"].setdefault("splits", [0])
+    return config
+
+
+@pytest.mark.parametrize("module", ["ruff check --no-cache .", "ruff format --no-cache --check .", "snakefmt --check Snakefile workflow"])
+def test_code_is_in_the_project_s_form(module):
+    result = subprocess.run(
+        [sys.executable, "-m", *module.split()], cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert result.returncode == 0, result.stdout
+
+
+def test_lint_finds_nothing(tmp_path):
+    outcome = Project.create(tmp_path / "project").snakemake("--lint")
+    assert outcome.code == 0, outcome.output
+    assert "Congratulations, your workflow is in a good condition!" in outcome.output

@@ -1,0 +1,134 @@
+"""A copy of the workflow in a folder of its own, with a small configuration, for the tests to run and to break."""
+
+import copy
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+CHECKOUT = Path(__file__).parents[1]
+PARTS = ("Snakefile", "workflow", "config", "profiles", "envs", "src")
+RUN_TIMEOUT_S = 900
+
+# Two runs under each protocol, with a training of two epochs.
+SMALL = {
+    "datasets": {
+        "disc": {
+            "simulate": {"kind": "foraging", "settings": {"n_neurons": 20, "n_frames": 240, "n_trials": 12}},
+            "colour_by": "x",
+        }
+    },
+    "protocols": {
+        "published": {"bins": 12, "duration_s": 2, "drop_first_trials": 0, "landmarks": 12, "holdout": 3},
+        "heldout": {"drop_first_trials": 0},
+    },
+    "models": {"quick": {"preset": "v1", "epochs": 2}},
+    "studies": {
+        "small": {
+            "datasets": ["disc"],
+            "protocols": ["published", "heldout"],
+            "models": ["quick"],
+            "latent_dims": [2],
+            "lambdas_smooth": ["5e-4"],
+            "seeds": [1, 2],
+        }
+    },
+}
+
+
+def small_config() -> dict:
+    return copy.deepcopy(SMALL)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of Snakemake ended with."""
+
+    code: int
+    output: str
+
+
+class Project:
+    """A folder with the whole workflow in it.
+
+    Its own copy of the package wins over the installed one, so an edit in it is an edit of what runs.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    @classmethod
+    def create(cls, root: Path, config: dict | None = None) -> "Project":
+        """Copy the checkout's workflow into `root`; `config` replaces its configuration."""
+        root.mkdir(parents=True, exist_ok=True)
+        for part in PARTS:
+            source = CHECKOUT / part
+            if source.is_dir():
+                shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            else:
+                shutil.copy2(source, root / part)
+        project = cls(root)
+        if config is not None:
+            project.write_config(config)
+        return project
+
+    def copy(self, root: Path) -> "Project":
+        """The same project elsewhere, results and times of change included."""
+        shutil.copytree(self.root, root, symlinks=True)
+        return Project(root)
+
+    def write_config(self, config: dict) -> None:
+        (self.root / "config/config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+    def append(self, file: str, text: str = "\n# Edited by a test.\n") -> None:
+        with (self.root / file).open("a", encoding="utf-8") as stream:
+            stream.write(text)
+
+    def snakemake(self, *arguments: str, cores: int = 2, data_dir: str | Path | None = None) -> Outcome:
+        """Run Snakemake in the project; output and errors come back as one text.
+
+        Args:
+            arguments: targets and options.
+            cores: how many to use.
+            data_dir: value of ODEVAE_DATA_DIR, which is unset otherwise.
+        """
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("MLFLOW_", "SNAKEMAKE_")) and name != "ODEVAE_DATA_DIR"
+        }
+        environment["PYTHONPATH"] = str(self.root / "src")
+        if data_dir is not None:
+            environment["ODEVAE_DATA_DIR"] = str(data_dir)
+        result = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments],
+            cwd=self.root,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=RUN_TIMEOUT_S,
+        )
+        return Outcome(result.returncode, result.stdout)
+
+    def planned(self, *targets: str) -> dict[str, int]:
+        """How many jobs of each rule a call would run, the target rule `all` aside."""
+        outcome = self.snakemake("--dry-run", *targets)
+        assert outcome.code == 0, outcome.output
+        return jobs(outcome.output)
+
+    def checkpoints(self) -> list[Path]:
+        return sorted((self.root / "results").rglob("checkpoint.pt"))
+
+
+def jobs(output: str) -> dict[str, int]:
+    """The jobs of each rule in Snakemake's `Job stats`, `all` and the sum aside."""
+    table = output.partition("Job stats:")[2].partition("\ntotal")[0]
+    counts = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+    counts.pop("all", None)
+    return counts
