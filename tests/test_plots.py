@@ -153,11 +153,6 @@ def test_learning_curves_show_the_history(check_saved):
     check_saved(figure)
 
 
-def test_a_training_score_is_drawn_where_there_is_one():
-    r2 = plots.learning_curves(epochs(3, train_r2=0.4), TITLE).axes[1]
-    np.testing.assert_array_equal(line(r2, "train").get_ydata(), [0.4] * 3)
-
-
 def test_a_loss_that_is_not_positive_is_drawn_on_a_linear_scale(check_saved):
     figure = plots.learning_curves(epochs(5, train_loss=-2.0), TITLE)
     assert figure.axes[0].get_yscale() == "linear"

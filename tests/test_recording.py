@@ -53,7 +53,10 @@ def test_the_canonical_file_gives_back_what_was_written(tmp_path, dtype, covaria
         ({"activity": np.zeros((6, 4), int)}, "floating"),
         ({"activity": np.zeros(6)}, "frames x neurons"),
         ({"activity": np.zeros((6, 0))}, "empty"),
-        ({"activity": np.full((6, 4), np.nan)}, "24 values of the activity are NaN or infinite, the first at frame 0"),
+        (
+            {"activity": np.full((6, 4), np.nan)},
+            "the activity is NaN or infinite in 24 of its 24 values, first at frame 0",
+        ),
         ({"trial": np.array([3, 3, 3, 7, 7])}, "Trial has shape"),
         ({"trial": np.array([3, 3, 3, 7, 7, 8])}, "trial 8 has one frame only"),
         ({"trial": np.array([3.0, 3, 3, 7, 7, 7])}, "whole numbers"),

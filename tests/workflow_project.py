@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import yaml
 
 CHECKOUT = Path(__file__).parents[1]
@@ -43,6 +44,14 @@ SMALL = {
 
 def small_config() -> dict:
     return copy.deepcopy(SMALL)
+
+
+def paper_data_dir() -> Path:
+    """The folder with the paper's data files; without it the test is skipped."""
+    folder = os.environ.get("ODEVAE_DATA_DIR")
+    if not folder:
+        pytest.skip("ODEVAE_DATA_DIR is not set: it names the folder with the paper's data files")
+    return Path(folder)
 
 
 @dataclass(frozen=True)

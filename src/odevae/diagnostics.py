@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from odevae import plots
-from odevae.errors import OdevaeError
 from odevae.folds import Fold
 from odevae.manifold import embed, thin
+from odevae.recording import require_covariate
 
 
 def figures_of_run(
@@ -29,13 +29,13 @@ def figures_of_run(
     """
     title = run["run"]
     figures = {"learning_curves": plots.learning_curves(history, title, run["best_epoch"] or None)}
-    if run["status"] == "diverged":
-        nothing = plots.message(f"This run diverged ({run['reason']}): there is no latent path to show.", title)
-        return figures | dict.fromkeys(("manifold_trial", "manifold_trials", "example_neurons"), nothing), {}
-
     part = fold.scored_part
     rows = predictions[f"{part}_rows"]
-    path = predictions[f"{part}_best_path"]  # (B, L, D)
+    path = predictions.get(f"{part}_best_path")  # (B, L, D)
+    if path is None or not np.isfinite(path).all():
+        reason = run["reason"] or "the path of a held-out trial cannot be integrated"
+        nothing = plots.message(f"There is no latent path to show ({reason}).", title)
+        return figures | dict.fromkeys(("manifold_trial", "manifold_trials", "example_neurons"), nothing), {}
     counted = fold.raw.mask[rows]
     first = counted[0]
     time_s = fold.grid_s[first]
@@ -74,9 +74,5 @@ def _colour(fold: Fold, rows: np.ndarray, colour_by: str) -> tuple[np.ndarray, s
     """Values ``(B, L)`` that colour the points, and their label."""
     if not colour_by:
         return np.broadcast_to(fold.grid_s, (len(rows), len(fold.grid_s))), "time (s)"
-    if colour_by not in fold.raw.covariates:
-        raise OdevaeError(
-            f"config: datasets.{fold.about['recording']}.colour_by: no covariate {colour_by!r} in the recording; "
-            f"it has {', '.join(fold.raw.covariates) or 'none'}."
-        )
+    require_covariate(colour_by, fold.raw.covariates, fold.about["recording"])
     return fold.raw.covariates[colour_by][rows], colour_by

@@ -12,6 +12,7 @@ from odevae.models.odevae import ODEVAE, build
 from odevae.models.presets import ModelSpec
 from odevae.observations import BASELINE_BINS, Observations
 from odevae.runs import CHECKPOINT_FILE, RUN_FILE, read_json
+from odevae.solvers import SolverError
 from odevae.training import seed_everything
 
 CHECKPOINTS = ("best", "last")
@@ -69,11 +70,19 @@ def evaluate(fold: Fold, run_folder: Path) -> tuple[dict, dict[str, np.ndarray]]
 
 
 def predict(model: ODEVAE, fold: Fold, part: str, sample: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions ``(B, L, K)`` in observation space and latent paths ``(B, L, D)`` of one part, float32."""
+    """Predictions ``(B, L, K)`` in observation space and latent paths ``(B, L, D)`` of one part, float32.
+
+    Both are NaN throughout if the path of a held-out trial cannot be integrated.
+    """
     observed, _ = fold.sequences(part)
     model.eval()
-    with torch.no_grad():
-        output = model(torch.from_numpy(observed), torch.from_numpy(fold.times), sample=sample)
+    try:
+        with torch.no_grad():
+            output = model(torch.from_numpy(observed), torch.from_numpy(fold.times), sample=sample)
+    except SolverError as error:
+        print(f"{part}: no prediction, {error}", flush=True)
+        latent_dim = model.encoder.mean.out_features
+        return np.full_like(observed, np.nan), np.full((*observed.shape[:2], latent_dim), np.nan, np.float32)
     return output.reconstruction.numpy(), output.path.numpy()
 
 

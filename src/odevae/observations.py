@@ -18,7 +18,7 @@ class Observations:
     @classmethod
     def parse(cls, name: str) -> "Observations":
         """Read ``pca``, ``neurons``, ``pca-baseline`` or ``neurons-baseline``."""
-        space, _, correction = name.partition("-")
-        if space not in ("pca", "neurons") or correction not in ("", "baseline"):
+        if name not in ("pca", "neurons", "pca-baseline", "neurons-baseline"):
             raise OdevaeError(f"observations {name!r} are unknown; use pca, neurons, pca-baseline or neurons-baseline.")
-        return cls(space=space, baseline=correction == "baseline")
+        space, _, correction = name.partition("-")
+        return cls(space=space, baseline=bool(correction))

@@ -71,7 +71,8 @@ def message(text: str, title: str) -> Figure:
 def _figure(width: float, height: float, title: str) -> Figure:
     """An empty figure of ``width`` x ``height`` inches whose title is broken where it would not fit."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(textwrap.fill(title, int(width * TITLE_CHARACTERS_PER_INCH)), fontsize=TITLE_SIZE)
+    lines = [textwrap.fill(line, int(width * TITLE_CHARACTERS_PER_INCH)) for line in title.splitlines()]
+    figure.suptitle("\n".join(lines), fontsize=TITLE_SIZE)
     return figure
 
 
@@ -157,18 +158,18 @@ def learning_curves(history: list[dict[str, float]], title: str, best_epoch: int
 
     Args:
         history: a row for each epoch, as ``history.csv`` holds them: ``epoch``, ``train_loss``, ``val_loss``,
-            ``val_r2``, perhaps ``train_r2``, and the terms of `TERMS` as they count in the loss.
+            ``val_r2``, and the terms of `TERMS` as they count in the loss.
         best_epoch: the epoch whose weights were kept.
     """
     if not history:
         return message("No epoch was finished: the history is empty.", title)
-    figure = _figure(11, 3.4, title)
+    figure = _figure(12, 3.4, title)
     loss, r2, terms = figure.subplots(1, 3)
 
     _curves(loss, history, {"train_loss": ("train", BLACK), "val_loss": ("validation", BLUE)})
     loss.set_title("Loss, all terms", fontsize=TEXT_SIZE)
-    _curves(r2, history, {"train_r2": ("train", BLACK), "val_r2": ("validation", BLUE)})
-    r2.set_title("R²" + _cut_r2(r2), fontsize=TEXT_SIZE)
+    _curves(r2, history, {"val_r2": ("validation", BLUE)})
+    r2.set_title("Validation R²" + _cut_r2(r2), fontsize=TEXT_SIZE)
     _curves(terms, _shares(history), TERMS)
     terms.set_title("Weighted terms, share of the training loss (%)", fontsize=TEXT_SIZE)
 
@@ -189,7 +190,9 @@ def learning_curves(history: list[dict[str, float]], title: str, best_epoch: int
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         axes.tick_params(which="both", labelsize=SMALL_SIZE)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=SMALL_SIZE, framealpha=0.7)
+            # The terms' curves fill their panel, so their names stand beside it.
+            place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if axes is terms else {}
+            axes.legend(fontsize=SMALL_SIZE, framealpha=0.7, **place)
     return figure
 
 

@@ -1,6 +1,7 @@
 """A population recording: activity of neurons over frames, cut into trials, with its behaviour."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,8 +91,8 @@ def _check(recording: Recording) -> None:
     if len(bad):
         frame, neuron = bad[0]
         raise OdevaeError(
-            f"{where}: {len(bad)} values of the activity are NaN or infinite, the first at frame {frame}, "
-            f"neuron {neuron}; remove those frames or neurons, or fill them, before reading the file."
+            f"{where}: the activity is NaN or infinite in {len(bad)} of its {activity.size} values, first at frame "
+            f"{frame}, neuron {neuron}; remove those frames or neurons, or fill them, before reading the file."
         )
     if not np.issubdtype(trial.dtype, np.integer):
         raise OdevaeError(f"{where}: Trial has type {trial.dtype}; give whole numbers as trial ids.")
@@ -114,6 +115,20 @@ def _check(recording: Recording) -> None:
                 f"{where}: Time does not increase at frame {frame} of trial {trial_id}; give each trial's frames in "
                 "order, and each trial its own id."
             )
+
+
+def require_covariate(name: str, known: Iterable[str], dataset: str) -> None:
+    """Refuse a data set's ``colour_by`` that names no covariate of its recording.
+
+    Raises:
+        OdevaeError: if `name` is not among those `known`; an empty name is none.
+    """
+    known = list(known)
+    if name and name not in known:
+        raise OdevaeError(
+            f"config: datasets.{dataset}.colour_by: no covariate {name!r} in the recording; it has "
+            f"{', '.join(known) or 'none'}."
+        )
 
 
 def save_recording(recording: Recording, path: str | Path) -> None:

@@ -45,4 +45,6 @@ def integrate(field: Field, z0: torch.Tensor, times: torch.Tensor, method: str) 
         path = odeint(field, z0, times, rtol=RTOL, atol=ATOL, method=method, options=options)
     except AssertionError as error:  # torchdiffeq asserts that its step stays above the time's resolution
         raise SolverError(str(error)) from error
+    if not torch.isfinite(path).all():
+        raise SolverError("the latent path is not finite")
     return path.transpose(0, 1)

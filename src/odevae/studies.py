@@ -1,5 +1,6 @@
 """The configuration: its schema, its defaults, and the runs that each study asks for."""
 
+from copy import deepcopy
 from itertools import product
 from pathlib import Path
 
@@ -7,8 +8,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
 from odevae.errors import OdevaeError
-from odevae.models.presets import model_spec
-from odevae.observations import Observations
+from odevae.models.presets import PRESETS, model_spec
 from odevae.runs import RunKey
 
 
@@ -27,6 +27,10 @@ def check_config(config: dict, schema: dict) -> dict:
     for dataset, entry in config["datasets"].items():
         if sum(kind in entry for kind in ("file", "fetch", "simulate")) != 1:
             raise OdevaeError(f"config: datasets.{dataset} needs exactly one of file, fetch and simulate.")
+    for model in config["models"]:
+        if model in PRESETS:
+            raise OdevaeError(f"config: models.{model} has the name of a preset; give the changed model its own name.")
+        model_spec(model, config["models"])
     for study, settings in config["studies"].items():
         for dataset in settings["datasets"]:
             if dataset not in config["datasets"]:
@@ -35,7 +39,10 @@ def check_config(config: dict, schema: dict) -> dict:
                     f"{', '.join(config['datasets'])}."
                 )
         for model in settings["models"]:
-            Observations.parse(model_spec(model, config["models"]).observations)
+            model_spec(model, config["models"])
+        weights = [float(text) for text in settings["lambdas_smooth"]]
+        if len(set(weights)) < len(weights):
+            raise OdevaeError(f"config: studies.{study}.lambdas_smooth gives the same weight twice; leave one out.")
     return config
 
 
@@ -89,22 +96,26 @@ def data_file(config: dict, dataset: str) -> str:
     """Where the recording of a data set is read from: its own file, or where the fetch rule puts it; else empty."""
     entry = config["datasets"][dataset]
     if "fetch" in entry:
-        return f"data/{Path(entry['fetch']['url']).name}"
+        return f"data/{dataset}/{Path(entry['fetch']['url']).name}"
     return entry.get("file", "")
 
 
 def _filling_validator(schema: dict) -> Draft202012Validator:
-    """A validator that writes the schema's defaults into what it checks."""
+    """A validator that writes the schema's defaults into what it checks, and takes 3.0 for no whole number."""
+    # JSON Schema counts 3.0 as an integer, but it would name a folder d3.0 that no rule makes.
+    strict = Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
     check_properties = Draft202012Validator.VALIDATORS["properties"]
 
     def fill(validator, properties, instance, owner):
         if validator.is_type(instance, "object"):
             for name, rule in properties.items():
                 if "default" in rule:
-                    instance.setdefault(name, rule["default"])
+                    instance.setdefault(name, deepcopy(rule["default"]))
         yield from check_properties(validator, properties, instance, owner)
 
-    return extend(Draft202012Validator, {"properties": fill})(schema)
+    return extend(Draft202012Validator, {"properties": fill}, type_checker=strict)(schema)
 
 
 def _sentence(error) -> str:
@@ -116,5 +127,5 @@ def _sentence(error) -> str:
         return f"config: unknown key {', '.join(unknown)} at {where}; known keys there: {', '.join(known) or 'none'}."
     if error.validator == "required":
         return f"config: {error.message.replace(' is a required property', '')} is missing at {where}; add it."
-    hint = error.schema.get("description", "")
+    hint = "" if error.validator == "enum" else error.schema.get("description", "")
     return f"config: {where}: {error.message}{'; expected ' + hint if hint else ''}."

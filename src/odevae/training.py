@@ -97,6 +97,7 @@ def train(
         run |= {"best_r2": 0.0, "final_r2": 0.0, "best_val_loss": np.inf}
         print(f"{key.path}: diverged in {run['reason']}", flush=True)
 
+    history_path.touch()  # a run that collapses in its first epoch has an empty history, not none
     save_checkpoint(folder / CHECKPOINT_FILE, {"best": best["state"], "last": _state(model)})
     run |= {
         "best_epoch": best["epoch"],

@@ -22,14 +22,14 @@ try:
     check_config(config, schema)
     for dataset in config["datasets"]:
         path = config["datasets"][dataset].get("file")
-        if path and not Path(path).exists():
+        if path and not Path(path).is_file():
             raise OdevaeError(f"config: datasets.{dataset}.file: there is no file {path}; correct the path.")
 except OdevaeError as error:
     raise WorkflowError(str(error)) from None
 
 SIMULATED = [name for name, entry in config["datasets"].items() if "simulate" in entry]
 RECORDED = [name for name in config["datasets"] if name not in SIMULATED]
-FETCHED = {data_file(config, name): name for name in RECORDED if "fetch" in config["datasets"][name]}
+FETCHED = [name for name in RECORDED if "fetch" in config["datasets"][name]]
 
 
 def one_of(names):
@@ -93,16 +93,12 @@ def simulation_settings_of(wildcards):
     return entry_of(wildcards)["simulate"]["settings"]
 
 
-def fetched_from(wildcards):
-    return config["datasets"][FETCHED[f"data/{wildcards.file}"]]["fetch"]
-
-
 def url_of(wildcards):
-    return fetched_from(wildcards)["url"]
+    return entry_of(wildcards)["fetch"]["url"]
 
 
 def sha256_of(wildcards):
-    return fetched_from(wildcards)["sha256"]
+    return entry_of(wildcards)["fetch"]["sha256"]
 
 
 def colour_of(wildcards):

@@ -3,13 +3,14 @@
 
 rule fetch_data:
     output:
-        "data/{file}",
+        "data/{dataset}/{file}",
     log:
-        "logs/fetch_data/{file}.log",
+        "logs/fetch_data/{dataset}/{file}.log",
     benchmark:
-        "benchmarks/fetch_data/{file}.tsv"
+        "benchmarks/fetch_data/{dataset}/{file}.tsv"
     wildcard_constraints:
-        file=one_of(path.removeprefix("data/") for path in FETCHED),
+        dataset=one_of(FETCHED),
+        file="[^/]+",
     priority: 100
     conda:
         ENVIRONMENT

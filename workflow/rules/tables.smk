@@ -6,6 +6,7 @@ rule tabulate_study:
         runs=files_of_runs,
         audits=audits_of,
         tracked="results/mlflow/{study}.json",
+        store=STORE_ITSELF,
         code=code("tabulate_study.py"),
     output:
         csv=report(

@@ -4,7 +4,8 @@ TRACKING_URI = config["tracking"]["uri"]
 STORE_RECORD = "results/mlflow/store.json"
 # The file of an embedded store changes with every write, so nothing may rerun because it is newer.
 STORE_FILE = TRACKING_URI.removeprefix("sqlite:///") if TRACKING_URI.startswith("sqlite:///") else None
-STORE = [ancient(path) for path in (STORE_RECORD, STORE_FILE) if path]
+STORE = ancient(STORE_RECORD)
+STORE_ITSELF = [ancient(path) for path in (STORE_RECORD, STORE_FILE) if path]
 
 
 rule create_store:
@@ -34,7 +35,7 @@ rule sync_study:
         runs=files_of_runs,
         audits=audits_of,
         record=STORE_RECORD,
-        store=STORE,
+        store=STORE_ITSELF,
     output:
         "results/mlflow/{study}.json",
     log:
@@ -57,7 +58,7 @@ rule sync_study:
 # Repeat in the store whatever is on disk now, finished or not: `snakemake sync`.
 rule sync:
     input:
-        store=STORE,
+        store=STORE_ITSELF,
     log:
         "logs/sync.log",
     benchmark:

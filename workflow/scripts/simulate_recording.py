@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
-from odevae.recording import save_recording
+from odevae.recording import require_covariate, save_recording
 from odevae.simulate import simulate
 from odevae.stage import stage
 
 
-def main(kind: str, settings: dict, name: str, output: str) -> None:
+def main(kind: str, settings: dict, name: str, colour_by: str, output: str) -> None:
     recording = simulate(kind, **settings)
+    require_covariate(colour_by, recording.covariates, name)
     save_recording(replace(recording, source=recording.source | {"name": name}), output)
     print(
         f"{name}: {recording.n_neurons} neurons, {recording.n_frames} frames, {len(recording.trial_ids)} trials, "
@@ -21,5 +22,7 @@ with stage(snakemake.log[0]):
         kind=snakemake.params.kind,
         settings=snakemake.params.settings,
         name=snakemake.params.name,
+        # Only checked here, so it is no parameter of the rule: another colour must not simulate again.
+        colour_by=snakemake.config["datasets"][snakemake.wildcards.dataset].get("colour_by", ""),
         output=snakemake.output[0],
     )

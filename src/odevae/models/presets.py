@@ -71,12 +71,12 @@ def model_spec(name: str, models: dict[str, dict]) -> ModelSpec:
         return PRESETS[name]
     if name not in models:
         known = ", ".join([*PRESETS, *models])
-        raise OdevaeError(f"model {name!r} is neither a preset nor an entry of 'models' in the config; known: {known}.")
+        raise OdevaeError(f"config: model {name!r} is neither a preset nor an entry of 'models'; known: {known}.")
     changes = dict(models[name])
     preset = changes.pop("preset")
     if preset not in PRESETS:
-        raise OdevaeError(f"models.{name}: preset {preset!r} does not exist; use one of {', '.join(PRESETS)}.")
+        raise OdevaeError(f"config: models.{name}: preset {preset!r} does not exist; use one of {', '.join(PRESETS)}.")
     unknown = set(changes) - {f.name for f in fields(ModelSpec)}
     if unknown:
-        raise OdevaeError(f"models.{name}: no such setting: {', '.join(sorted(unknown))}.")
+        raise OdevaeError(f"config: models.{name}: no such setting: {', '.join(sorted(unknown))}.")
     return replace(PRESETS[preset], **changes)

@@ -18,6 +18,8 @@ RUN_TAG = "odevae.run"
 ATTEMPT_TAG = "odevae.attempt"
 ARTIFACTS_TAG = "odevae.artifacts"
 PARENT_NAME = "study"
+# The page of an experiment of this kind opens with its runs and their charts.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class Mirror:
@@ -80,7 +82,7 @@ class Mirror:
     def _find_experiment(self, name: str, artifacts: Path) -> str:
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
-            return self.client.create_experiment(name, artifact_location=artifacts.as_uri())
+            return self.client.create_experiment(name, artifact_location=artifacts.as_uri(), tags=EXPERIMENT_TAGS)
         if experiment.lifecycle_stage == LifecycleStage.DELETED:
             # A deleted experiment keeps its name occupied, so there is no other way to go on.
             self.client.restore_experiment(experiment.experiment_id)

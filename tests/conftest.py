@@ -1,0 +1,141 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+# One thread: the same bits on every machine with the same libraries, and no fight over cores under pytest-xdist.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+
+from odevae.protocols import heldout, published
+from odevae.readers import read
+from odevae.recording import Recording
+from odevae.runs import RunKey
+from odevae.simulate.foraging import foraging
+
+PUBLISHED_DEFAULTS = {"bins": 120, "duration_s": 12, "drop_first_trials": 10, "landmarks": 100, "holdout": 20}
+HELDOUT_SMALL = {"drop_first_trials": 0, "test_fraction": 0.2, "validation_fraction": 0.2, "seed": 0}
+PUBLISHED_SMALL = {"bins": 15, "duration_s": 2.0, "drop_first_trials": 10, "landmarks": 12, "holdout": 3}
+# What the training stage adds to run.json.
+ABOUT = {"data_sha256": "d" * 64, "git_commit": "c" * 40}
+
+
+def _data_file(name: str) -> Path:
+    folder = os.environ.get("ODEVAE_DATA_DIR")
+    if not folder:
+        pytest.skip("ODEVAE_DATA_DIR is not set: it names the folder with the paper's data files")
+    return Path(folder) / name
+
+
+def _make_recording(lengths, n_neurons: int = 4, first_id: int = 1, interval_s: float = 0.1, seed: int = 0):
+    """A recording of random activity with trials of the given numbers of frames; time goes on between trials."""
+    lengths = np.asarray(lengths)
+    n_frames = int(lengths.sum())
+    generator = np.random.default_rng(seed)
+    mixing = generator.standard_normal((3, n_neurons))
+    walk = np.cumsum(generator.standard_normal((n_frames, 3)), axis=0)
+    return Recording(
+        activity=walk @ mixing + 0.3 * generator.standard_normal((n_frames, n_neurons)) + 2.0,
+        trial=np.repeat(np.arange(len(lengths)) + first_id, lengths),
+        time=50.0 + interval_s * np.arange(n_frames),
+        covariates={"speed": generator.standard_normal(n_frames)},
+        latents=walk,
+        source={"name": "made up"},
+    )
+
+
+@pytest.fixture(scope="session")
+def make_recording():
+    return _make_recording
+
+
+@pytest.fixture(scope="session")
+def e65() -> Recording:
+    return read(_data_file("E65_v73.mat"), name="e65", units="dF/F")
+
+
+@pytest.fixture(scope="session")
+def synthetic_file() -> Recording:
+    return read(_data_file("synthetic_rat_data.npz"), name="synthetic", units="a.u.")
+
+
+@pytest.fixture(scope="session")
+def small() -> Recording:
+    """Twelve simulated trials of 12 to 20 frames, 12 neurons."""
+    whole = foraging(n_neurons=12, n_frames=240, n_trials=12, seed=3, noise=0.05)
+    keep = whole.time < (20 - 2 * (whole.trial % 5)) / 10 - 0.05
+    return Recording(
+        activity=whole.activity[keep],
+        trial=whole.trial[keep],
+        time=whole.time[keep],
+        covariates={name: values[keep] for name, values in whole.covariates.items()},
+        latents=whole.latents[keep],
+        units=whole.units,
+        source=whole.source,
+    )
+
+
+@pytest.fixture(scope="session")
+def heldout_fold(small):
+    return heldout(small, "pca", split=0, settings=HELDOUT_SMALL)
+
+
+@pytest.fixture(scope="session")
+def published_fold(small):
+    return published(small, "pca", split=1, settings=PUBLISHED_SMALL | {"drop_first_trials": 0})
+
+
+@pytest.fixture(scope="session")
+def make_key():
+    def key(**changes) -> RunKey:
+        parts = {
+            "dataset": "small",
+            "protocol": "heldout",
+            "split": 0,
+            "model": "tiny",
+            "latent_dim": 2,
+            "lambda_smooth": "5e-4",
+            "seed": 7,
+        }
+        return RunKey(**(parts | changes))
+
+    return key
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """A model of every kind of term that trains in a moment: two steps of eight sequences an epoch at most."""
+    from odevae.models.presets import PRESETS
+
+    return replace(
+        PRESETS["v5"],
+        field="mlp",
+        decoder="mlp",
+        solver="rk4",
+        observations="pca",
+        epochs=3,
+        batch_size=3,
+        beta_warmup_epochs=4,
+        transition_warmup_epochs=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, heldout_fold, tiny, make_key):
+    """Folder of a short run on `heldout_fold`; read only."""
+    from odevae.training import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    train(heldout_fold, make_key(), tiny, folder, ABOUT)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def diverged(tmp_path_factory, heldout_fold, tiny, make_key):
+    """Folder of a run whose weights a huge step has blown up; read only."""
+    from odevae.training import train
+
+    folder = tmp_path_factory.mktemp("diverged")
+    train(heldout_fold, make_key(seed=8), replace(tiny, learning_rate=1e30), folder, ABOUT)
+    return folder

@@ -1,0 +1,68 @@
+import subprocess
+import sys
+
+import pytest
+
+from odevae.stage import stage
+
+
+def run(tmp_path, body: str) -> tuple[subprocess.CompletedProcess, str]:
+    """Run `body` as a stage in a process of its own; gives the process and its log."""
+    log = tmp_path / "logs/deep/stage.log"
+    script = tmp_path / "script.py"
+    lines = "\n".join(f"    {line}" for line in body.splitlines())
+    script.write_text(
+        f"import sys\nfrom odevae.errors import OdevaeError\nfrom odevae.stage import stage\n"
+        f"with stage({str(log)!r}):\n{lines}\nprint('after')\n",
+        encoding="utf-8",
+    )
+    process = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    return process, log.read_text(encoding="utf-8")
+
+
+def test_what_is_printed_stands_on_the_console_and_in_the_log(tmp_path):
+    process, log = run(tmp_path, "print('to you')\nprint('careful', file=sys.stderr)")
+    assert process.returncode == 0
+    assert process.stdout == "to you\nafter\n"
+    assert process.stderr == "careful\n"
+    assert log == "to you\ncareful\n"
+
+
+def test_a_mistake_of_the_user_ends_with_one_sentence_and_status_1(tmp_path):
+    process, log = run(tmp_path, "print('first')\nraise OdevaeError('this is wrong; do that.')")
+    assert process.returncode == 1
+    assert process.stderr == "error: this is wrong; do that.\n"
+    assert process.stdout == "first\n"
+    assert log == "first\nerror: this is wrong; do that.\n"
+
+
+def test_any_other_error_keeps_its_traceback(tmp_path):
+    process, log = run(tmp_path, "print('first')\n1 / 0")
+    assert process.returncode == 1
+    for text in (process.stderr, log):
+        assert "Traceback (most recent call last)" in text
+        assert "1 / 0" in text
+        assert text.rstrip().endswith("ZeroDivisionError: division by zero")
+    assert log.startswith("first\n")
+    assert process.stderr.count("Traceback") == 1
+
+
+def test_each_line_is_in_the_log_at_once(tmp_path):
+    log = tmp_path / "stage.log"
+    with stage(log):
+        print("now")
+        assert log.read_text(encoding="utf-8") == "now\n"
+
+
+def test_an_old_log_is_replaced_and_the_streams_are_given_back(tmp_path, capsys):
+    log = tmp_path / "stage.log"
+    before = sys.stdout, sys.stderr
+    for text in ("one", "two"):
+        with stage(log):
+            print(text)
+            assert not sys.stdout.isatty()
+    with pytest.raises(ValueError, match="bad"), stage(tmp_path / "other.log"):
+        raise ValueError("bad")
+    assert (sys.stdout, sys.stderr) == before
+    assert log.read_text(encoding="utf-8") == "two\n"
+    assert capsys.readouterr().out == "one\ntwo\n"

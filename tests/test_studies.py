@@ -1,0 +1,306 @@
+import inspect
+from copy import deepcopy
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from odevae.errors import OdevaeError
+from odevae.models.presets import PRESETS, ModelSpec
+from odevae.runs import RunKey
+from odevae.simulate import SIMULATIONS
+from odevae.simulate.foraging import foraging
+from odevae.studies import check_config, data_file, fold_path, protocol_settings, study_folds, study_runs
+
+PROJECT = Path(__file__).resolve().parents[1]
+SCHEMA = yaml.safe_load((PROJECT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+
+
+def config(**study) -> dict:
+    return {
+        "datasets": {
+            "toy": {"simulate": {"kind": "foraging"}},
+            "mouse": {
+                "fetch": {"url": "https://example.org/files/mouse.mat", "sha256": "a" * 64},
+                "published": {"holdout": 3},
+            },
+            "mine": {"file": "folder/mine.npz", "heldout": {"test_fraction": 0.3}},
+        },
+        "models": {"longer": {"preset": "v5", "epochs": 300}},
+        "studies": {
+            "sweep": {
+                "datasets": ["toy"],
+                "protocols": ["published", "heldout"],
+                "models": ["v1"],
+                "latent_dims": [3],
+                "lambdas_smooth": ["5e-4"],
+                "seeds": [1, 42],
+            }
+            | study
+        },
+    }
+
+
+def changed(path: str, value) -> dict:
+    """The configuration with one key set, or left out if the value is None."""
+    whole = config()
+    *parents, last = path.split(".")
+    place = whole
+    for name in parents:
+        place = place.setdefault(name, {})
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return whole
+
+
+def checked(whole: dict) -> dict:
+    return check_config(whole, deepcopy(SCHEMA))
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        ("study", {}, "config: unknown key study at the top level; known keys there: datasets, protocols, models"),
+        ("studies.sweep.sede", [1], "config: unknown key sede at studies.sweep; known keys there: datasets, protocols"),
+        ("models.longer.epoch", 3, "config: unknown key epoch at models.longer; known keys there: preset, encoder"),
+        ("protocols.published.bin", 3, "config: unknown key bin at protocols.published; known keys there: bins"),
+        ("protocols.fair", {}, "config: unknown key fair at protocols; known keys there: published, heldout"),
+        ("datasets.toy.simulate.settings.neurons", 3, "unknown key neurons at datasets.toy.simulate.settings"),
+        ("studies.sweep.seeds", ["1"], "config: studies.sweep.seeds.0: '1' is not of type 'integer'; expected a whole"),
+        ("studies.sweep.seeds", 1, "config: studies.sweep.seeds: 1 is not of type 'array'; expected seeds of the runs"),
+        ("studies.sweep.seeds", [1, 1], "config: studies.sweep.seeds: [1, 1] has non-unique elements"),
+        ("studies.sweep.seeds", [-1], "config: studies.sweep.seeds.0: -1 is less than the minimum of 0"),
+        ("studies.sweep.seeds", [2**32], "config: studies.sweep.seeds.0: 4294967296 is greater than the maximum"),
+        ("studies.sweep.seeds", [True], "config: studies.sweep.seeds.0: True is not of type 'integer'"),
+        ("studies.sweep.latent_dims", [0], "config: studies.sweep.latent_dims.0: 0 is less than the minimum of 1"),
+        ("studies.sweep.lambdas_smooth", [5e-4], "config: studies.sweep.lambdas_smooth.0: 0.0005 is not of type 'str"),
+        (
+            "studies.sweep.lambdas_smooth",
+            ["5e-4/.."],
+            "config: studies.sweep.lambdas_smooth.0: '5e-4/..' does not match",
+        ),
+        ("studies.sweep.protocols", ["fair"], "config: studies.sweep.protocols.0: 'fair' is not one of ['published'"),
+        ("studies.sweep.models", None, "config: 'models' is missing at studies.sweep; add it."),
+        ("studies.sweep.models", ["v9"], "config: model 'v9' is neither a preset nor an entry of 'models'"),
+        (
+            "studies.sweep.datasets",
+            ["rat"],
+            "config: studies.sweep.datasets names 'rat', which is not under 'datasets'",
+        ),
+        ("studies.sweep.published_table", 3, "config: studies.sweep.published_table: 3 is not one of [1, 2]"),
+        ("studies", None, "config: 'studies' is missing at the top level; add it."),
+        ("datasets.toy.file", "a.npz", "config: datasets.toy needs exactly one of file, fetch and simulate."),
+        ("datasets.toy.simulate", None, "config: datasets.toy needs exactly one of file, fetch and simulate."),
+        ("datasets.mouse.fetch.sha256", None, "config: 'sha256' is missing at datasets.mouse.fetch; add it."),
+        (
+            "datasets.mouse.fetch.url",
+            "http://a.b/c.mat",
+            "config: datasets.mouse.fetch.url: 'http://a.b/c.mat' does not",
+        ),
+        ("datasets.mouse.published.holdout", 0, "config: datasets.mouse.published.holdout: 0 is less than the minimum"),
+        ("datasets.a-b", {"file": "a"}, "'a-b' does not match"),
+        ("models.longer.preset", None, "config: 'preset' is missing at models.longer; add it."),
+        ("models.longer.observations", "umap", "config: models.longer.observations: 'umap' is not one of ['pca'"),
+        (
+            "models.longer.learning_rate",
+            0,
+            "config: models.longer.learning_rate: 0 is less than or equal to the minimum",
+        ),
+        (
+            "protocols.heldout.test_fraction",
+            1,
+            "config: protocols.heldout.test_fraction: 1 is greater than or equal to",
+        ),
+    ],
+)
+def test_a_mistake_is_named_by_its_full_key(path, value, complaint):
+    with pytest.raises(OdevaeError) as caught:
+        checked(changed(path, value))
+    sentence = str(caught.value)
+    assert complaint in sentence
+    assert sentence.endswith(".") and "\n" not in sentence
+
+
+def test_a_study_of_a_model_with_a_preset_that_does_not_exist():
+    whole = config(models=["longer"])
+    whole["models"]["longer"]["preset"] = "v9"
+    with pytest.raises(OdevaeError, match=r"models\.longer: preset 'v9' does not exist"):
+        checked(whole)
+
+
+# Defaults
+
+
+def test_defaults_are_filled_in():
+    whole = checked(config())
+    assert whole["protocols"] == {
+        "published": {"bins": 120, "duration_s": 12, "drop_first_trials": 10, "landmarks": 100, "holdout": 20},
+        "heldout": {"drop_first_trials": 10, "test_fraction": 0.1, "validation_fraction": 0.1, "seed": 0},
+    }
+    assert whole["datasets"]["toy"]["simulate"]["settings"] == {
+        "n_neurons": 300,
+        "n_frames": 4000,
+        "n_trials": 20,
+        "seed": 0,
+        "noise": 0,
+    }
+    assert {entry["units"] for entry in whole["datasets"].values()} == {"dF/F"}
+    assert whole["studies"]["sweep"]["splits"] == [0]
+    assert whole["tracking"] == {"uri": "sqlite:///mlflow.db"}
+    del (without := config())["models"]
+    assert checked(without)["models"] == {}
+
+
+def test_what_is_given_stays():
+    whole = changed("protocols.published.bins", 60)
+    whole["studies"]["sweep"]["splits"] = [2, 5]
+    whole = checked(whole)
+    assert whole["protocols"]["published"]["bins"] == 60
+    assert whole["protocols"]["published"]["holdout"] == 20
+    assert whole["studies"]["sweep"]["splits"] == [2, 5]
+    # A data set's own settings stay a change to the common ones; they get no defaults of their own.
+    assert whole["datasets"]["mouse"]["published"] == {"holdout": 3}
+
+
+def test_checking_a_checked_configuration_changes_nothing():
+    whole = checked(config())
+    assert checked(deepcopy(whole)) == whole
+
+
+def test_protocol_settings_of_a_data_set():
+    whole = checked(config())
+    assert protocol_settings(whole, "mouse", "published") == whole["protocols"]["published"] | {"holdout": 3}
+    assert protocol_settings(whole, "mouse", "heldout") == whole["protocols"]["heldout"]
+    assert protocol_settings(whole, "mine", "heldout")["test_fraction"] == 0.3
+    assert whole["protocols"]["published"]["holdout"] == 20
+
+
+def test_where_a_recording_is_read_from():
+    whole = checked(config())
+    assert data_file(whole, "mouse") == "data/mouse/mouse.mat"
+    assert data_file(whole, "mine") == "folder/mine.npz"
+    assert data_file(whole, "toy") == ""
+
+
+def test_checking_leaves_the_schema_alone():
+    schema = deepcopy(SCHEMA)
+    whole = check_config(config(), schema)
+    whole["protocols"]["published"]["bins"] = 7
+    assert schema == SCHEMA
+    assert check_config(config(), schema)["protocols"]["published"]["bins"] == 120
+
+
+@pytest.mark.parametrize("key", ["seeds", "latent_dims", "splits"])
+def test_a_whole_number_written_as_a_float_is_refused(key):
+    with pytest.raises(OdevaeError, match=rf"studies\.sweep\.{key}\.0: 1\.0 is not of type 'integer'"):
+        checked(config(**{key: [1.0]}))
+
+
+def test_a_model_named_like_a_preset_is_refused():
+    whole = config()
+    whole["models"]["v1"] = {"preset": "v5"}
+    with pytest.raises(OdevaeError):
+        checked(whole)
+
+
+@pytest.mark.parametrize("part", ["encoder", "field", "decoder", "solver"])
+def test_a_part_that_does_not_exist_is_refused(part):
+    whole = config(models=["longer"])
+    whole["models"]["longer"][part] = "nonsense"
+    with pytest.raises(OdevaeError):
+        checked(whole)
+
+
+# Runs of a study
+
+
+def test_the_grid_of_a_study():
+    whole = checked(
+        config(datasets=["toy", "mouse"], models=["v1", "longer"], latent_dims=[3, 5], lambdas_smooth=["5e-4", "0"])
+    )
+    keys = study_runs(whole, "sweep")
+    assert len(keys) == len(set(keys)) == 2 * 2 * 2 * 2 * 2 * 2
+    assert {key.split for key in keys if key.protocol == "heldout"} == {0}
+    assert all(key.split == key.seed for key in keys if key.protocol == "published")
+    assert {key.lambda_smooth for key in keys} == {"5e-4", "0"}
+    assert len({key.path for key in keys}) == len(keys)
+
+
+def test_under_published_the_split_is_the_seed_and_under_heldout_the_splits_count():
+    keys = study_runs(checked(config(splits=[0, 1, 2])), "sweep")
+    assert [(key.protocol, key.split, key.seed) for key in keys] == [
+        ("published", 1, 1),
+        ("published", 42, 42),
+        *(("heldout", split, seed) for split in (0, 1, 2) for seed in (1, 42)),
+    ]
+
+
+def test_paths_of_runs_and_folds():
+    whole = checked(config(models=["longer"], seeds=[42], latent_dims=[5]))
+    assert [key.path for key in study_runs(whole, "sweep")] == [
+        "toy/published/split42/longer/d5_ls5e-4_seed42",
+        "toy/heldout/split0/longer/d5_ls5e-4_seed42",
+    ]
+    assert study_folds(whole, "sweep") == ["toy/published/split42/pca-baseline", "toy/heldout/split0/pca-baseline"]
+
+
+def test_models_that_see_the_same_share_a_fold():
+    whole = checked(config(models=["v1", "longer"], protocols=["heldout"], latent_dims=[3, 5]))
+    assert len(study_runs(whole, "sweep")) == 8
+    assert study_folds(whole, "sweep") == ["toy/heldout/split0/pca", "toy/heldout/split0/pca-baseline"]
+    key = study_runs(whole, "sweep")[0]
+    assert RunKey.from_text(**{name: str(value) for name, value in key.as_dict().items()}) == key
+    assert fold_path(whole, key) == "toy/heldout/split0/pca"
+
+
+# The schema and the shipped configuration are in step with the code
+
+
+def test_the_schema_knows_every_setting_of_a_model():
+    known = set(SCHEMA["$defs"]["model"]["properties"])
+    assert known == {"preset"} | {f.name for f in fields(ModelSpec)}
+
+
+def test_the_schema_knows_the_settings_of_the_simulation():
+    simulate = SCHEMA["$defs"]["dataset"]["properties"]["simulate"]["properties"]
+    assert simulate["kind"]["enum"] == list(SIMULATIONS)
+    parameters = inspect.signature(foraging).parameters
+    # The frame rate only names the unit of time.
+    assert set(simulate["settings"]["properties"]) == set(parameters) - {"frame_rate_hz"}
+    for name, rule in simulate["settings"]["properties"].items():
+        assert rule["default"] == parameters[name].default, name
+
+
+def test_the_schema_says_which_observations_there_are():
+    from odevae.observations import Observations
+
+    allowed = SCHEMA["$defs"]["model"]["properties"]["observations"]["enum"]
+    assert len({Observations.parse(name) for name in allowed}) == len(allowed) == 4
+
+
+@pytest.fixture
+def shipped() -> dict:
+    return checked(yaml.safe_load((PROJECT / "config/config.yaml").read_text(encoding="utf-8")))
+
+
+def test_the_shipped_configuration_is_valid(shipped):
+    for study in shipped["studies"]:
+        assert study_runs(shipped, study)
+
+
+def test_the_shipped_sweep_is_table_1(shipped):
+    keys = study_runs(shipped, "seed_sweep_source")
+    published = [key for key in keys if key.protocol == "published"]
+    assert [(key.model, key.latent_dim, key.lambda_smooth, key.seed, key.split) for key in published] == [
+        ("v1", 3, "5e-4", seed, seed) for seed in (1, 42, 1337, 2025, 777)
+    ]
+    assert shipped["studies"]["seed_sweep_source"]["published_table"] == 1
+    assert protocol_settings(shipped, "foraging_published", "published")["holdout"] == 20
+    assert protocol_settings(shipped, "e65", "published")["holdout"] == 3
+    assert set(PRESETS) >= {"v1", "v5"}

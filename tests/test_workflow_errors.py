@@ -1,0 +1,208 @@
+"""A mistake in the configuration or in a file ends in one sentence that names it, before any training."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from workflow_project import Project, paper_data_dir, small_config
+
+RECORDING = {
+    "roi": np.arange(24.0).reshape(8, 3),
+    "Trial": np.repeat([1, 2], 4),
+    "Time": np.arange(8.0),
+}
+WRONG_FILE, WRONG_SHA256 = b"Not what was promised.", "0" * 64
+
+# A change of one value of the small configuration, by its path, and the sentence that follows.
+CONFIG_MISTAKES = {
+    "unknown key": (
+        ("datasets", "disc", "color_by"),
+        "x",
+        "config: unknown key color_by at datasets.disc; known keys there: file, fetch, simulate, units, colour_by, "
+        "published, heldout.",
+    ),
+    "unknown key at the top": (
+        ("study",),
+        {},
+        "config: unknown key study at the top level; known keys there: datasets, protocols, models, studies, tracking.",
+    ),
+    "seed as text": (
+        ("studies", "small", "seeds"),
+        ["one"],
+        "config: studies.small.seeds.0: 'one' is not of type 'integer'; expected a whole number from 0 to 4294967295.",
+    ),
+    "no latent dimension": (
+        ("studies", "small", "latent_dims"),
+        [0],
+        "config: studies.small.latent_dims.0: 0 is less than the minimum of 1; expected a whole number, 1 or more.",
+    ),
+    "lambda as a number": (
+        ("studies", "small", "lambdas_smooth"),
+        [5e-4],
+        "config: studies.small.lambdas_smooth.0: 0.0005 is not of type 'string'; expected a weight written as text in "
+        'quotes, such as "5e-4", because it names a folder.',
+    ),
+    "unknown protocol": (
+        ("studies", "small", "protocols"),
+        ["holdout"],
+        "config: studies.small.protocols.0: 'holdout' is not one of ['published', 'heldout'].",
+    ),
+    "unknown data set": (
+        ("studies", "small", "datasets"),
+        ["disk"],
+        "config: studies.small.datasets names 'disk', which is not under 'datasets'; known: disc.",
+    ),
+    "two origins": (
+        ("datasets", "disc", "file"),
+        "disc.npz",
+        "config: datasets.disc needs exactly one of file, fetch and simulate.",
+    ),
+    "missing file": (
+        ("datasets", "lost"),
+        {"file": "lost.npz"},
+        "config: datasets.lost.file: there is no file lost.npz; correct the path.",
+    ),
+    "unknown model": (
+        ("studies", "small", "models"),
+        ["v9"],
+        "config: model 'v9' is neither a preset nor an entry of 'models'; known: v1, v5, quick.",
+    ),
+    "unknown preset": (
+        ("models", "quick", "preset"),
+        "v9",
+        "config: models.quick: preset 'v9' does not exist; use one of v1, v5.",
+    ),
+    "unknown encoder": (
+        ("models", "quick", "encoder"),
+        "nonsense",
+        "config: models.quick.encoder: 'nonsense' is not one of ",
+    ),
+    "unknown field": (
+        ("models", "quick", "field"),
+        "nonsense",
+        "config: models.quick.field: 'nonsense' is not one of ",
+    ),
+    "unknown decoder": (
+        ("models", "quick", "decoder"),
+        "nonsense",
+        "config: models.quick.decoder: 'nonsense' is not one of ",
+    ),
+    "unknown solver": (
+        ("models", "quick", "solver"),
+        "nonsense",
+        "config: models.quick.solver: 'nonsense' is not one of ",
+    ),
+}
+
+
+def with_nan() -> np.ndarray:
+    activity = RECORDING["roi"].copy()
+    activity[3, 1] = np.nan
+    return activity
+
+
+# Changes of the arrays of a good recording (None leaves one out), and the sentence that follows.
+FILE_MISTAKES = {
+    "no_trial": (
+        {"Trial": None},
+        "no_trial.npz: lacks Trial (it holds Time, roi); store the recording as roi, Trial, Time.",
+    ),
+    "with_nan": (
+        {"roi": with_nan()},
+        "with_nan: the activity is NaN or infinite in 1 of its 24 values, first at frame 3, neuron 1; remove those "
+        "frames or neurons, or fill them, before reading the file.",
+    ),
+    "wrong_length": (
+        {"Trial": np.repeat([1, 2], 3)},
+        "wrong_length.npz: Trial has shape (6,) but the activity has shape (8, 3), and no side of it counts the same "
+        "frames; give one trial id for each frame of a frames x neurons array.",
+    ),
+    "one_frame": (
+        {"Trial": np.array([1, 1, 1, 1, 2, 2, 2, 3])},
+        "one_frame: trial 3 has one frame only; a trajectory needs two or more, so remove that frame or correct its "
+        "trial id.",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", CONFIG_MISTAKES)
+def test_mistake_in_the_configuration(tmp_path, mistake):
+    path, value, sentence = CONFIG_MISTAKES[mistake]
+    config = small_config()
+    *parents, last = path
+    entry = config
+    for name in parents:
+        entry = entry[name]
+    entry[last] = value
+    project = Project.create(tmp_path / "project", config)
+    outcome = project.snakemake("--dry-run")
+    assert outcome.code == 1, outcome.output
+    (line,) = [line for line in outcome.output.splitlines() if sentence in line]
+    assert line.endswith(".")
+    # Snakemake adds where in the rules the configuration is checked, but nothing is planned.
+    assert "Traceback" not in outcome.output
+    assert "Job stats" not in outcome.output
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    """A study on damaged files only, run to its table with everything that can run; and how that ended."""
+    project = Project.create(tmp_path_factory.mktemp("refused") / "project")
+    config = small_config()
+    datasets = {}
+    for name, (changes, _) in FILE_MISTAKES.items():
+        arrays = {key: array for key, array in (RECORDING | changes).items() if array is not None}
+        np.savez(project.root / f"{name}.npz", **arrays)
+        datasets[name] = {"file": f"{name}.npz"}
+    (project.root / "files").mkdir()
+    (project.root / "files/other.npz").write_bytes(WRONG_FILE)
+    datasets["fetched"] = {"fetch": {"url": "https://data.example/other.npz", "sha256": WRONG_SHA256}}
+    config["datasets"] = datasets
+    config["studies"]["small"] |= {"datasets": list(datasets), "protocols": ["heldout"], "seeds": [1]}
+    project.write_config(config)
+    return project, project.snakemake("--keep-going", "results/tables/small.csv", data_dir="files")
+
+
+def check_refusal(project: Project, outcome, log: str, sentence: str) -> None:
+    """The sentence is all that the log holds, it stands once on the console, and nothing was trained."""
+    assert outcome.code == 1, outcome.output
+    assert (project.root / "logs" / log).read_text(encoding="utf-8") == f"error: {sentence}\n"
+    assert outcome.output.splitlines().count(f"error: {sentence}") == 1
+    assert "Traceback" not in outcome.output
+    assert "Rule: train_model" not in outcome.output
+    assert project.checkpoints() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILE_MISTAKES)
+def test_mistake_in_a_file(refused, name):
+    project, outcome = refused
+    check_refusal(project, outcome, f"read_recording/{name}.log", FILE_MISTAKES[name][1])
+    assert not (project.root / f"results/{name}/recording.npz").exists()
+
+
+@pytest.mark.slow
+def test_wrong_checksum(refused):
+    project, outcome = refused
+    sentence = (
+        f"data/fetched/other.npz: the file from files has the SHA-256 {hashlib.sha256(WRONG_FILE).hexdigest()} but "
+        f"{WRONG_SHA256} is expected; check the address and the checksum in the configuration, or get the file again."
+    )
+    check_refusal(project, outcome, "fetch_data/fetched/other.npz.log", sentence)
+    assert not (project.root / "data/fetched/other.npz").exists()
+
+
+@pytest.mark.slow
+def test_truncated_matlab_file(tmp_path):
+    whole = (paper_data_dir() / "E65_v73.mat").read_bytes()
+    project = Project.create(tmp_path / "project")
+    (project.root / "cut.mat").write_bytes(whole[: len(whole) // 2])
+    config = small_config()
+    config["datasets"]["cut"] = {"file": "cut.mat"}
+    config["studies"]["small"]["datasets"] = ["cut"]
+    project.write_config(config)
+    sentence = (
+        "cut.mat: not a whole MATLAB file of version 5 or 7.3 (OSError while reading); copy it again or save it again "
+        "in MATLAB."
+    )
+    check_refusal(project, project.snakemake("results/cut/recording.npz"), "read_recording/cut.log", sentence)
