@@ -1,175 +1,16 @@
 from dataclasses import fields, replace
+from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from odevae.errors import OdevaeError
-from odevae.models.decoders import MLPDecoder, MoEDecoder
-from odevae.models.dynamics import FIELDS, MLPField, MoEField
-from odevae.models.encoders import FirstFrameEncoder
 from odevae.models.odevae import build
 from odevae.models.presets import PRESETS, ModelSpec, model_spec
 
 NOW = torch.tensor(0.0)
-
-
-def shapes(module: nn.Module) -> list[tuple[int, int]]:
-    return [(layer.in_features, layer.out_features) for layer in module.modules() if isinstance(layer, nn.Linear)]
-
-
-def by_hand(x: np.ndarray, layers: nn.Sequential, activation) -> np.ndarray:
-    """The chain of linear layers of `layers`, with `activation` between them."""
-    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
-    for i, layer in enumerate(linear):
-        x = x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
-        if i < len(linear) - 1:
-            x = activation(x)
-    return x
-
-
-def silu(x):
-    return x / (1 + np.exp(-x))
-
-
-def relu(x):
-    return np.maximum(x, 0)
-
-
-def softmax(x):
-    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
-
-
-def normalised(x):
-    return (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5)
-
-
-def double(module: nn.Module, seed: int = 0) -> nn.Module:
-    """In double precision, with every parameter random, those that start at 0 or 1 too."""
-    torch.manual_seed(seed)
-    module = module.double()
-    for parameter in module.parameters():
-        nn.init.normal_(parameter, std=0.3)
-    return module
-
-
-Z = torch.tensor(np.random.default_rng(0).standard_normal((5, 3)))
-
-
-# Encoder
-
-
-def test_encoder_layers():
-    encoder = FirstFrameEncoder(7, 3)
-    assert shapes(encoder) == [(7, 512), (512, 256), (256, 128), (128, 3), (128, 3)]
-    observed = torch.randn(4, 6, 7)
-    hidden = relu(by_hand(observed[:, 0].numpy(), encoder.body, relu))
-    mean, log_variance = encoder(observed)
-    np.testing.assert_allclose(
-        mean.detach(), hidden @ encoder.mean.weight.detach().numpy().T + encoder.mean.bias.detach().numpy(), atol=1e-5
-    )
-    np.testing.assert_allclose(
-        log_variance.detach(),
-        hidden @ encoder.log_variance.weight.detach().numpy().T + encoder.log_variance.bias.detach().numpy(),
-        atol=1e-5,
-    )
-
-
-def test_encoder_sees_the_first_frame_only():
-    encoder = FirstFrameEncoder(7, 3)
-    observed = torch.randn(4, 6, 7, requires_grad=True)
-    mean, log_variance = encoder(observed)
-    (mean.sum() + log_variance.sum()).backward()
-    assert not observed.grad[:, 1:].any()
-    assert observed.grad[:, 0].abs().min(dim=1).values.gt(0).all()
-
-
-# Fields
-
-
-def test_mlp_field_written_out():
-    field = double(MLPField(3))
-    assert shapes(field) == [(3, 128), (128, 128), (128, 3)]
-    gain, offset = field.norm.weight.detach().numpy(), field.norm.bias.detach().numpy()
-    expected = normalised(by_hand(Z.numpy(), field.body, silu)) * gain + offset
-    np.testing.assert_allclose(field(NOW, Z).detach(), expected, atol=1e-10)
-
-
-def test_moe_field_written_out():
-    field = double(MoEField(3, n_experts=4))
-    assert shapes(field.gate) == [(3, 128), (128, 4)]
-    assert [shapes(expert) for expert in field.experts] == [[(3, 128), (128, 128), (128, 3)]] * 4
-    share = softmax(by_hand(Z.numpy(), field.gate, silu))
-    mixture = np.zeros((5, 3))
-    for point in range(5):
-        for e, expert in enumerate(field.experts):
-            mixture[point] += share[point, e] * by_hand(Z.numpy()[point], expert, silu)
-    expected = normalised(mixture) * field.norm.weight.detach().numpy() + field.norm.bias.detach().numpy()
-    np.testing.assert_allclose(field(NOW, Z).detach(), expected, atol=1e-10)
-
-
-@pytest.mark.parametrize("kind", FIELDS)
-def test_layer_norm_fixes_the_speed_at_the_start_of_training(kind):
-    torch.manual_seed(0)
-    velocity = FIELDS[kind](5).double()(NOW, 3 * torch.randn(40, 5, dtype=torch.float64))
-    np.testing.assert_allclose(velocity.mean(dim=1).detach(), 0, atol=1e-6)
-    assert (velocity.var(dim=1, correction=0) > 0.8).all()
-    assert (velocity.var(dim=1, correction=0) < 1.0001).all()
-
-
-@pytest.mark.parametrize("kind", FIELDS)
-def test_fields_do_not_depend_on_time(kind):
-    field = FIELDS[kind](3).double()
-    torch.testing.assert_close(field(NOW, Z), field(torch.tensor(0.7), Z), atol=0, rtol=0)
-
-
-@pytest.mark.parametrize("kind", FIELDS)
-def test_gradients_of_fields_against_finite_differences(kind):
-    field = double(FIELDS[kind](3))
-    assert torch.autograd.gradcheck(lambda z: field(NOW, z), Z[:2].clone().requires_grad_())
-
-
-# Decoders
-
-
-def test_mlp_decoder_written_out():
-    decoder = double(MLPDecoder(3, 6))
-    assert shapes(decoder) == [(3, 512), (512, 512), (512, 6)]
-    np.testing.assert_allclose(decoder(Z).detach(), by_hand(Z.numpy(), decoder.body, relu), atol=1e-9)
-
-
-def test_moe_decoder_written_out():
-    decoder = double(MoEDecoder(3, 6))
-    assert [shapes(expert) for expert in decoder.experts] == [[(3, 256), (256, 256), (256, 6)]] * 8
-    share = softmax(decoder.channel_logits.detach().numpy())
-    expected = np.zeros((5, 6))
-    for channel in range(6):
-        for e, expert in enumerate(decoder.experts):
-            expected[:, channel] += share[channel, e] * by_hand(Z.numpy(), expert, relu)[:, channel]
-    np.testing.assert_allclose(decoder(Z).detach(), expected, atol=1e-9)
-
-
-def test_moe_decoder_starts_with_equal_shares():
-    decoder = MoEDecoder(3, 6).double()
-    mean = torch.stack([expert(Z) for expert in decoder.experts]).mean(dim=0)
-    torch.testing.assert_close(decoder(Z), mean)
-
-
-def test_gradients_of_the_moe_decoder_against_finite_differences():
-    decoder = double(MoEDecoder(2, 3, n_experts=2))
-    assert torch.autograd.gradcheck(decoder, Z[:2, :2].clone().requires_grad_())
-
-
-@pytest.mark.parametrize("decoder", [MLPDecoder, MoEDecoder])
-def test_every_state_is_decoded_by_itself(decoder):
-    decoder = decoder(3, 6).double()
-    path = torch.randn(4, 7, 3, dtype=torch.float64)
-    np.testing.assert_allclose(
-        decoder(path).detach(),
-        torch.stack([torch.stack([decoder(state) for state in trial]) for trial in path]).detach(),
-        atol=1e-12,
-    )
+LENGTHS = [9, 5, 7, 9]
+MASK = torch.arange(9) < torch.tensor(LENGTHS)[:, None]
 
 
 # The whole
@@ -181,97 +22,163 @@ def test_one_pass(name):
     model = build(PRESETS[name], n_channels=6, latent_dim=3)
     observed, times = torch.randn(4, 9, 6), torch.linspace(0, 1, 9)
     with torch.no_grad():
-        output = model(observed, times, sample=False)
-        mean, log_variance = model.encoder(observed)
-    assert output.reconstruction.shape == (4, 9, 6)
-    assert output.path.shape == (4, 9, 3)
-    torch.testing.assert_close(output.posterior_mean, mean)
-    torch.testing.assert_close(output.posterior_log_variance, log_variance)
-    torch.testing.assert_close(output.path[:, 0], mean)
-    torch.testing.assert_close(output.reconstruction, model.decoder(output.path).detach())
+        output = model(observed, MASK, times, sample=False)
+        mean, log_variance = model.encoder(observed, MASK)
+        assert output.reconstruction.shape == (4, 9, 6)
+        assert output.path.shape == (4, 9, 3)
+        torch.testing.assert_close(output.posterior_mean, mean)
+        torch.testing.assert_close(output.posterior_log_variance, log_variance)
+        torch.testing.assert_close(output.path[:, 0], mean)
+        torch.testing.assert_close(output.reconstruction, model.decoder(output.path))
 
-    with torch.no_grad():
+        # Every preset sees the first frame only.
         changed = observed.clone()
         changed[:, 1:] = 1e3
-        torch.testing.assert_close(model(changed, times, sample=False).path, output.path, atol=0, rtol=0)
+        torch.testing.assert_close(model(changed, MASK, times, sample=False).path, output.path, atol=0, rtol=0)
         changed[:, 0] += 1
-        assert not torch.equal(model(changed, times, sample=False).path, output.path)
+        assert not torch.equal(model(changed, MASK, times, sample=False).path, output.path)
 
 
-def test_a_drawn_start_is_mean_plus_sd_times_noise():
-    model = build(PRESETS["v1"], n_channels=6, latent_dim=3)
+@pytest.mark.parametrize("second_order", [False, True])
+def test_a_drawn_start_is_mean_plus_sd_times_noise(second_order):
+    model = build(replace(PRESETS["v1"], second_order=second_order), n_channels=6, latent_dim=3)
     observed, times = torch.randn(4, 9, 6), torch.linspace(0, 1, 9)
     with torch.no_grad():
         torch.manual_seed(11)
-        output = model(observed, times, sample=True)
+        output = model(observed, MASK, times, sample=True)
         torch.manual_seed(11)
-        noise = torch.randn(4, 3)
+        noise = torch.randn_like(output.posterior_mean)
     expected = output.posterior_mean + output.posterior_log_variance.exp().sqrt() * noise
-    torch.testing.assert_close(output.path[:, 0], expected)
+    torch.testing.assert_close(output.path[:, 0], expected[:, :3])
 
 
-def test_the_path_follows_the_field():
+@pytest.mark.parametrize("time_dependent", [False, True])
+def test_the_path_follows_the_field(time_dependent):
     torch.manual_seed(0)
-    model = build(replace(PRESETS["v1"], solver="rk4"), n_channels=6, latent_dim=3).double()
-    times = torch.linspace(0, 1, 201, dtype=torch.float64)
+    spec = replace(PRESETS["v1"], solver="rk4", time_dependent=time_dependent)
+    model = build(spec, n_channels=6, latent_dim=3).double()
+    times, mask = torch.linspace(0, 1, 201, dtype=torch.float64), torch.ones(2, 201, dtype=torch.bool)
     with torch.no_grad():
-        path = model(torch.randn(2, 201, 6, dtype=torch.float64), times, sample=False).path
-        velocity = model.field(NOW, path[:, 100])
+        path = model(torch.randn(2, 201, 6, dtype=torch.float64), mask, times, sample=False).path
+        velocity = model.field(times[100], path[:, 100])
     central = (path[:, 101] - path[:, 99]) / (times[101] - times[99])
     torch.testing.assert_close(velocity, central, atol=1e-3, rtol=1e-3)
 
 
+def test_a_second_order_path_starts_with_the_velocity_that_was_encoded():
+    torch.manual_seed(0)
+    model = build(replace(PRESETS["v3"], solver="rk4", second_order=True), n_channels=6, latent_dim=3).double()
+    times, mask = torch.linspace(0, 1, 401, dtype=torch.float64), torch.ones(2, 401, dtype=torch.bool)
+    with torch.no_grad():
+        output = model(torch.randn(2, 401, 6, dtype=torch.float64), mask, times, sample=False)
+        acceleration = model.field.acceleration(NOW, output.posterior_mean)
+    assert output.posterior_mean.shape == output.posterior_log_variance.shape == (2, 6)
+    # Places only, which is what is decoded and what the losses see.
+    assert output.path.shape == (2, 401, 3)
+    torch.testing.assert_close(output.path[:, 0], output.posterior_mean[:, :3])
+    step = times[1]
+    first = (-3 * output.path[:, 0] + 4 * output.path[:, 1] - output.path[:, 2]) / (2 * step)
+    second = (output.path[:, 0] - 2 * output.path[:, 1] + output.path[:, 2]) / step**2
+    torch.testing.assert_close(first, output.posterior_mean[:, 3:], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(second, acceleration, atol=5e-2, rtol=5e-2)
+
+
+def test_an_encoder_of_the_whole_trial_sees_counted_bins_only():
+    torch.manual_seed(0)
+    model = build(replace(PRESETS["v1"], encoder="gru"), n_channels=6, latent_dim=3)
+    observed, times = torch.randn(4, 9, 6), torch.linspace(0, 1, 9)
+    with torch.no_grad():
+        path = model(observed, MASK, times, sample=False).path
+        padding = torch.where(MASK[..., None], observed, 50.0)
+        torch.testing.assert_close(model(padding, MASK, times, sample=False).path, path)
+        later = observed.clone()
+        later[torch.arange(4), torch.tensor(LENGTHS) - 1] += 1
+        assert (model(later, MASK, times, sample=False).path - path).abs().amax(dim=(1, 2)).min() > 1e-4
+
+
+def chain(*sizes: int) -> int:
+    """Parameters of linear layers one after another."""
+    return sum((a + 1) * b for a, b in pairwise(sizes))
+
+
+def n_parameters(name: str, n_channels: int, latent_dim: int) -> int:
+    return sum(p.numel() for p in build(PRESETS[name], n_channels, latent_dim).parameters())
+
+
 def test_parameters_of_v1_counted_by_hand():
-    channels, dim = 12, 3
-    encoder = (channels + 1) * 512 + 513 * 256 + 257 * 128 + 2 * 129 * dim
-    field = (dim + 1) * 128 + 129 * 128 + 129 * dim + 2 * dim
-    decoder = (dim + 1) * 512 + 513 * 512 + 513 * channels
-    model = build(PRESETS["v1"], channels, dim)
-    assert sum(p.numel() for p in model.parameters()) == encoder + field + decoder
+    encoder = chain(12, 512, 256, 128) + 2 * chain(128, 3)
+    field = chain(3, 128, 128, 3) + 2 * 3
+    decoder = chain(3, 512, 512, 12)
+    assert n_parameters("v1", 12, 3) == encoder + field + decoder
+
+
+def test_parameters_of_v5_counted_by_hand():
+    # 129 components of E65, 5 latent dimensions (section 6.1).
+    encoder = (130 * 512 + 513 * 256 + 257 * 128) + 2 * 129 * 5
+    gate = 6 * 128 + 129 * 4
+    field = 4 * (6 * 128 + 129 * 128 + 129 * 5) + gate + 2 * 5
+    decoder = 8 * (6 * 256 + 257 * 256 + 257 * 129) + 129 * 8
+    assert (encoder, field, decoder) == (232_074, 72_994, 804_880)
+    assert n_parameters("v5", 129, 5) == 1_109_948
 
 
 @pytest.mark.parametrize(
     ("part", "known"),
-    [("encoder", "first_frame"), ("field", "mlp, moe"), ("decoder", "mlp, moe"), ("solver", "dopri5, rk4")],
+    [
+        ("encoder", "first_frame, gru, transformer, attention"),
+        ("field", "mlp, gated, moe"),
+        ("decoder", "mlp, narrow_mlp, neuron_aware, local_attention, moe"),
+        ("solver", "dopri5, rk4"),
+    ],
 )
 def test_a_part_that_does_not_exist_is_refused(part, known):
     with pytest.raises(OdevaeError, match=f"{part} 'nonsense' is unknown; use one of {known}"):
         build(replace(ModelSpec(), **{part: "nonsense"}), 4, 2)
 
 
-# Presets
+# Presets: shared/reference/variants.md as data
+
+V1 = {
+    "encoder": "first_frame",
+    "field": "mlp",
+    "decoder": "mlp",
+    "time_dependent": False,
+    "second_order": False,
+    "solver": "dopri5",
+    "observations": "pca",
+    "epochs": 150,
+    "batch_size": 8,
+    "learning_rate": 2e-3,
+    "weight_decay": 1e-5,
+    "beta": 0.02,
+    "beta_warmup_epochs": 30,
+    "lambda_transition": 0.0,
+    "transition_warmup_epochs": 30,
+    "lambda_lle": 0.0,
+    "validation_space": "pca",
+    "patience": 0,
+}
+V3 = V1 | {"field": "moe", "observations": "pca-baseline"}
+V5 = V3 | {"decoder": "moe", "lambda_transition": 0.01, "lambda_lle": 0.01}
+SPECIFIED = {
+    "v1": V1,
+    "v2": V1 | {"field": "gated", "decoder": "narrow_mlp"},
+    "v3": V3,
+    "v4": V3 | {"decoder": "local_attention"},
+    "v5": V5,
+    "v6": V5 | {"observations": "neurons-baseline"},
+}
 
 
-def test_v1_is_the_model_behind_table_1():
-    assert PRESETS["v1"].as_dict() == {
-        "encoder": "first_frame",
-        "field": "mlp",
-        "decoder": "mlp",
-        "solver": "dopri5",
-        "observations": "pca",
-        "epochs": 150,
-        "batch_size": 8,
-        "learning_rate": 2e-3,
-        "weight_decay": 1e-5,
-        "beta": 0.02,
-        "beta_warmup_epochs": 30,
-        "lambda_transition": 0.0,
-        "transition_warmup_epochs": 30,
-        "lambda_lle": 0.0,
-    }
+def test_presets_are_what_is_specified():
+    assert {name: preset.as_dict() for name, preset in PRESETS.items()} == SPECIFIED
 
 
-def test_v5_differs_from_v1_in_its_experts_its_baseline_and_two_terms():
-    v1, v5 = PRESETS["v1"].as_dict(), PRESETS["v5"].as_dict()
-    assert {name: value for name, value in v5.items() if value != v1[name]} == {
-        "field": "moe",
-        "decoder": "moe",
-        "observations": "pca-baseline",
-        "lambda_transition": 0.01,
-        "lambda_lle": 0.01,
-    }
-    model = build(PRESETS["v5"], 6, 3)
-    assert (len(model.field.experts), len(model.decoder.experts)) == (4, 8)
+def test_experts_of_the_presets():
+    models = {name: build(preset, 6, 3) for name, preset in PRESETS.items()}
+    counts = {name: len(model.field.experts.weights[0]) for name, model in models.items() if name != "v1"}
+    assert counts == {"v2": 3, "v3": 4, "v4": 4, "v5": 4, "v6": 4}
+    assert len(models["v5"].decoder.experts.weights[0]) == len(models["v6"].decoder.experts.weights[0]) == 8
 
 
 def test_a_model_of_the_config_changes_a_preset():
@@ -285,8 +192,16 @@ def test_a_model_of_the_config_changes_a_preset():
 @pytest.mark.parametrize(
     ("name", "models", "complaint"),
     [
-        ("v9", {"mine": {"preset": "v1"}}, "'v9' is neither a preset nor an entry of 'models'.*v1, v5, mine"),
-        ("mine", {"mine": {"preset": "v9"}}, "models.mine: preset 'v9' does not exist; use one of v1, v5"),
+        (
+            "v9",
+            {"mine": {"preset": "v1"}},
+            "'v9' is neither a preset nor an entry of 'models'.*v1, v2, v3, v4, v5, v6, mine",
+        ),
+        (
+            "mine",
+            {"mine": {"preset": "v9"}},
+            "models.mine: preset 'v9' does not exist; use one of v1, v2, v3, v4, v5, v6",
+        ),
         ("mine", {"mine": {"preset": "v1", "epoch": 3, "beat": 1}}, "models.mine: no such setting: beat, epoch"),
     ],
 )

@@ -7,10 +7,14 @@ import pytest
 import yaml
 
 from odevae.errors import OdevaeError
+from odevae.models.decoders import DECODERS
+from odevae.models.dynamics import FIELDS
+from odevae.models.encoders import ENCODERS
 from odevae.models.presets import PRESETS, ModelSpec
 from odevae.runs import RunKey
 from odevae.simulate import SIMULATIONS
 from odevae.simulate.foraging import foraging
+from odevae.solvers import METHODS
 from odevae.studies import check_config, data_file, fold_path, protocol_settings, study_folds, study_runs
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -265,6 +269,13 @@ def test_models_that_see_the_same_share_a_fold():
 def test_the_schema_knows_every_setting_of_a_model():
     known = set(SCHEMA["$defs"]["model"]["properties"])
     assert known == {"preset"} | {f.name for f in fields(ModelSpec)}
+
+
+@pytest.mark.parametrize(
+    ("part", "table"), [("encoder", ENCODERS), ("field", FIELDS), ("decoder", DECODERS), ("solver", METHODS)]
+)
+def test_the_schema_knows_every_part_of_a_model(part, table):
+    assert SCHEMA["$defs"]["model"]["properties"][part]["enum"] == list(table)
 
 
 def test_the_schema_knows_the_settings_of_the_simulation():

@@ -126,7 +126,8 @@ def test_the_first_step_against_a_pass_by_hand(run, heldout_fold, tiny):
     longest = heldout_fold.raw.mask[rows].sum(axis=1).max()
     observed = torch.from_numpy(heldout_fold.observed[rows, :longest])
     with torch.no_grad():
-        output = model(observed, torch.from_numpy(heldout_fold.times[:longest]), sample=True)
+        mask = torch.from_numpy(heldout_fold.raw.mask[rows, :longest])
+        output = model(observed, mask, torch.from_numpy(heldout_fold.times[:longest]), sample=True)
     mean, log_variance = output.posterior_mean, output.posterior_log_variance
     lengths = heldout_fold.raw.mask[rows].sum(axis=1)
     errors = [(output.reconstruction[i, :n] - observed[i, :n]).square().ravel() for i, n in enumerate(lengths)]

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from odevae.baselines.trivial import TRIVIAL
-from odevae.folds import Fold
+from odevae.folds import SPACES, Fold
 from odevae.metrics import r2_batched, score
+from odevae.models.encoders import ENCODERS
 from odevae.models.odevae import ODEVAE, build
 from odevae.models.presets import ModelSpec
 from odevae.observations import BASELINE_BINS, Observations
@@ -16,11 +17,16 @@ from odevae.solvers import SolverError
 from odevae.training import seed_everything
 
 CHECKPOINTS = ("best", "last")
-SPACES = ("pca", "zscore", "raw")
 
 
 def task_of(spec: ModelSpec) -> str:
-    """What the model is asked: ``onset`` sees the first frame, ``onset5`` the mean of the first five too (baseline)."""
+    """What the model is asked.
+
+    ``reconstruct`` sees the whole trial, ``onset`` its first frame, ``onset5`` that and the mean of the first five (its
+    baseline).
+    """
+    if ENCODERS[spec.encoder].sees_whole_trial:
+        return "reconstruct"
     return f"onset{BASELINE_BINS}" if Observations.parse(spec.observations).baseline else "onset"
 
 
@@ -43,7 +49,7 @@ def evaluate(fold: Fold, run_folder: Path) -> tuple[dict, dict[str, np.ndarray]]
     held_out = [part for part in ("validation", "test") if part in fold.parts]
     for part in held_out:
         predictions[f"{part}_rows"] = fold.parts[part]
-        values |= _prefixed(f"{part}/{{space}}/{task}/reference/{{name}}", references(fold, part))
+        values |= _prefixed(f"{part}/{{space}}/{task}/reference/{{name}}", references(fold, part, spec.batch_size))
     if run["status"] == "ok":
         states = torch.load(run_folder / CHECKPOINT_FILE, weights_only=True)
         model = build(spec, fold.preprocessor.n_channels, run["key"]["latent_dim"])
@@ -74,36 +80,24 @@ def predict(model: ODEVAE, fold: Fold, part: str, sample: bool = False) -> tuple
 
     Both are NaN throughout if the path of a held-out trial cannot be integrated.
     """
-    observed, _ = fold.sequences(part)
+    observed, mask = fold.sequences(part)
     model.eval()
     try:
         with torch.no_grad():
-            output = model(torch.from_numpy(observed), torch.from_numpy(fold.times), sample=sample)
+            output = model(
+                torch.from_numpy(observed), torch.from_numpy(mask), torch.from_numpy(fold.times), sample=sample
+            )
     except SolverError as error:
         print(f"{part}: no prediction, {error}", flush=True)
-        latent_dim = model.encoder.mean.out_features
-        return np.full_like(observed, np.nan), np.full((*observed.shape[:2], latent_dim), np.nan, np.float32)
+        path_shape = (*observed.shape[:2], model.latent_dim)
+        return np.full_like(observed, np.nan), np.full(path_shape, np.nan, np.float32)
     return output.reconstruction.numpy(), output.path.numpy()
-
-
-def in_spaces(fold: Fold, part: str, observed: np.ndarray) -> dict[str, np.ndarray]:
-    """Predictions in observation space ``(B, L, K)`` carried to every space."""
-    raw = fold.to_raw(observed, fold.parts[part])
-    return {"pca": observed, "zscore": fold.preprocessor.zscore(raw), "raw": raw}
-
-
-def truth(fold: Fold, part: str) -> dict[str, np.ndarray]:
-    """The held-out values in every space. `raw` is what was recorded, not its projection on the kept components."""
-    rows = fold.parts[part]
-    raw = fold.raw.values[rows]
-    return {"pca": fold.observed[rows], "zscore": fold.preprocessor.zscore(raw), "raw": raw}
 
 
 def score_spaces(fold: Fold, part: str, observed: np.ndarray) -> dict[tuple[str, str], dict[str, float]]:
     """Scores by (space, "") of predictions in observation space."""
-    true, predicted = truth(fold, part), in_spaces(fold, part, observed)
     mask = fold.raw.mask[fold.parts[part]]
-    return {(space, ""): score(true[space], predicted[space], mask) for space in SPACES}
+    return {(space, ""): score(fold.truth(part, space), fold.carried(part, observed, space), mask) for space in SPACES}
 
 
 def published_scores(fold: Fold, part: str, drawn: np.ndarray, batch_size: int) -> dict:
@@ -117,15 +111,17 @@ def published_scores(fold: Fold, part: str, drawn: np.ndarray, batch_size: int) 
     }
 
 
-def references(fold: Fold, part: str) -> dict[tuple[str, str], dict[str, float]]:
+def references(fold: Fold, part: str, batch_size: int) -> dict[tuple[str, str], dict[str, float]]:
     """Scores by (space, name) of the trivial references, on the very values that the model is scored on."""
-    train, held_out = truth(fold, "train"), truth(fold, part)
     train_mask, mask = fold.raw.mask[fold.parts["train"]], fold.raw.mask[fold.parts[part]]
-    return {
-        (space, name): score(held_out[space], reference(train[space], train_mask, held_out[space], mask), mask)
-        for space in SPACES
-        for name, reference in TRIVIAL.items()
-    }
+    scores = {}
+    for space in SPACES:
+        train, held_out = fold.truth("train", space), fold.truth(part, space)
+        for name, reference in TRIVIAL.items():
+            predicted = reference(train, train_mask, held_out, mask)
+            scores[space, name] = score(held_out, predicted, mask)
+            scores[space, name]["r2_batched"] = r2_batched(held_out, predicted, mask, batch_size)
+    return scores
 
 
 def best_reference(values: dict[str, float], part: str, space: str, task: str, metric: str) -> tuple[str, float]:

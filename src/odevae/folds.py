@@ -10,6 +10,9 @@ from odevae.preprocessing import Preprocessor
 from odevae.runs import PREPROCESSING_FILE, TRIALS_FILE, read_json, write_json
 from odevae.trials import Trials
 
+# What a model sees, neurons in units of their SD, and the recorded units.
+SPACES = ("pca", "zscore", "raw")
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -54,6 +57,21 @@ class Fold:
     def to_raw(self, observed: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Observations ``(B, L, K)`` of the trials `rows` back to recorded units ``(B, L, N)``, baseline added."""
         return self.preprocessor.inverse(observed + self.baseline[rows][:, None, :])
+
+    def truth(self, part: str, space: str) -> np.ndarray:
+        """The values of one part in one of `SPACES`; ``raw`` is what was recorded, not its projection on components."""
+        rows = self.parts[part]
+        if space == "pca":
+            return self.observed[rows]
+        raw = self.raw.values[rows]
+        return raw if space == "raw" else self.preprocessor.zscore(raw)
+
+    def carried(self, part: str, observed: np.ndarray, space: str) -> np.ndarray:
+        """Predictions of one part in observation space ``(B, L, K)``, carried to one of `SPACES`."""
+        if space == "pca":
+            return observed
+        raw = self.to_raw(observed, self.parts[part])
+        return raw if space == "raw" else self.preprocessor.zscore(raw)
 
 
 def save_fold(fold: Fold, folder: str | Path) -> None:

@@ -45,6 +45,16 @@ def event_r2(true: np.ndarray, predicted: np.ndarray) -> float:
     return _r2(true[events], predicted[events], true.mean(axis=0)) if events.any() else float("nan")
 
 
+def r2_trial(true: np.ndarray, predicted: np.ndarray, mask: np.ndarray) -> float:
+    """Mean over trials of each trial's own `r2_pooled`, trials of constant truth left out (v2's source)."""
+    scores = [
+        r2_pooled(x[m].astype(np.float64), y[m].astype(np.float64))
+        for x, y, m in zip(true, predicted, mask, strict=True)
+    ]
+    scores = [value for value in scores if not np.isnan(value)]
+    return float(np.mean(scores)) if scores else float("nan")
+
+
 def score(true: np.ndarray, predicted: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     """All scores of a prediction.
 
@@ -53,8 +63,9 @@ def score(true: np.ndarray, predicted: np.ndarray, mask: np.ndarray) -> dict[str
         mask: ``(B, L)``, bins that count.
 
     Returns:
-        ``r2_pooled``, ``r2_neuron``, ``r``, ``mse``, ``std_ratio``, ``dynamics_std_ratio`` (SDs of the differences
-        between successive counted bins of a trial), ``event_r2``, ``n_values`` and ``masked_fraction`` (left out).
+        ``r2_pooled``, ``r2_neuron``, ``r2_trial``, ``r``, ``mse``, ``std_ratio``, ``dynamics_std_ratio`` (SDs of the
+        differences between successive counted bins of a trial), ``event_r2``, ``n_values`` and ``masked_fraction``
+        (share left out).
     """
     x, y = true[mask].astype(np.float64), predicted[mask].astype(np.float64)
     successive = mask[:, 1:] & mask[:, :-1]
@@ -62,6 +73,7 @@ def score(true: np.ndarray, predicted: np.ndarray, mask: np.ndarray) -> dict[str
     return {
         "r2_pooled": r2_pooled(x, y),
         "r2_neuron": r2_neuron(x, y),
+        "r2_trial": r2_trial(true, predicted, mask),
         "r": pearson(x, y),
         "mse": mse(x, y),
         "std_ratio": std_ratio(x, y),

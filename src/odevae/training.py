@@ -90,6 +90,8 @@ def train(
                 best = {"epoch": epoch, "r2": row["val_r2"], "state": _state(model)}
             _report(key, row, best, spec.epochs, time.monotonic() - start)
             on_epoch()
+            if spec.patience and epoch - best["epoch"] >= spec.patience:
+                break
         run |= {"status": "ok", "best_r2": best["r2"], "final_r2": last_r2, "best_val_loss": best_loss}
     except (Diverged, SolverError) as error:
         # As the paper's Table 1 records a collapsed seed.
@@ -126,13 +128,13 @@ def save_checkpoint(path: Path, content: dict) -> None:
 def batches(fold: Fold, part: str, batch_size: int, shuffle: bool):
     """Batches ``(observed (B, L, K), mask (B, L), times (L,))`` of one part, cut to the longest trial in the batch.
 
-    Training under the published protocol drops an incomplete last batch, as the source does.
+    Training under the paper's protocols drops an incomplete last batch, as the source does.
     """
     values, mask = map(torch.from_numpy, fold.sequences(part))
     times = torch.from_numpy(fold.times)
     n = len(values)
     order = torch.randperm(n) if shuffle else torch.arange(n)
-    if shuffle and fold.about["protocol"] == "published" and n >= batch_size:
+    if shuffle and fold.about["drop_last_batch"] and n >= batch_size:
         order = order[: n - n % batch_size]
     for rows in order.split(batch_size):
         length = int(mask[rows].sum(dim=1).max())
@@ -144,7 +146,7 @@ def _train_epoch(model: ODEVAE, optimiser, fold: Fold, spec: ModelSpec, weight: 
     sums = []
     for observed, mask, times in batches(fold, "train", spec.batch_size, shuffle=True):
         optimiser.zero_grad()
-        values = losses.terms(model(observed, times, sample=True), observed, mask, times, weight)
+        values = losses.terms(model(observed, mask, times, sample=True), observed, mask, times, weight)
         loss = losses.total(values, weight)
         if not torch.isfinite(loss):
             raise Diverged(f"training loss is {loss.item()}")
@@ -156,20 +158,27 @@ def _train_epoch(model: ODEVAE, optimiser, fold: Fold, spec: ModelSpec, weight: 
 
 
 def _validate(model: ODEVAE, fold: Fold, spec: ModelSpec, weight: losses.Terms) -> dict[str, float]:
-    """The published definition: a sampled initial state, full weights, means over batches."""
+    """The published definition: a sampled initial state, full weights, means over batches; R2 in the spec's space."""
     model.eval()
-    sums, scores = [], []
+    sums, predicted = [], np.zeros_like(fold.sequences("validation")[0])
+    done = 0
     with torch.no_grad():
         for observed, mask, times in batches(fold, "validation", spec.batch_size, shuffle=False):
-            output = model(observed, times, sample=True)
+            output = model(observed, mask, times, sample=True)
             values = losses.terms(output, observed, mask, times, weight)
             loss = losses.total(values, weight)
             if not torch.isfinite(loss):
                 raise Diverged(f"validation loss is {loss.item()}")
             sums.append([loss.item(), *(value.item() for value in values)])
-            arrays = observed.numpy(), output.reconstruction.numpy(), mask.numpy()
-            scores.append(r2_batched(*arrays, batch_size=len(observed)))
-    return _columns("val", np.mean(sums, axis=0), weight) | {"val_r2": float(np.mean(scores))}
+            predicted[done : done + len(observed), : observed.shape[1]] = output.reconstruction.numpy()
+            done += len(observed)
+    r2 = r2_batched(
+        fold.truth("validation", spec.validation_space),
+        fold.carried("validation", predicted, spec.validation_space),
+        fold.raw.mask[fold.parts["validation"]],
+        spec.batch_size,
+    )
+    return _columns("val", np.mean(sums, axis=0), weight) | {"val_r2": r2}
 
 
 def _columns(prefix: str, means: np.ndarray, weight: losses.Terms) -> dict[str, float]:

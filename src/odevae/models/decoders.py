@@ -2,15 +2,23 @@
 
 import torch
 from torch import nn
+from torch.nn import functional
+
+from odevae.models.experts import Experts
+
+# Sizes of the source: width of the output-wise networks, size of an output's embedding, neighbours of an output.
+HIDDEN = 256
+EMBEDDING = 16
+NEIGHBOURS = 16
 
 
 class MLPDecoder(nn.Module):
-    """``D -> 512 -> 512 -> P`` with ReLU: the decoder of v1."""
+    """``D -> width -> width -> P`` with ReLU: 512 wide in v1, 256 in v2."""
 
-    def __init__(self, latent_dim: int, n_channels: int):
+    def __init__(self, latent_dim: int, n_channels: int, width: int = 512):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Linear(latent_dim, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, n_channels)
+            nn.Linear(latent_dim, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, n_channels)
         )
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
@@ -18,24 +26,89 @@ class MLPDecoder(nn.Module):
         return self.body(z)
 
 
+class NarrowMLPDecoder(MLPDecoder):
+    """``D -> 256 -> 256 -> P`` with ReLU: the decoder of v2."""
+
+    def __init__(self, latent_dim: int, n_channels: int):
+        super().__init__(latent_dim, n_channels, width=HIDDEN)
+
+
+class NeuronAwareDecoder(nn.Module):
+    """One network ``(D + 16) -> 256 -> 256 -> 1`` with ReLU for all channels, which sees the state and an embedding of
+    the channel."""
+
+    def __init__(self, latent_dim: int, n_channels: int):
+        super().__init__()
+        self.embedding = nn.Embedding(n_channels, EMBEDDING)
+        self.body = _one_output(latent_dim + EMBEDDING)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """``(..., D)`` -> ``(..., P)``."""
+        n_channels = self.embedding.num_embeddings
+        state = z[..., None, :].expand(*z.shape[:-1], n_channels, z.shape[-1])
+        channel = self.embedding.weight.expand(*z.shape[:-1], n_channels, EMBEDDING)
+        return self.body(torch.cat([state, channel], dim=-1)).squeeze(-1)
+
+
+class LocalAttentionDecoder(nn.Module):
+    """Each channel is read from its own view of the state and from the mean view of its nearest channels.
+
+    A channel i has an embedding ``e_i`` of size D; its view of the state is ``z * e_i``. Its 16 nearest channels are
+    those of largest ``e_i . e_j``, weighted by a softmax of that product. One network ``2D -> 256 -> 256 -> 1`` with
+    ReLU reads every channel's own view and its neighbours' mean view.
+
+    In the source the neighbours' views are z itself, so their weighted mean is z again, every channel receives the same
+    input, and all channels are decoded to the same value. The views are our mend: they make what a neighbourhood sees
+    depend on the neighbourhood, which is what the source describes.
+    """
+
+    def __init__(self, latent_dim: int, n_channels: int):
+        super().__init__()
+        self.embedding = nn.Embedding(n_channels, latent_dim)
+        self.body = _one_output(2 * latent_dim)
+        self.n_neighbours = min(NEIGHBOURS, n_channels - 1)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """``(..., D)`` -> ``(..., P)``."""
+        embedding = self.embedding.weight  # (P, D)
+        likeness = embedding @ embedding.T
+        likeness = likeness.masked_fill(torch.eye(len(embedding), dtype=torch.bool, device=z.device), -torch.inf)
+        nearest, neighbours = likeness.topk(self.n_neighbours, dim=-1)  # (P, k)
+        weight = torch.softmax(nearest, dim=-1)
+        # The mean of views z * e_j is z times the mean of the e_j.
+        neighbourhood = (weight[..., None] * embedding[neighbours]).sum(dim=1)  # (P, D)
+        views = torch.cat([z[..., None, :] * embedding, z[..., None, :] * neighbourhood], dim=-1)
+        return self.body(views).squeeze(-1)
+
+
 class MoEDecoder(nn.Module):
     """Experts ``D -> 256 -> 256 -> P`` mixed, for each channel, by a softmax over experts that does not depend on z."""
 
     def __init__(self, latent_dim: int, n_channels: int, n_experts: int = 8):
         super().__init__()
-        self.experts = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(latent_dim, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, n_channels)
-            )
-            for _ in range(n_experts)
-        )
+        self.experts = Experts(n_experts, (latent_dim, HIDDEN, HIDDEN, n_channels), functional.relu)
         self.channel_logits = nn.Parameter(torch.zeros(n_channels, n_experts))
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """``(..., D)`` -> ``(..., P)``."""
-        weights = torch.softmax(self.channel_logits, dim=-1)  # (P, E)
-        outputs = torch.stack([expert(z) for expert in self.experts], dim=-1)  # (..., P, E)
-        return (outputs * weights).sum(dim=-1)
+        share = torch.softmax(self.channel_logits, dim=-1).T[:, None, :]  # (E, 1, P)
+        hidden = self.experts.hidden(z.reshape(-1, z.shape[-1]))  # (E, M, H)
+        # The shares are the same for every state, so they can be put into the last layer and the experts summed there.
+        weight, bias = self.experts.weights[-1] * share, (self.experts.biases[-1] * share).sum(dim=0)
+        mixed = hidden.transpose(0, 1).flatten(1) @ weight.flatten(0, 1) + bias
+        return mixed.reshape(*z.shape[:-1], -1)
 
 
-DECODERS = {"mlp": MLPDecoder, "moe": MoEDecoder}
+def _one_output(n_inputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(n_inputs, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1)
+    )
+
+
+DECODERS = {
+    "mlp": MLPDecoder,
+    "narrow_mlp": NarrowMLPDecoder,
+    "neuron_aware": NeuronAwareDecoder,
+    "local_attention": LocalAttentionDecoder,
+    "moe": MoEDecoder,
+}

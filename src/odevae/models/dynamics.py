@@ -1,45 +1,101 @@
-"""Latent vector fields ``dz/dt = f(z)`` (paper, eqs. 3 and 4)."""
+"""Latent vector fields ``dz/dt = f(z, t)`` (paper, eqs. 3 and 4)."""
 
 import torch
 from torch import nn
+from torch.nn import functional
+
+from odevae.models.experts import Experts
 
 HIDDEN = 128
-
-
-def _expert(latent_dim: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(latent_dim, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, latent_dim)
-    )
+# Features of time that a time-dependent field sees (source, 2026).
+TIME_FEATURES = 16
 
 
 class MLPField(nn.Module):
-    """One network ``D -> 128 -> 128 -> D``, SiLU, then LayerNorm: the field of v1."""
+    """One network ``n_inputs -> 128 -> 128 -> D``, SiLU, then LayerNorm: the field of v1.
 
-    def __init__(self, latent_dim: int):
+    The norm fixes the speed of the latent path (without it training blows up, the source says); with D = 1 it leaves a
+    constant.
+    """
+
+    def __init__(self, n_inputs: int, latent_dim: int):
         super().__init__()
-        self.body = _expert(latent_dim)
-        # The norm fixes the speed of the latent path: without it training blows up (the source says so).
+        self.body = nn.Sequential(
+            nn.Linear(n_inputs, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, latent_dim)
+        )
         self.norm = nn.LayerNorm(latent_dim)
 
-    def forward(self, t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """``(B, D)`` -> ``(B, D)``; the field does not depend on `t`."""
-        return self.norm(self.body(z))
+    def forward(self, t: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """``(B, n_inputs)`` -> ``(B, D)``; the field does not depend on `t`."""
+        return self.norm(self.body(inputs))
 
 
-class MoEField(nn.Module):
-    """``sum_e pi_e(z) f_e(z)`` with ``pi = softmax(g(z))``, then LayerNorm: the field of v3 to v6 (eq. 4)."""
+class _MixtureField(nn.Module):
+    """``sum_e pi_e(z) f_e(z)`` with ``pi = softmax(g(z))``, then LayerNorm (eq. 4)."""
 
-    def __init__(self, latent_dim: int, n_experts: int = 4):
+    def __init__(self, gate: nn.Module, n_inputs: int, latent_dim: int, n_experts: int):
         super().__init__()
-        self.gate = nn.Sequential(nn.Linear(latent_dim, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, n_experts))
-        self.experts = nn.ModuleList(_expert(latent_dim) for _ in range(n_experts))
+        self.gate = gate
+        self.experts = Experts(n_experts, (n_inputs, HIDDEN, HIDDEN, latent_dim), functional.silu)
         self.norm = nn.LayerNorm(latent_dim)
 
-    def forward(self, t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """``(B, D)`` -> ``(B, D)``; the field does not depend on `t`."""
-        weights = torch.softmax(self.gate(z), dim=-1)  # (B, E)
-        outputs = torch.stack([expert(z) for expert in self.experts], dim=-1)  # (B, D, E)
-        return self.norm((outputs * weights[:, None, :]).sum(dim=-1))
+    def forward(self, t: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """``(B, n_inputs)`` -> ``(B, D)``; the field does not depend on `t`."""
+        share = torch.softmax(self.gate(inputs), dim=-1)  # (B, E)
+        outputs = self.experts(inputs)  # (E, B, D)
+        return self.norm((outputs * share.T[..., None]).sum(dim=0))
 
 
-FIELDS = {"mlp": MLPField, "moe": MoEField}
+class MoEField(_MixtureField):
+    """Four experts, gate ``n_inputs -> 128 -> 4`` with SiLU: the field of v3 to v6."""
+
+    def __init__(self, n_inputs: int, latent_dim: int, n_experts: int = 4):
+        gate = nn.Sequential(nn.Linear(n_inputs, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, n_experts))
+        super().__init__(gate, n_inputs, latent_dim, n_experts)
+
+
+class GatedField(_MixtureField):
+    """Three experts, gate ``n_inputs -> 64 -> 3`` with ReLU: the field of v2."""
+
+    def __init__(self, n_inputs: int, latent_dim: int, n_experts: int = 3):
+        gate = nn.Sequential(nn.Linear(n_inputs, 64), nn.ReLU(), nn.Linear(64, n_experts))
+        super().__init__(gate, n_inputs, latent_dim, n_experts)
+
+
+class TimeDependentField(nn.Module):
+    """A field that sees features of time, ``t -> 16 -> 16`` with SiLU, beside the state (source, 2026)."""
+
+    def __init__(self, field: nn.Module):
+        super().__init__()
+        self.field = field
+        self.clock = nn.Sequential(nn.Linear(1, TIME_FEATURES), nn.SiLU(), nn.Linear(TIME_FEATURES, TIME_FEATURES))
+
+    def forward(self, t: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """``(B, S)`` -> ``(B, D)``."""
+        features = self.clock(t.reshape(1, 1).to(state.dtype)).expand(len(state), TIME_FEATURES)
+        return self.field(t, torch.cat([state, features], dim=-1))
+
+
+class SecondOrderField(nn.Module):
+    """Motion with a velocity: ``dz/dt = v``, ``dv/dt = f(z, v)``, as geodesics need; the state is ``(z, v)``."""
+
+    def __init__(self, acceleration: nn.Module):
+        super().__init__()
+        self.acceleration = acceleration
+
+    def forward(self, t: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """``(B, 2 D)`` -> ``(B, 2 D)``."""
+        _, velocity = state.chunk(2, dim=-1)
+        return torch.cat([velocity, self.acceleration(t, state)], dim=-1)
+
+
+FIELDS = {"mlp": MLPField, "gated": GatedField, "moe": MoEField}
+
+
+def build_field(kind: str, latent_dim: int, time_dependent: bool, second_order: bool) -> nn.Module:
+    """A field of `FIELDS`, with or without time and velocity."""
+    n_state = 2 * latent_dim if second_order else latent_dim
+    field = FIELDS[kind](n_state + (TIME_FEATURES if time_dependent else 0), latent_dim)
+    if time_dependent:
+        field = TimeDependentField(field)
+    return SecondOrderField(field) if second_order else field

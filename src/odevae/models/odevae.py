@@ -7,7 +7,7 @@ from torch import nn
 
 from odevae.errors import OdevaeError
 from odevae.models.decoders import DECODERS
-from odevae.models.dynamics import FIELDS
+from odevae.models.dynamics import FIELDS, build_field
 from odevae.models.encoders import ENCODERS
 from odevae.models.presets import ModelSpec
 from odevae.solvers import METHODS, integrate
@@ -17,26 +17,32 @@ class Output(NamedTuple):
     """What one pass gives: the reconstruction, the path behind it and the posterior of its start."""
 
     reconstruction: torch.Tensor  # (B, L, P)
-    path: torch.Tensor  # (B, L, D)
-    posterior_mean: torch.Tensor  # (B, D)
-    posterior_log_variance: torch.Tensor  # (B, D)
+    path: torch.Tensor  # (B, L, D), without velocities
+    posterior_mean: torch.Tensor  # (B, D), or (B, 2 D) with velocities
+    posterior_log_variance: torch.Tensor  # the same
 
 
 class ODEVAE(nn.Module):
-    """An encoder, a field, a decoder and a solver."""
+    """An encoder, a field, a decoder and a solver.
 
-    def __init__(self, encoder: nn.Module, field: nn.Module, decoder: nn.Module, solver: str):
+    The field moves a state whose first `latent_dim` entries are what is decoded; a second-order field adds as many
+    velocities behind them.
+    """
+
+    def __init__(self, encoder: nn.Module, field: nn.Module, decoder: nn.Module, solver: str, latent_dim: int):
         super().__init__()
         self.encoder = encoder
         self.field = field
         self.decoder = decoder
         self.solver = solver
+        self.latent_dim = latent_dim
 
-    def forward(self, observed: torch.Tensor, times: torch.Tensor, sample: bool) -> Output:
+    def forward(self, observed: torch.Tensor, mask: torch.Tensor, times: torch.Tensor, sample: bool) -> Output:
         """Reconstruct trials.
 
         Args:
             observed: ``(B, L, P)``.
+            mask: ``(B, L)``, bins that an encoder of the whole trial may see.
             times: ``(L,)``, in units of the fold's time scale.
             sample: draw the initial state from its posterior (eq. 2) instead of taking the posterior mean.
 
@@ -44,11 +50,11 @@ class ODEVAE(nn.Module):
             SolverError: if the latent path cannot be integrated.
         """
         # eq. 1: the posterior of the initial state
-        mean, log_variance = self.encoder(observed)
+        mean, log_variance = self.encoder(observed, mask)
         # eq. 2: one draw, or the mean
         z0 = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean) if sample else mean
         # eq. 3: the latent path
-        path = integrate(self.field, z0, times, self.solver)
+        path = integrate(self.field, z0, times, self.solver)[..., : self.latent_dim]
         # eq. 5: back to observations
         return Output(self.decoder(path), path, mean, log_variance)
 
@@ -63,8 +69,9 @@ def build(spec: ModelSpec, n_channels: int, latent_dim: int) -> ODEVAE:
         if getattr(spec, part) not in table:
             raise OdevaeError(f"{part} {getattr(spec, part)!r} is unknown; use one of {', '.join(table)}.")
     return ODEVAE(
-        encoder=ENCODERS[spec.encoder](n_channels, latent_dim),
-        field=FIELDS[spec.field](latent_dim),
+        encoder=ENCODERS[spec.encoder](n_channels, 2 * latent_dim if spec.second_order else latent_dim),
+        field=build_field(spec.field, latent_dim, spec.time_dependent, spec.second_order),
         decoder=DECODERS[spec.decoder](latent_dim, n_channels),
         solver=spec.solver,
+        latent_dim=latent_dim,
     )

@@ -15,18 +15,24 @@ class ModelSpec:
     Attributes:
         encoder, field, decoder, solver: names of parts, see `encoders.ENCODERS`, `dynamics.FIELDS`,
             `decoders.DECODERS` and `solvers.METHODS`.
-        observations: what the model sees, see `preprocessing.Observations`.
+        time_dependent: the field sees the time too.
+        second_order: the state has velocities, and the field gives their change.
+        observations: what the model sees, see `odevae.observations`.
         epochs: passes over the training sequences.
         batch_size: sequences a step; under the published protocol the last incomplete batch is dropped.
         learning_rate, weight_decay: of Adam, weight decay coupled (added to the gradient).
         beta, beta_warmup_epochs: weight of the KL term and the epochs over which it ramps up (eq. 12).
         lambda_transition, transition_warmup_epochs: the same for the transition term (eq. 10).
         lambda_lle: weight of the soft LLE term (eq. 11).
+        validation_space: where the validation R2 is computed that chooses the best epoch: ``pca`` or ``raw``.
+        patience: stop after this many epochs without a better validation R2; 0 never stops early.
     """
 
     encoder: str = "first_frame"
     field: str = "mlp"
     decoder: str = "mlp"
+    time_dependent: bool = False
+    second_order: bool = False
     solver: str = "dopri5"
     observations: str = "pca"
     epochs: int = 150
@@ -38,22 +44,28 @@ class ModelSpec:
     lambda_transition: float = 0.0
     transition_warmup_epochs: int = 30
     lambda_lle: float = 0.0
+    validation_space: str = "pca"
+    patience: int = 0
 
     def as_dict(self) -> dict:
         return asdict(self)
 
 
+_V5 = ModelSpec(field="moe", decoder="moe", observations="pca-baseline", lambda_transition=0.01, lambda_lle=0.01)
+
 PRESETS = {
     # The model behind Table 1.
     "v1": ModelSpec(),
+    # Mixture field and a narrower decoder; meant for the protocol published_v2, which splits before it fits.
+    "v2": ModelSpec(field="gated", decoder="narrow_mlp"),
+    # Mixture of four experts, baseline correction; every decoder can be chosen, v1's is the plain one.
+    "v3": ModelSpec(field="moe", observations="pca-baseline"),
+    # As v3 with the decoder that it introduced (mended, see `decoders.LocalAttentionDecoder`).
+    "v4": ModelSpec(field="moe", decoder="local_attention", observations="pca-baseline"),
     # The paper's main model with the settings of its E65 runs (section 6.1).
-    "v5": ModelSpec(
-        field="moe",
-        decoder="moe",
-        observations="pca-baseline",
-        lambda_transition=0.01,
-        lambda_lle=0.01,
-    ),
+    "v5": _V5,
+    # v5 on z-scored neurons instead of components.
+    "v6": replace(_V5, observations="neurons-baseline"),
 }
 
 
