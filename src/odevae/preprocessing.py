@@ -26,12 +26,14 @@ class Preprocessor:
 
     Attributes:
         neuron_mean, neuron_scale: ``(N,)``, between `raw` and `zscore`.
+        pca_scale: ``(N,)``, what neurons are divided by before PCA: ones, or their SD in v2's protocol.
         components: ``(K, N)``, orthonormal rows, or an empty ``(0, N)`` array without PCA.
         channel_mean, channel_scale: ``(K,)``, of the scores before they are z-scored.
     """
 
     neuron_mean: np.ndarray
     neuron_scale: np.ndarray
+    pca_scale: np.ndarray
     components: np.ndarray
     channel_mean: np.ndarray
     channel_scale: np.ndarray
@@ -43,13 +45,15 @@ class Preprocessor:
     def transform(self, raw: np.ndarray) -> np.ndarray:
         """``(..., N)`` recorded units to ``(..., K)`` observations."""
         if len(self.components):
-            return ((raw - self.neuron_mean) @ self.components.T - self.channel_mean) / self.channel_scale
+            scores = (raw - self.neuron_mean) / self.pca_scale @ self.components.T
+            return (scores - self.channel_mean) / self.channel_scale
         return self.zscore(raw)
 
     def inverse(self, observed: np.ndarray) -> np.ndarray:
         """``(..., K)`` observations to ``(..., N)`` recorded units; what PCA left out stays at the mean."""
         if len(self.components):
-            return (observed * self.channel_scale + self.channel_mean) @ self.components + self.neuron_mean
+            scores = observed * self.channel_scale + self.channel_mean
+            return scores @ self.components * self.pca_scale + self.neuron_mean
         return observed * self.neuron_scale + self.neuron_mean
 
     def zscore(self, raw: np.ndarray) -> np.ndarray:
@@ -62,29 +66,54 @@ class Preprocessor:
 
 
 def fit_preprocessor(frames: np.ndarray, space: str, floored: bool) -> Preprocessor:
-    """Fit scaling and PCA on ``(T, N)`` frames.
+    """PCA of the recorded units, then z-scores of the components: what both protocols use.
 
     Args:
-        frames: recorded units.
-        space: ``pca`` keeps the components of 95 % of the variance; ``neurons`` keeps the neurons.
+        frames: ``(T, N)``, recorded units.
+        space: ``pca`` keeps the components of 95 % of the variance; ``neurons`` keeps the neurons, z-scored.
         floored: hold small scales of neurons at `SCALE_FLOOR`; otherwise as the source, SD + 1e-8.
+
+    Raises:
+        OdevaeError: if there is nothing to fit PCA on.
     """
     frames = np.asarray(frames, dtype=np.float64)
-    mean, sd = frames.mean(axis=0), frames.std(axis=0)
-    if floored:
-        active = sd > 0
-        floor = SCALE_FLOOR * np.median(sd[active]) if active.any() else 1.0
-        scale = np.maximum(sd, floor)
-    else:
-        scale = sd + PUBLISHED_EPSILON
+    mean, scale = _mean_and_scale(frames, floored)
+    unscaled = np.ones_like(scale)
     if space == "neurons":
         n_neurons = frames.shape[1]
-        return Preprocessor(mean, scale, np.empty((0, n_neurons)), np.zeros(n_neurons), np.ones(n_neurons))
-    if not sd.any():
-        raise OdevaeError("every neuron is silent in the frames to fit on; PCA needs activity, so choose other trials.")
-    pca = PCA(n_components=VARIANCE_KEPT, svd_solver="full").fit(frames)
+        return Preprocessor(mean, scale, unscaled, np.empty((0, n_neurons)), np.zeros(n_neurons), np.ones(n_neurons))
+    pca = _fit_pca(frames)
     scores = pca.transform(frames)
-    return Preprocessor(mean, scale, pca.components_, scores.mean(axis=0), scores.std(axis=0) + PUBLISHED_EPSILON)
+    return Preprocessor(
+        mean, scale, unscaled, pca.components_, scores.mean(axis=0), scores.std(axis=0) + PUBLISHED_EPSILON
+    )
+
+
+def fit_scaled_pca(frames: np.ndarray) -> Preprocessor:
+    """z-scores of neurons, then PCA whose components keep their scale: the order of v2's source.
+
+    Args:
+        frames: ``(T, N)``, recorded units.
+    """
+    frames = np.asarray(frames, dtype=np.float64)
+    mean, scale = _mean_and_scale(frames, floored=False)
+    pca = _fit_pca((frames - mean) / scale)
+    n_channels = pca.n_components_
+    return Preprocessor(mean, scale, scale, pca.components_, np.zeros(n_channels), np.ones(n_channels))
+
+
+def _mean_and_scale(frames: np.ndarray, floored: bool) -> tuple[np.ndarray, np.ndarray]:
+    mean, sd = frames.mean(axis=0), frames.std(axis=0)
+    if not floored:
+        return mean, sd + PUBLISHED_EPSILON
+    active = sd > 0
+    return mean, np.maximum(sd, SCALE_FLOOR * np.median(sd[active]) if active.any() else 1.0)
+
+
+def _fit_pca(frames: np.ndarray) -> PCA:
+    if not np.ptp(frames, axis=0).any():
+        raise OdevaeError("every neuron is silent in the frames to fit on; PCA needs activity, so choose other trials.")
+    return PCA(n_components=VARIANCE_KEPT, svd_solver="full").fit(frames)
 
 
 def first_bins_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""The two protocols, each a recipe: the paper's, to the letter, and one that holds trials out honestly."""
+"""The protocols, each a recipe: the paper's, to the letter, and one that holds trials out honestly."""
+
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -6,19 +9,30 @@ from odevae.errors import OdevaeError
 from odevae.folds import Fold
 from odevae.landmarks import published_landmarks
 from odevae.observations import Observations
-from odevae.preprocessing import Preprocessor, first_bins_mean, fit_preprocessor
+from odevae.preprocessing import Preprocessor, first_bins_mean, fit_preprocessor, fit_scaled_pca
 from odevae.recording import Recording
-from odevae.splits import last_sequences, random_trials
+from odevae.splits import last_sequences, random_sequences, random_trials
 from odevae.trials import Trials, cut, resample, usable_trials
 
 # The source skips shorter trials.
 PUBLISHED_MIN_FRAMES = 10
+# Share of the draws that validate where the audit ladder draws them at random.
+RANDOM_VALIDATION = 0.1
 # A frame interval may differ from the median by this share before one common frame grid would misplace frames.
 IRREGULARITY_ALLOWED = 0.5
 
 
-def published(recording: Recording, observations: str, split: int, settings: dict) -> Fold:
-    """The paper's protocol, flaws included.
+def published(
+    recording: Recording,
+    observations: str,
+    split: int,
+    settings: dict,
+    *,
+    drop_shared: bool = False,
+    fit_on_training: bool = False,
+    random_validation: bool = False,
+) -> Fold:
+    """The paper's protocol, flaws included; the audit ladder takes one flaw away at a time.
 
     PCA and scaling see every frame; trials are stretched onto one grid and held at their last frame; "landmarks" draw
     trials with repetition; the last of those draws are the validation set.
@@ -28,15 +42,31 @@ def published(recording: Recording, observations: str, split: int, settings: dic
         observations: see `Observations.parse`.
         split: seed of the landmark draw. The source seeds it with the run's seed, so the workflow sets both alike.
         settings: ``bins``, ``duration_s``, ``drop_first_trials``, ``landmarks``, ``holdout``.
+        drop_shared: leave the sequences of validation trials out of training.
+        fit_on_training: fit PCA and scaling again, on the frames of the training trials, once those are chosen.
+        random_validation: a random tenth of the draws validates instead of the last few.
     """
     seen = Observations.parse(observations)
     preprocessor = fit_preprocessor(recording.activity, seen.space, floored=False)
+    fitted_on, before_split = "every frame of the recording", _fits(seen)
     trial_ids = usable_trials(recording, settings["drop_first_trials"], PUBLISHED_MIN_FRAMES)
     grid = {"bins": settings["bins"], "duration_s": settings["duration_s"]}
     observed = resample(recording, preprocessor.transform(recording.activity), trial_ids, **grid)
     raw = resample(recording, recording.activity, trial_ids, **grid)
     landmarks = published_landmarks(observed.values, settings["landmarks"], seed=split)
-    parts = {name: landmarks[rows] for name, rows in last_sequences(len(landmarks), settings["holdout"]).items()}
+    if random_validation:
+        drawn = random_sequences(len(landmarks), RANDOM_VALIDATION, seed=split)
+    else:
+        drawn = last_sequences(len(landmarks), settings["holdout"])
+    parts = {name: landmarks[rows] for name, rows in drawn.items()}
+    if drop_shared:
+        parts["train"] = parts["train"][~np.isin(parts["train"], parts["validation"])]
+    if fit_on_training:
+        training_ids = trial_ids[np.unique(parts["train"])]
+        frames = recording.activity[np.isin(recording.trial, training_ids)]
+        preprocessor = fit_preprocessor(frames, seen.space, floored=False)
+        fitted_on, before_split = "the frames of the training trials", []
+        observed = resample(recording, preprocessor.transform(recording.activity), trial_ids, **grid)
     return _fold(
         recording,
         raw,
@@ -47,12 +77,54 @@ def published(recording: Recording, observations: str, split: int, settings: dic
         grid_s=raw.times[0],
         time_scale_s=float(settings["duration_s"]),
         about={
-            "protocol": "published",
             "split": split,
             "observations": observations,
             "settings": settings,
-            "fitted_on": "every frame of the recording",
-            "fitted_before_split": ["pca", "scaling"] if seen.space == "pca" else ["scaling"],
+            "fitted_on": fitted_on,
+            "fitted_before_split": before_split,
+            "drop_last_batch": True,
+        },
+    )
+
+
+def published_v2(recording: Recording, observations: str, split: int, settings: dict) -> Fold:
+    """The protocol of v2's source: split first, fit on training sequences only, time in seconds, no landmarks.
+
+    Every trial is used and still stretched and held as in `published`; scaling and PCA are fitted on the padded
+    training sequences; the last `holdout` trials of a random permutation validate. The source always permutes with seed
+    0, which is `split` 0.
+
+    Args:
+        recording, observations, split: as in `published`, but observations are ``pca``.
+        settings: ``bins``, ``duration_s``, ``holdout``.
+    """
+    if observations != "pca":
+        raise OdevaeError(
+            f"the protocol published_v2 fits PCA and corrects no baseline, so it cannot serve a model that sees "
+            f"{observations}; use it with v2."
+        )
+    trial_ids = usable_trials(recording, 0, PUBLISHED_MIN_FRAMES)
+    raw = resample(recording, recording.activity, trial_ids, settings["bins"], settings["duration_s"])
+    order = np.random.default_rng(split).permutation(len(raw))
+    n_held_out = min(settings["holdout"], max(1, len(raw) // 5))
+    parts = {"train": order[:-n_held_out], "validation": order[-n_held_out:]}
+    preprocessor = fit_scaled_pca(raw.values[parts["train"]].reshape(-1, recording.n_neurons))
+    return _fold(
+        recording,
+        raw,
+        preprocessor.transform(raw.values),
+        Observations.parse(observations),
+        parts,
+        preprocessor,
+        grid_s=raw.times[0],
+        time_scale_s=1.0,
+        about={
+            "split": split,
+            "observations": observations,
+            "settings": settings,
+            "fitted_on": "the padded training sequences",
+            "fitted_before_split": [],
+            "drop_last_batch": True,
         },
     )
 
@@ -86,18 +158,36 @@ def heldout(recording: Recording, observations: str, split: int, settings: dict)
         # The longest training trial spans [0, 1], as the paper's grid does; a longer held-out trial goes beyond 1.
         time_scale_s=float(grid_s[training.mask.sum(axis=1).max() - 1]),
         about={
-            "protocol": "heldout",
             "split": split,
             "observations": observations,
             "settings": settings,
             "fitted_on": "the frames of the training trials",
             "fitted_before_split": [],
+            "drop_last_batch": False,
             "frame_interval_s": frame_interval_s,
         },
     )
 
 
-PROTOCOLS = {"published": published, "heldout": heldout}
+PROTOCOLS = {
+    "published": published,
+    # The rungs of the audit ladder between the two: the paper's protocol with one flaw taken away.
+    "published_unshared": partial(published, drop_shared=True),
+    "published_train_fit": partial(published, fit_on_training=True),
+    "published_random": partial(published, random_validation=True),
+    "published_v2": published_v2,
+    "heldout": heldout,
+}
+
+
+def make_fold(protocol: str, recording: Recording, observations: str, split: int, settings: dict) -> Fold:
+    """The fold that a protocol of `PROTOCOLS` makes of a recording."""
+    fold = PROTOCOLS[protocol](recording, observations, split, settings)
+    return replace(fold, about={"protocol": protocol, **fold.about})
+
+
+def _fits(seen: Observations) -> list[str]:
+    return ["pca", "scaling"] if seen.space == "pca" else ["scaling"]
 
 
 def _fold(

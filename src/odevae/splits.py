@@ -12,6 +12,13 @@ def last_sequences(n_sequences: int, holdout: int) -> dict[str, np.ndarray]:
     return {"train": rows[:-n_held_out], "validation": rows[-n_held_out:]}
 
 
+def random_sequences(n_sequences: int, fraction: float, seed: int) -> dict[str, np.ndarray]:
+    """A random `fraction` of the sequences validates, the rest trains; trials may be on both sides."""
+    order = np.random.default_rng(seed).permutation(n_sequences)
+    n_validation = max(1, round(fraction * n_sequences))
+    return {"train": np.sort(order[n_validation:]), "validation": np.sort(order[:n_validation])}
+
+
 def random_trials(
     n_trials: int, test_fraction: float, validation_fraction: float, seed: int, split: int
 ) -> dict[str, np.ndarray]:

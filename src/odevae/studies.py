@@ -11,6 +11,10 @@ from odevae.errors import OdevaeError
 from odevae.models.presets import PRESETS, model_spec
 from odevae.runs import RunKey
 
+# Protocols that draw landmarks, with the seed of the run.
+SPLIT_BY_SEED = ("published", "published_unshared", "published_train_fit", "published_random")
+PROTOCOLS = (*SPLIT_BY_SEED, "published_v2", "heldout")
+
 
 def check_config(config: dict, schema: dict) -> dict:
     """The configuration with every default of the schema filled in.
@@ -31,49 +35,77 @@ def check_config(config: dict, schema: dict) -> dict:
         if model in PRESETS:
             raise OdevaeError(f"config: models.{model} has the name of a preset; give the changed model its own name.")
         model_spec(model, config["models"])
-    for study, settings in config["studies"].items():
-        for dataset in settings["datasets"]:
-            if dataset not in config["datasets"]:
-                raise OdevaeError(
-                    f"config: studies.{study}.datasets names {dataset!r}, which is not under 'datasets'; known: "
-                    f"{', '.join(config['datasets'])}."
-                )
-        for model in settings["models"]:
-            model_spec(model, config["models"])
-        weights = [float(text) for text in settings["lambdas_smooth"]]
-        if len(set(weights)) < len(weights):
-            raise OdevaeError(f"config: studies.{study}.lambdas_smooth gives the same weight twice; leave one out.")
+    for study in config["studies"]:
+        for number, grid in enumerate(_grids(config, study)):
+            _check_grid(config, grid, f"studies.{study}" + (f".more.{number - 1}" if number else ""))
     return config
 
 
-def study_runs(config: dict, study: str) -> list[RunKey]:
-    """The runs of a study, in the order of its table: the grid over everything that it lists.
+def _check_grid(config: dict, grid: dict, where: str) -> None:
+    for dataset in grid["datasets"]:
+        if dataset not in config["datasets"]:
+            raise OdevaeError(
+                f"config: {where}.datasets names {dataset!r}, which is not under 'datasets'; known: "
+                f"{', '.join(config['datasets'])}."
+            )
+    for model in grid["models"]:
+        spec = model_spec(model, config["models"])
+        if "published_v2" in grid["protocols"] and spec.observations != "pca":
+            raise OdevaeError(
+                f"config: {where}: the protocol published_v2 serves models that see pca, but {model} sees "
+                f"{spec.observations}; take it with v2."
+            )
+    weights = [float(text) for text in grid["lambdas_smooth"]]
+    if len(set(weights)) < len(weights):
+        raise OdevaeError(f"config: {where}.lambdas_smooth gives the same weight twice; leave one out.")
 
-    Under ``published`` the landmark draw follows the run's seed, as in the paper's code, so its split is the seed and
-    the study's ``splits`` count for ``heldout`` only.
+
+def study_runs(config: dict, study: str) -> list[RunKey]:
+    """The runs of a study, in the order of its table: the grid over everything that it lists, then its further grids.
+
+    Under the protocols of `SPLIT_BY_SEED` the landmark draw follows the run's seed, as in the paper's code, so the
+    split is the seed and the study's ``splits`` count for the others only.
     """
+    return list(dict.fromkeys(key for grid in _grids(config, study) for key in _runs_of_grid(grid)))
+
+
+def published_rows_of(config: dict, study: str) -> dict[str, int]:
+    """Row of the paper's Table 2 that stands beside a run, by the run's folder, for the grids that name one."""
+    return {
+        key.path: grid["published_row"]
+        for grid in _grids(config, study)
+        if "published_row" in grid
+        for key in _runs_of_grid(grid)
+        if key.protocol == "published"
+    }
+
+
+def _grids(config: dict, study: str) -> list[dict]:
     settings = config["studies"][study]
-    keys = [
+    return [settings, *(settings | changes for changes in settings["more"])]
+
+
+def _runs_of_grid(grid: dict) -> list[RunKey]:
+    return [
         RunKey(
             dataset=dataset,
             protocol=protocol,
-            split=seed if protocol == "published" else split,
+            split=seed if protocol in SPLIT_BY_SEED else split,
             model=model,
             latent_dim=latent_dim,
             lambda_smooth=lambda_smooth,
             seed=seed,
         )
         for dataset, protocol, model, latent_dim, lambda_smooth, split, seed in product(
-            settings["datasets"],
-            settings["protocols"],
-            settings["models"],
-            settings["latent_dims"],
-            settings["lambdas_smooth"],
-            settings["splits"],
-            settings["seeds"],
+            grid["datasets"],
+            grid["protocols"],
+            grid["models"],
+            grid["latent_dims"],
+            grid["lambdas_smooth"],
+            grid["splits"],
+            grid["seeds"],
         )
     ]
-    return list(dict.fromkeys(keys))
 
 
 def fold_path(config: dict, key: RunKey) -> str:
@@ -88,8 +120,12 @@ def study_folds(config: dict, study: str) -> list[str]:
 
 
 def protocol_settings(config: dict, dataset: str, protocol: str) -> dict:
-    """Settings of a protocol on one data set: the common ones, changed by what the data set says."""
-    return config["protocols"][protocol] | config["datasets"][dataset].get(protocol, {})
+    """Settings of a protocol on one data set: the common ones, changed by what the data set says.
+
+    The rungs of the audit ladder and v2's protocol take the settings of ``published``.
+    """
+    group = "heldout" if protocol == "heldout" else "published"
+    return config["protocols"][group] | config["datasets"][dataset].get(group, {})
 
 
 def data_file(config: dict, dataset: str) -> str:

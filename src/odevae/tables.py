@@ -39,6 +39,7 @@ COLUMNS = (
     "final_r2_sd",
     "r2_neuron_sd",
 )
+TABLE_2_COLUMNS = ("published_best_r2", "hold_last_r2")
 MEAN_ROWS = ("mean_all", "mean_non_collapsed")
 _GROUP = ("dataset", "protocol", "model", "latent_dim", "lambda_smooth")
 _AVERAGED = (
@@ -55,18 +56,22 @@ _AVERAGED = (
 )
 _SPREAD = ("best_r2", "final_r2", "r2_neuron")
 # What the readable tables show, with their headings.
-_READABLE = {
+READABLE = {
     "dataset": "data set",
     "protocol": "protocol",
     "model": "model",
     "latent_dim": "D",
+    "lambda_smooth": "lambda_smooth",
     "split": "split",
     "seed": "seed",
     "status": "status",
     "n_runs": "runs",
+    "best_r2": "best R2 (published definition)",
+    "published_best_r2": "best R2 in the paper",
     "final_r2": "final R2 (published definition)",
+    "published_final_r2": "final R2 in the paper",
+    "hold_last_r2": "R2 of holding the last frame",
     "best_val_loss": "best validation loss",
-    "published_final_r2": "R2 in the paper",
     "r2_neuron": "r2_neuron (raw, best epoch)",
     "trivial_r2_neuron": "best trivial r2_neuron",
     "shared_trials": "shared trials",
@@ -79,17 +84,18 @@ def study_rows(runs: list[dict], published_table: int) -> list[dict]:
 
     Args:
         runs: for each run ``run`` (``run.json``), ``metrics`` (``metrics.json``), ``audit`` (``audit.json`` of its
-            fold) and ``mlflow_run_id``.
-        published_table: number of the paper's table whose values stand beside runs of the same seed under the published
-            protocol; 0 for none.
+            fold), ``mlflow_run_id`` and, for Table 2, ``published_row``.
+        published_table: number of the paper's table whose values stand beside runs under the published protocol: of the
+            same seed (Table 1), or of the row that the study names (Table 2); 0 for none.
 
     Returns:
-        Rows with the keys `COLUMNS`; numbers as numbers, None where there is nothing to say.
+        Rows with the keys `COLUMNS`, and `TABLE_2_COLUMNS` for Table 2, in that order; None where there is nothing to
+        say.
     """
     published = published_rows(published_table)
     groups: dict[tuple, list[dict]] = {}
     for run in runs:
-        row = _run_row(run, published)
+        row = _run_row(run, published, published_table)
         groups.setdefault(tuple(row[name] for name in _GROUP), []).append(row)
     rows = []
     for members in groups.values():
@@ -97,7 +103,8 @@ def study_rows(runs: list[dict], published_table: int) -> list[dict]:
         rows += members
         for name, averaged in zip(MEAN_ROWS, (members, finished), strict=True):
             rows.append(_mean_row(name, averaged, members, published))
-    return rows
+    columns = COLUMNS if published_table != 2 else COLUMNS + TABLE_2_COLUMNS
+    return [{name: row[name] for name in columns} for row in rows]
 
 
 def study_metrics(rows: list[dict]) -> dict[str, float]:
@@ -112,10 +119,10 @@ def study_metrics(rows: list[dict]) -> dict[str, float]:
 
 
 def published_rows(table: int) -> dict[str, dict[str, float | None]]:
-    """Values of one of the paper's tables by seed (Table 1) or artifact path (Table 2), means included."""
+    """Values of one of the paper's tables by seed (Table 1, means included) or row number (Table 2)."""
     text = files("odevae").joinpath("published_tables.csv").read_text(encoding="utf-8")
     return {
-        row["seed_or_path"]: {
+        row["seed_or_path" if table == 1 else "row"]: {
             name: float(row[name]) if row[name] else None for name in ("best_r2", "final_r2", "best_val_loss")
         }
         for row in csv.DictReader(text.splitlines())
@@ -124,11 +131,11 @@ def published_rows(table: int) -> dict[str, dict[str, float | None]]:
 
 
 def write_csv(rows: list[dict], path: Path) -> None:
-    """Write all columns; numbers with six significant digits, so that the same values give the same bytes."""
+    """Write every column of the rows; six significant digits, so that the same values give the same bytes."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([_plain(row[name]) for name in COLUMNS] for row in rows)
+        writer.writerow(rows[0])
+        writer.writerows([_plain(value) for value in row.values()] for row in rows)
 
 
 def read_csv(path: Path) -> list[dict]:
@@ -137,32 +144,39 @@ def read_csv(path: Path) -> list[dict]:
         return [{name: _parsed(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
 
 
-def write_markdown(rows: list[dict], path: Path) -> None:
-    """Write the readable columns as a Markdown table."""
-    lines = [list(_READABLE.values()), ["---"] * len(_READABLE)]
-    lines += [[_readable(row, name) for name in _READABLE] for row in rows]
+def write_markdown(rows: list[dict], headings: dict[str, str], path: Path) -> None:
+    """Write the columns that have a heading, where the rows have them, as a Markdown table."""
+    shown = _shown(rows, headings)
+    lines = [list(shown.values()), ["---"] * len(shown)]
+    lines += [[_readable(row, name) for name in shown] for row in rows]
     path.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines), encoding="utf-8")
 
 
-def write_latex(rows: list[dict], path: Path) -> None:
-    """Write the readable columns as a LaTeX table for the package booktabs."""
-    text = [f"\\begin{{tabular}}{{{'l' * len(_READABLE)}}}", "\\toprule"]
-    text += [" & ".join(_escaped(heading) for heading in _READABLE.values()) + " \\\\", "\\midrule"]
-    text += [" & ".join(_escaped(_readable(row, name)) for name in _READABLE) + " \\\\" for row in rows]
+def write_latex(rows: list[dict], headings: dict[str, str], path: Path) -> None:
+    """Write the columns that have a heading, where the rows have them, as a LaTeX table for the package booktabs."""
+    shown = _shown(rows, headings)
+    text = [f"\\begin{{tabular}}{{{'l' * len(shown)}}}", "\\toprule"]
+    text += [" & ".join(_escaped(heading) for heading in shown.values()) + " \\\\", "\\midrule"]
+    text += [" & ".join(_escaped(_readable(row, name)) for name in shown) + " \\\\" for row in rows]
     text += ["\\bottomrule", "\\end{tabular}", ""]
     path.write_text("\n".join(text), encoding="utf-8")
 
 
-def _run_row(run: dict, published: dict) -> dict:
+def _shown(rows: list[dict], headings: dict[str, str]) -> dict[str, str]:
+    return {name: heading for name, heading in headings.items() if name in rows[0]}
+
+
+def _run_row(run: dict, published: dict, published_table: int) -> dict:
     record, metrics, audit = run["run"], run["metrics"], run["audit"]
     key = record["key"]
     part, task = metrics["scored_part"], metrics["task"]
-    in_paper = published.get(str(key["seed"]), {}) if key["protocol"] == "published" else {}
+    counterpart = str(key["seed"] if published_table == 1 else run.get("published_row"))
+    in_paper = published.get(counterpart, {}) if key["protocol"] == "published" else {}
 
     def raw(metric: str) -> float | None:
         return metrics["values"].get(f"{part}/raw/{task}/best/mean/{metric}")
 
-    return {
+    row = {
         **key,
         "status": record["status"],
         "epochs": record["epochs"],
@@ -183,6 +197,12 @@ def _run_row(run: dict, published: dict) -> dict:
         "n_runs": None,
         **{f"{name}_sd": None for name in _SPREAD},
     }
+    if published_table == 2:
+        # The oracle in the space and by the definition in which the run's own R2 was taken.
+        space = record["spec"]["validation_space"]
+        oracle = metrics["values"][f"{part}/{space}/{task}/reference/hold_last_frame/r2_batched"]
+        row |= {"published_best_r2": in_paper.get("best_r2"), "hold_last_r2": oracle}
+    return row
 
 
 _PUBLISHED_MEANS = {"mean_all": "mean_all_seeds", "mean_non_collapsed": "mean_non_collapsed_seeds"}
@@ -192,11 +212,11 @@ def _mean_row(name: str, averaged: list[dict], members: list[dict], published: d
     first = members[0]
     in_paper = published.get(_PUBLISHED_MEANS[name], {}) if first["protocol"] == "published" else {}
     return {
-        **dict.fromkeys(COLUMNS),
+        **dict.fromkeys(first),
         **{column: first[column] for column in _GROUP},
         "split": _common(members, "split"),
         "seed": name,
-        **{column: _mean(averaged, column) for column in _AVERAGED},
+        **{column: _mean(averaged, column) for column in (*_AVERAGED, "hold_last_r2") if column in first},
         "published_final_r2": in_paper.get("final_r2"),
         "git_commit": _common(members, "git_commit"),
         "data_sha256": _common(members, "data_sha256"),

@@ -10,7 +10,16 @@ from odevae.errors import OdevaeError
 from odevae.imports import transitive_imports
 from odevae.models.presets import PRESETS, model_spec
 from odevae.runs import RunKey
-from odevae.studies import check_config, data_file, fold_path, protocol_settings, study_folds, study_runs
+from odevae.studies import (
+    PROTOCOLS,
+    check_config,
+    data_file,
+    fold_path,
+    protocol_settings,
+    published_rows_of,
+    study_folds,
+    study_runs,
+)
 
 PROJECT = Path(workflow.basedir)
 ENVIRONMENT = "../../envs/odevae.yaml"
@@ -27,6 +36,7 @@ try:
 except OdevaeError as error:
     raise WorkflowError(str(error)) from None
 
+LADDERS = [name for name, study in config["studies"].items() if study["ladder"]]
 SIMULATED = [name for name, entry in config["datasets"].items() if "simulate" in entry]
 RECORDED = [name for name in config["datasets"] if name not in SIMULATED]
 FETCHED = [name for name in RECORDED if "fetch" in config["datasets"][name]]
@@ -39,7 +49,7 @@ def one_of(names):
 
 wildcard_constraints:
     dataset=one_of(config["datasets"]),
-    protocol=one_of(config["protocols"]),
+    protocol=one_of(PROTOCOLS),
     split=r"\d+",
     observations="(pca|neurons)(-baseline)?",
     model=one_of([*PRESETS, *config["models"]]),
@@ -124,6 +134,18 @@ def files_of_runs(wildcards):
 
 def audits_of(wildcards):
     return [f"results/{fold}/audit.json" for fold in folds_of(wildcards)]
+
+
+def predictions_of_runs(wildcards):
+    return [f"results/{run}/predictions.npz" for run in runs_of(wildcards)]
+
+
+def trials_of(wildcards):
+    return [f"results/{fold}/{name}" for fold in folds_of(wildcards) for name in ("trials.npz", "preprocessing.json")]
+
+
+def published_rows_for(wildcards):
+    return published_rows_of(config, wildcards.study)
 
 
 def published_table_of(wildcards):

@@ -18,6 +18,8 @@ rule tabulate_study:
         "logs/tabulate_study/{study}.log",
     benchmark:
         "benchmarks/tabulate_study/{study}.tsv"
+    wildcard_constraints:
+        study=one_of(name for name in config["studies"] if name not in LADDERS),
     conda:
         ENVIRONMENT
     threads: 1
@@ -27,8 +29,45 @@ rule tabulate_study:
     params:
         runs=runs_of,
         published_table=published_table_of,
+        published_rows=published_rows_for,
     script:
         "../scripts/tabulate_study.py"
+
+
+rule tabulate_ladder:
+    input:
+        runs=files_of_runs,
+        predictions=predictions_of_runs,
+        trials=trials_of,
+        audits=audits_of,
+        tracked="results/mlflow/{study}.json",
+        store=STORE_ITSELF,
+        code=code("tabulate_ladder.py"),
+    output:
+        csv=report(
+            "results/tables/{study}.csv",
+            caption="../report/ladder.rst",
+            category="Tables",
+            labels={"study": "{study}"},
+        ),
+        md="results/tables/{study}.md",
+        tex="results/tables/{study}.tex",
+    log:
+        "logs/tabulate_ladder/{study}.log",
+    benchmark:
+        "benchmarks/tabulate_ladder/{study}.tsv"
+    wildcard_constraints:
+        study=one_of(LADDERS),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        runs=runs_of,
+    script:
+        "../scripts/tabulate_ladder.py"
 
 
 rule plot_study:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from odevae.audit import audit
 from odevae.folds import save_fold
-from odevae.protocols import PROTOCOLS
+from odevae.protocols import make_fold
 from odevae.recording import load_recording
 from odevae.runs import write_json
 from odevae.stage import stage
@@ -13,7 +13,7 @@ from odevae.tracking import mirrors_of_fold
 
 def main(recording_file: str, protocol: str, observations: str, split: int, settings: dict, folder: Path) -> None:
     recording = load_recording(recording_file)
-    fold = PROTOCOLS[protocol](recording, observations, split, settings)
+    fold = make_fold(protocol, recording, observations, split, settings)
     findings = audit(fold, recording)
     save_fold(fold, folder)
     write_json(folder / "audit.json", findings)

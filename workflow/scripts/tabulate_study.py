@@ -4,13 +4,21 @@ from pathlib import Path
 
 from odevae.runs import AUDIT_FILE, METRICS_FILE, RUN_FILE, read_json
 from odevae.stage import stage
-from odevae.tables import study_metrics, study_rows, write_csv, write_latex, write_markdown
+from odevae.tables import READABLE, study_metrics, study_rows, write_csv, write_latex, write_markdown
 from odevae.tracking import mirrors_of_study
 
 RESULTS = Path("results")
 
 
-def main(config: dict, study: str, runs: dict[str, str], ids: dict[str, str], published_table: int, output) -> None:
+def main(
+    config: dict,
+    study: str,
+    runs: dict[str, str],
+    ids: dict[str, str],
+    published_table: int,
+    published_rows: dict[str, int],
+    output,
+) -> None:
     rows = study_rows(
         [
             {
@@ -18,14 +26,15 @@ def main(config: dict, study: str, runs: dict[str, str], ids: dict[str, str], pu
                 "metrics": read_json(RESULTS / run / METRICS_FILE),
                 "audit": read_json(RESULTS / fold / AUDIT_FILE),
                 "mlflow_run_id": ids[run],
+                "published_row": published_rows.get(run),
             }
             for run, fold in runs.items()
         ],
         published_table,
     )
     write_csv(rows, Path(output.csv))
-    write_markdown(rows, Path(output.md))
-    write_latex(rows, Path(output.tex))
+    write_markdown(rows, READABLE, Path(output.md))
+    write_latex(rows, READABLE, Path(output.tex))
     mirrors = mirrors_of_study(config, study)
     mirrors.study(study, [output.csv, output.md, output.tex], study_metrics(rows))
     print(Path(output.md).read_text(encoding="utf-8"), end="")
@@ -38,5 +47,6 @@ with stage(snakemake.log[0]):
         runs=snakemake.params.runs,
         ids=read_json(snakemake.input.tracked),
         published_table=snakemake.params.published_table,
+        published_rows=snakemake.params.published_rows,
         output=snakemake.output,
     )
