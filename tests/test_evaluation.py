@@ -19,6 +19,7 @@ from odevae.training import train
 METRICS = (
     "r2_pooled",
     "r2_neuron",
+    "r2_trial",
     "r",
     "mse",
     "std_ratio",
@@ -34,7 +35,7 @@ REFERENCES = ("training_mean", "trial_time_mean", "hold_first_frame", "hold_last
 def reference_keys(parts, task) -> set[str]:
     return {
         f"{part}/{space}/{task}/reference/{name}/{metric}"
-        for part, space, name, metric in product(parts, SPACES, REFERENCES, METRICS)
+        for part, space, name, metric in product(parts, SPACES, REFERENCES, (*METRICS, "r2_batched"))
     }
 
 
@@ -97,7 +98,7 @@ def test_references_know_no_held_out_mean(heldout_fold):
 
 def test_padding_rewards_the_last_frame(e65):
     fold = published(e65, "pca-baseline", split=1, settings=PUBLISHED_DEFAULTS | {"holdout": 3})
-    scores = references(fold, "validation")
+    scores = references(fold, "validation", batch_size=8)
     assert scores["pca", "hold_last_frame"]["r2_pooled"] == pytest.approx(0.839, abs=0.001)
     assert scores["pca", "training_mean"]["r2_pooled"] < 0.2
 
@@ -159,7 +160,7 @@ def test_predictions_are_those_of_the_checkpoints(evaluated, heldout_fold, train
     for checkpoint in ("best", "last"):
         model.load_state_dict(states[checkpoint])
         with torch.no_grad():
-            mean, _ = model.encoder(torch.from_numpy(heldout_fold.observed[rows]))
+            mean, _ = model.encoder(*map(torch.from_numpy, (heldout_fold.observed[rows], heldout_fold.raw.mask[rows])))
             decoded = model.decoder(torch.from_numpy(predictions[f"test_{checkpoint}_path"]))
         np.testing.assert_allclose(predictions[f"test_{checkpoint}_path"][:, 0], mean, atol=1e-6)
         np.testing.assert_allclose(predictions[f"test_{checkpoint}"], decoded, atol=1e-5)

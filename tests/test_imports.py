@@ -86,20 +86,30 @@ def test_training_depends_on_the_model_and_not_on_figures():
         "__init__.py",
         "models/__init__.py",
     } <= found
-    figures = {"plots.py", "manifold.py", "diagnostics.py", "tables.py", "protocols.py", "landmarks.py"}
-    assert not figures & modules("train_model.py", without={"odevae.tracking"})
+    others = {
+        "plots/style.py",
+        "manifold.py",
+        "diagnostics.py",
+        "tables.py",
+        "protocols.py",
+        "landmarks.py",
+        "ladder.py",
+    }
+    assert all((PROJECT / "src/odevae" / name).is_file() for name in others)
+    assert not others & modules("train_model.py", without={"odevae.tracking"})
 
 
-def test_figures_depend_on_the_plots_and_not_on_the_model():
+def test_figures_depend_on_the_plots_and_the_latent_field_and_not_on_training():
     found = modules("plot_run.py", without={"odevae.tracking"})
-    assert {"plots.py", "manifold.py", "diagnostics.py", "folds.py"} <= found
-    assert not {"models/decoders.py", "models/dynamics.py", "training.py", "losses.py", "solvers.py"} & found
+    assert {"plots/__init__.py", "plots/style.py", "manifold.py", "diagnostics.py", "folds.py"} <= found
+    assert {"latent_field.py", "models/dynamics.py"} <= found
+    assert not {"training.py", "losses.py", "evaluation.py", "tables.py"} & found
 
 
 def test_a_fold_depends_on_its_steps_and_not_on_the_model():
     found = modules("prepare_fold.py", without={"odevae.tracking"})
     assert {"protocols.py", "splits.py", "landmarks.py", "preprocessing.py", "trials.py", "audit.py"} <= found
-    assert not {"models/decoders.py", "training.py", "plots.py"} & found
+    assert not {"models/decoders.py", "training.py", "plots/style.py"} & found
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in (PROJECT / "workflow/scripts").glob("*.py")))

@@ -69,6 +69,7 @@ def test_score_counts_what_the_mask_counts():
     expected = {
         "r2_pooled": r2_score(x.ravel(), y.ravel()),
         "r2_neuron": r2_score(x, y, multioutput="variance_weighted"),
+        "r2_trial": np.mean([r2_score(true[i, :n].ravel(), predicted[i, :n].ravel()) for i, n in enumerate([7, 2, 4])]),
         "r": stats.pearsonr(x.ravel(), y.ravel()).statistic,
         "mse": mean_squared_error(x, y),
         "std_ratio": y.std() / x.std(),

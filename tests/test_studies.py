@@ -15,7 +15,16 @@ from odevae.runs import RunKey
 from odevae.simulate import SIMULATIONS
 from odevae.simulate.foraging import foraging
 from odevae.solvers import METHODS
-from odevae.studies import check_config, data_file, fold_path, protocol_settings, study_folds, study_runs
+from odevae.studies import (
+    SPLIT_BY_SEED,
+    check_config,
+    data_file,
+    fold_path,
+    protocol_settings,
+    published_rows_of,
+    study_folds,
+    study_runs,
+)
 
 PROJECT = Path(__file__).resolve().parents[1]
 SCHEMA = yaml.safe_load((PROJECT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
@@ -315,3 +324,48 @@ def test_the_shipped_sweep_is_table_1(shipped):
     assert protocol_settings(shipped, "foraging_published", "published")["holdout"] == 20
     assert protocol_settings(shipped, "e65", "published")["holdout"] == 3
     assert set(PRESETS) >= {"v1", "v5"}
+
+
+def test_further_grids_change_some_keys_of_the_study():
+    whole = checked(
+        config(
+            seeds=[1, 2],
+            published_row=1,
+            more=[
+                {"latent_dims": [8], "seeds": [1], "published_row": 4},
+                {"protocols": ["heldout"], "splits": [0, 1], "seeds": [1]},
+                {"seeds": [1]},
+            ],
+        )
+    )
+    base = config(seeds=[1, 2])["studies"]["sweep"]
+    keys = study_runs(whole, "sweep")
+    assert len(keys) == len(set(keys))
+    assert {key.latent_dim for key in keys} == {*base["latent_dims"], 8}
+    assert {key.split for key in keys if key.protocol == "heldout"} == {0, 1}
+    rows = published_rows_of(whole, "sweep")
+    assert {path.split("/")[1] for path in rows} == {"published"}
+    assert {row for path, row in rows.items() if "/d8_" in path} == {4}
+    assert {row for path, row in rows.items() if "/d8_" not in path} == {1}
+
+
+def test_a_mistake_in_a_further_grid_is_named():
+    with pytest.raises(OdevaeError, match=r"studies\.sweep\.more\.0\.datasets names 'lost'"):
+        checked(config(more=[{"datasets": ["lost"]}]))
+
+
+def test_v2s_protocol_takes_models_that_see_components():
+    with pytest.raises(OdevaeError, match=r"published_v2 serves models that see pca, but v5 sees pca-baseline"):
+        checked(config(models=["v5"], protocols=["published_v2"]))
+    assert checked(config(models=["v2"], protocols=["published_v2"]))
+
+
+def test_the_rungs_take_the_settings_of_published():
+    whole = checked(config())
+    for protocol in SPLIT_BY_SEED:
+        assert protocol_settings(whole, "mouse", protocol) == protocol_settings(whole, "mouse", "published")
+
+
+def test_the_same_lambda_twice_is_refused():
+    with pytest.raises(OdevaeError, match="gives the same weight twice"):
+        checked(config(lambdas_smooth=["5e-4", "0.0005"]))

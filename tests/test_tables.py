@@ -10,6 +10,8 @@ from odevae.runs import RUN_FILE, read_json
 from odevae.tables import (
     COLUMNS,
     MEAN_ROWS,
+    READABLE,
+    TABLE_2_COLUMNS,
     published_rows,
     read_csv,
     study_metrics,
@@ -243,8 +245,9 @@ def test_csv_round_trip(sweep, tmp_path):
 def test_the_same_values_give_the_same_bytes(sweep, tmp_path):
     for name in ("one", "other"):
         rows = study_rows(sweep, published_table=1)
-        for write in (write_csv, write_markdown, write_latex):
-            write(rows, tmp_path / f"{name}.{write.__name__}")
+        write_csv(rows, tmp_path / f"{name}.write_csv")
+        for write in (write_markdown, write_latex):
+            write(rows, READABLE, tmp_path / f"{name}.{write.__name__}")
     for write in (write_csv, write_markdown, write_latex):
         one, other = ((tmp_path / f"{name}.{write.__name__}").read_bytes() for name in ("one", "other"))
         assert one == other
@@ -262,7 +265,7 @@ def test_lambda_is_written_as_it_stands_in_the_config(sweep, tmp_path):
 
 
 def test_markdown(sweep, tmp_path):
-    write_markdown(study_rows(sweep, published_table=1), tmp_path / "table.md")
+    write_markdown(study_rows(sweep, published_table=1), READABLE, tmp_path / "table.md")
     lines = (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 2 + 5
     assert len({line.count("|") for line in lines}) == 1
@@ -276,7 +279,7 @@ def test_markdown(sweep, tmp_path):
 
 
 def test_latex(sweep, tmp_path):
-    write_latex(study_rows(sweep, published_table=1), tmp_path / "table.tex")
+    write_latex(study_rows(sweep, published_table=1), READABLE, tmp_path / "table.tex")
     lines = (tmp_path / "table.tex").read_text(encoding="utf-8").splitlines()
     body = [line for line in lines if line.endswith(r"\\")]
     assert len(body) == 1 + 5
@@ -288,6 +291,22 @@ def test_latex(sweep, tmp_path):
     text = "\n".join(lines)
     assert "–" not in text and "R2" not in text
     assert lines[-1] == r"\end{tabular}"
+
+
+def test_table_2_joins_by_row_and_shows_the_oracle():
+    runs = [a_run(seed=1, final=0.4), a_run(seed=2, final=0.1), a_run(seed=1, final=0.0, protocol="heldout", split=0)]
+    for run in runs:
+        part = run["metrics"]["scored_part"]
+        run["run"]["spec"] = {"validation_space": "raw"}
+        run["metrics"]["values"][f"{part}/raw/onset/reference/hold_last_frame/r2_batched"] = 0.8
+        run["published_row"] = 2
+    rows = study_rows(runs, published_table=2)
+    assert tuple(rows[0]) == COLUMNS + TABLE_2_COLUMNS
+    published = [row for row in rows if row["protocol"] == "published" and row["seed"] not in MEAN_ROWS]
+    assert [(row["published_best_r2"], row["published_final_r2"]) for row in published] == [(0.0354, -0.23)] * 2
+    (heldout,) = [row for row in rows if row["protocol"] == "heldout" and row["seed"] not in MEAN_ROWS]
+    assert heldout["published_final_r2"] is None and heldout["published_best_r2"] is None
+    assert all(row["hold_last_r2"] == pytest.approx(0.8) for row in rows)
 
 
 def test_study_metrics(sweep):

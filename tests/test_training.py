@@ -279,3 +279,29 @@ def test_a_late_collapse_takes_back_what_was_scored_before(run, heldout_fold):
     assert record["best_epoch"] in (1, 2)
     # What was best before is kept.
     assert all(torch.isfinite(tensor).all() for tensor in states(folder)["best"].values())
+
+
+# Early stopping, and where validation is scored
+
+
+def test_patience_stops_after_so_many_epochs_without_progress(run):
+    # A learning rate this small changes nothing but the draw, so the first epochs decide.
+    record = read_json(run("patient", epochs=60, patience=3, learning_rate=1e-12) / RUN_FILE)
+    assert record["epochs"] - record["best_epoch"] == 3
+    assert record["epochs"] < 60
+    assert record["status"] == "ok"
+
+
+def test_without_patience_every_epoch_runs(run):
+    assert read_json(run("stubborn", epochs=7, learning_rate=1e-12) / RUN_FILE)["epochs"] == 7
+
+
+def test_validation_in_recorded_units_is_scored_there(run, heldout_fold):
+    folders = {space: run(space, epochs=2, validation_space=space) for space in ("pca", "raw")}
+    histories = {space: read_history(folder / HISTORY_FILE) for space, folder in folders.items()}
+    for one, other in zip(histories["pca"], histories["raw"], strict=True):
+        assert one["val_r2"] != other["val_r2"]
+        # Nothing but the score changes.
+        assert {k: v for k, v in one.items() if k not in ("val_r2", "seconds")} == {
+            k: v for k, v in other.items() if k not in ("val_r2", "seconds")
+        }

@@ -11,12 +11,12 @@ import pytest
 import yaml
 from workflow_project import CHECKOUT, Project, paper_data_dir, small_config
 
+from odevae.figure_names import FIGURES
 from odevae.runs import read_history, read_json
 from odevae.tables import COLUMNS, MEAN_ROWS, read_csv
 from odevae.tracking.mirror import PARENT_NAME, RUN_TAG
 from odevae.tracking.store import open_store
 
-FIGURES = ("manifold_trial", "manifold_trials", "learning_curves", "example_neurons")
 RUN = "results/disc/heldout/split0/quick/d2_ls5e-4_seed1"
 RUNS = [
     "disc/published/split1/quick/d2_ls5e-4_seed1",
@@ -35,7 +35,7 @@ EDITS = {
     "src/odevae/tracking/mirror.py": {},
     "src/odevae/readers/matlab.py": {},
     "src/odevae/tables.py": TABLES,
-    "src/odevae/plots.py": DRAWING,
+    "src/odevae/plots/style.py": DRAWING,
     "workflow/scripts/evaluate_run.py": SCORING,
     "src/odevae/models/decoders.py": TRAINING,
     "src/odevae/simulate/foraging.py": {"simulate_recording": 1, "prepare_fold": 3} | TRAINING,
@@ -302,29 +302,80 @@ def test_broken_store_stops_nothing(project):
     assert (project.root / "mlflow.db").read_text(encoding="utf-8") == text
 
 
+def small_e65_config() -> dict:
+    """The shipped studies of E65, with one epoch, one seed and few splits."""
+    shipped = yaml.safe_load((CHECKOUT / "config/config.yaml").read_text(encoding="utf-8"))
+    runs, ladder = shipped["studies"]["e65_runs"], shipped["studies"]["audit_ladder"]
+    early = shipped["models"]["v5_early"]
+    return {
+        "datasets": {"e65": shipped["datasets"]["e65"]},
+        "models": {
+            "v5q": {"preset": "v5", "epochs": 1},
+            "v6q": {"preset": "v6", "epochs": 1},
+            "v5_earlyq": early | {"epochs": 2, "patience": 1},
+            "v2q": {"preset": "v2", "epochs": 1},
+        },
+        "studies": {
+            "e65_runs": runs
+            | {"models": ["v5q"], "seeds": [1]}
+            | {
+                "more": [
+                    {"models": ["v5_earlyq"], "latent_dims": [8], "published_row": 4},
+                    {"models": ["v5q"], "protocols": ["heldout"], "splits": [0, 1]},
+                    {"models": ["v2q"], "protocols": ["published_v2"]},
+                ]
+            },
+            "audit_ladder": ladder
+            | {"models": ["v5q"], "seeds": [1]}
+            | {"more": [{"protocols": ["heldout"], "splits": [0, 1]}, {"models": ["v6q"], "protocols": ["published"]}]},
+        },
+    }
+
+
 @pytest.mark.slow
-def test_e65_through_both_protocols(tmp_path):
+def test_table_2_and_the_ladder_on_e65(tmp_path):
     data_dir = paper_data_dir()
-    e65 = yaml.safe_load((CHECKOUT / "config/config.yaml").read_text(encoding="utf-8"))["datasets"]["e65"]
-    config = small_config()
-    config["datasets"] = {"e65": e65}
-    config["protocols"] = {}
-    config["models"] = {"quick": {"preset": "v5", "epochs": 2}}
-    config["studies"]["small"] |= {"datasets": ["e65"], "latent_dims": [5], "seeds": [1]}
+    config = small_e65_config()
     project = Project.create(tmp_path / "project", config)
     outcome = project.snakemake(data_dir=data_dir)
     assert outcome.code == 0, outcome.output
     preprocessing = read_json(project.root / "results/e65/published/split1/pca-baseline/preprocessing.json")
     assert (preprocessing["n_trials"], preprocessing["n_channels"]) == (180, 129)
-    rows = [row for row in read_csv(project.root / "results/tables/small.csv") if row["seed"] not in MEAN_ROWS]
-    assert [(row["protocol"], row["status"], row["latent_dim"], row["epochs"]) for row in rows] == [
-        ("published", "ok", 5, 2),
-        ("heldout", "ok", 5, 2),
+
+    rows = [row for row in read_csv(project.root / "results/tables/e65_runs.csv") if row["seed"] not in MEAN_ROWS]
+    assert [(row["protocol"], row["model"], row["latent_dim"], row["split"], row["status"]) for row in rows] == [
+        ("published", "v5q", 5, 1, "ok"),
+        ("published", "v5_earlyq", 8, 1, "ok"),
+        ("heldout", "v5q", 5, 0, "ok"),
+        ("heldout", "v5q", 5, 1, "ok"),
+        ("published_v2", "v2q", 5, 0, "ok"),
     ]
-    assert {row["data_sha256"] for row in rows} == {e65["fetch"]["sha256"]}
-    for fold in ("published/split1", "heldout/split0"):
-        check_run_folder(project.root / f"results/e65/{fold}/quick/d5_ls5e-4_seed1")
-    check_figures(project.root / "results/figures", ["small"])
+    assert [row["published_final_r2"] for row in rows] == [0.4368, -0.2, None, None, None]
+    assert [row["published_best_r2"] for row in rows] == [None, 0.0569, None, None, None]
+    assert rows[0]["hold_last_r2"] == pytest.approx(0.839, abs=0.001)
+    assert {row["data_sha256"] for row in rows} == {config["datasets"]["e65"]["fetch"]["sha256"]}
+
+    ladder = [row for row in read_csv(project.root / "results/tables/audit_ladder.csv") if row["seed"] != "mean"]
+    assert [(row["rung"], row["model"]) for row in ladder] == [
+        *[(rung, model) for rung in "a" for model in ("v5q", "v6q")],
+        ("b", "v5q"),
+        *[(rung, model) for rung in "c" for model in ("v5q", "v6q")],
+        ("d", "v5q"),
+        *[(rung, model) for rung in "e" for model in ("v5q", "v6q")],
+        ("f", "v5q"),
+        ("g", "v5q"),
+        ("g", "v5q"),
+    ]
+    by_rung = {row["rung"]: row for row in ladder if row["model"] == "v5q"}
+    assert {rung: row["shared_trials"] > 0 for rung, row in by_rung.items()} == {
+        rung: rung not in "bg" for rung in "abcdefg"
+    }
+    assert {rung: row["padded_fraction"] > 0 for rung, row in by_rung.items()} == {
+        rung: rung not in "cg" for rung in "abcdefg"
+    }
+    for fold, model in (("published/split1", "v5q"), ("heldout/split0", "v5q")):
+        check_run_folder(project.root / f"results/e65/{fold}/{model}/d5_ls5e-4_seed1")
+    check_figures(project.root / "results/figures", ["e65_runs", "audit_ladder"])
 
 
 @pytest.mark.parametrize(

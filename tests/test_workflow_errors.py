@@ -45,7 +45,8 @@ CONFIG_MISTAKES = {
     "unknown protocol": (
         ("studies", "small", "protocols"),
         ["holdout"],
-        "config: studies.small.protocols.0: 'holdout' is not one of ['published', 'heldout'].",
+        "config: studies.small.protocols.0: 'holdout' is not one of ['published', 'published_unshared', "
+        "'published_train_fit', 'published_random', 'published_v2', 'heldout'].",
     ),
     "unknown data set": (
         ("studies", "small", "datasets"),
@@ -65,12 +66,12 @@ CONFIG_MISTAKES = {
     "unknown model": (
         ("studies", "small", "models"),
         ["v9"],
-        "config: model 'v9' is neither a preset nor an entry of 'models'; known: v1, v5, quick.",
+        "config: model 'v9' is neither a preset nor an entry of 'models'; known: v1, v2, v3, v4, v5, v6, quick.",
     ),
     "unknown preset": (
         ("models", "quick", "preset"),
         "v9",
-        "config: models.quick: preset 'v9' does not exist; use one of v1, v5.",
+        "config: models.quick: preset 'v9' does not exist; use one of v1, v2, v3, v4, v5, v6.",
     ),
     "unknown encoder": (
         ("models", "quick", "encoder"),

@@ -21,7 +21,7 @@ SMALL = {
     "datasets": {
         "disc": {
             "simulate": {"kind": "foraging", "settings": {"n_neurons": 20, "n_frames": 240, "n_trials": 12}},
-            "colour_by": "x",
+            "colour_by": ["x"],
         }
     },
     "protocols": {

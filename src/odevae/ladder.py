@@ -59,6 +59,7 @@ READABLE = {
     "shared_trials": "shared trials",
     "padded_fraction": "padding",
 }
+MEAN_ROW = "mean"
 _AVERAGED = (
     "n_values",
     "r2",
@@ -137,7 +138,7 @@ def with_means(rows: list[dict]) -> list[dict]:
         groups.setdefault((row["rung"], row["model"], row["latent_dim"], row["lambda_smooth"]), []).append(row)
     table = []
     for members in groups.values():
-        mean = {**members[0], "split": None, "seed": "mean", "status": None, "n_runs": len(members)}
+        mean = {**members[0], "split": None, "seed": MEAN_ROW, "status": None, "n_runs": len(members)}
         for name in _AVERAGED:
             values = np.array([row[name] for row in members if row[name] is not None], dtype=float)
             mean[name] = float(values.mean()) if len(values) else None

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.manifold import smacof
+from sklearn.manifold import TSNE, smacof
 from sklearn.metrics import euclidean_distances
+from threadpoolctl import threadpool_limits
 
 from odevae.errors import OdevaeError
 
@@ -14,6 +15,10 @@ DEFAULT_LIMIT = 600
 COLLAPSED_SPREAD = 1e-12
 SMACOF_ITERATIONS = 300
 SMACOF_TOLERANCE = 1e-6
+# The source draws its vector field on a grid of 20 x 20.
+GRID_SIDE = 20
+PERPLEXITY = 30.0
+FEWEST_POINTS = 5
 
 
 @dataclass(frozen=True)
@@ -136,3 +141,77 @@ def _apportion(seats: int, room: np.ndarray) -> np.ndarray:
     shares, remainders = np.divmod(seats * room, room.sum())
     shares[np.argsort(-remainders, kind="stable")[: seats - shares.sum()]] += 1
     return shares
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Principal components of points.
+
+    Attributes:
+        coordinates: ``(n, n_dims)``, in the unit of the points; zeros beyond the dimensions that the points have.
+        centre: ``(D,)``, the mean of the points.
+        axes: ``(n_dims, D)``, orthonormal rows, zeros where there are fewer; largest coordinate positive.
+        explained: ``(n_dims,)``, share of the points' variance; zeros for points that are all the same.
+    """
+
+    coordinates: np.ndarray
+    centre: np.ndarray
+    axes: np.ndarray
+    explained: np.ndarray
+
+    def lift(self, positions: np.ndarray) -> np.ndarray:
+        """Positions ``(G, n_dims)`` along the axes as points ``(G, D)``, other components at their mean."""
+        return self.centre + positions @ self.axes
+
+
+def principal(points: np.ndarray, n_dims: int = 3) -> Principal:
+    """Principal components of ``(n, D)`` points, n at least 1."""
+    points = np.asarray(points, dtype=float)
+    centre = points.mean(axis=0)
+    centred = points - centre
+    _, scale, axes = np.linalg.svd(centred, full_matrices=False)
+    axes = np.pad(axes[:n_dims], ((0, max(n_dims - len(axes), 0)), (0, 0)))
+    coordinates = centred @ axes.T
+    largest = np.take_along_axis(coordinates, np.abs(coordinates).argmax(axis=0)[None], axis=0)
+    sign = np.where(largest[0] < 0, -1.0, 1.0)
+    total = (scale**2).sum()
+    share = scale[:n_dims] ** 2 / total if total > 0 else np.zeros(min(n_dims, len(scale)))
+    return Principal(coordinates * sign, centre, axes * sign[:, None], np.pad(share, (0, n_dims - len(share))))
+
+
+def plane_grid(coordinates: np.ndarray) -> np.ndarray:
+    """A square grid ``(G, 2)`` of `GRID_SIDE` x `GRID_SIDE` positions around ``(n, 2)`` points of a plane."""
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    half = 0.55 * (high - low).max() or 1.0
+    x, y = ((low + high) / 2)[:, None] + np.linspace(-half, half, GRID_SIDE)
+    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+
+
+def perplexity_of(n_points: int) -> float:
+    """Perplexity for some points: `PERPLEXITY`, or a third of the points where they are few."""
+    return max(1.0, min(PERPLEXITY, (n_points - 1) / 3))
+
+
+def tsne(points: np.ndarray, seed: int) -> np.ndarray:
+    """t-SNE of ``(n, D)`` points in two dimensions, ``(n, 2)``, at `perplexity_of` their number.
+
+    It starts from the first two principal components and a little noise of `seed`, and runs on one thread, so that the
+    result is the same on every call. Fewer than `FEWEST_POINTS`, and points that are all the same, keep their principal
+    components: they have no neighbourhoods to show.
+
+    Raises:
+        OdevaeError: if a point is NaN or infinite.
+    """
+    points = np.asarray(points, dtype=float)
+    if not np.isfinite(points).all():
+        raise OdevaeError("A point given to t-SNE is NaN or infinite; leave the points of a diverged run out.")
+    start = principal(points, 2).coordinates
+    spread = start[:, 0].std()
+    if len(points) < FEWEST_POINTS or spread <= COLLAPSED_SPREAD * np.abs(points).max():
+        return start
+    noise = np.random.default_rng(seed).standard_normal(start.shape)
+    # scikit-learn's own start from principal components has this scale.
+    start = 1e-4 * (start / spread + 0.01 * noise)
+    model = TSNE(perplexity=perplexity_of(len(points)), init=start.astype(np.float32), random_state=seed, n_jobs=1)
+    with threadpool_limits(1):
+        return model.fit_transform(points / spread).astype(float)

@@ -121,10 +121,10 @@ def require_covariate(name: str, known: Iterable[str], dataset: str) -> None:
     """Refuse a data set's ``colour_by`` that names no covariate of its recording.
 
     Raises:
-        OdevaeError: if `name` is not among those `known`; an empty name is none.
+        OdevaeError: if `name` is not among those `known`.
     """
     known = list(known)
-    if name and name not in known:
+    if name not in known:
         raise OdevaeError(
             f"config: datasets.{dataset}.colour_by: no covariate {name!r} in the recording; it has "
             f"{', '.join(known) or 'none'}."

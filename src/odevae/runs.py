@@ -12,6 +12,8 @@ import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import numpy as np
+
 from odevae.errors import OdevaeError
 
 RUN_FILE = "run.json"
@@ -121,6 +123,22 @@ def read_history(path: str | Path) -> list[dict[str, float]]:
         for row in rows
         if None not in row.values() and "" not in row.values()
     ]
+
+
+def read_predictions(folder: str | Path) -> dict[str, np.ndarray]:
+    """Arrays of ``predictions.npz`` of a run.
+
+    Raises:
+        OdevaeError: if the file is missing or damaged.
+    """
+    path = Path(folder) / PREDICTIONS_FILE
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:
+        raise OdevaeError(
+            f"{path}: cannot be read ({type(error).__name__}: {error}); delete it and run the workflow again."
+        ) from error
 
 
 def sha256_of(path: str | Path) -> str:

@@ -7,6 +7,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 
 from odevae.errors import OdevaeError
+from odevae.figure_names import BY_COVARIATE, FIGURES
 from odevae.imports import transitive_imports
 from odevae.models.presets import PRESETS, model_spec
 from odevae.runs import RunKey
@@ -23,7 +24,6 @@ from odevae.studies import (
 
 PROJECT = Path(workflow.basedir)
 ENVIRONMENT = "../../envs/odevae.yaml"
-FIGURES = ["manifold_trial", "manifold_trials", "learning_curves", "example_neurons"]
 
 with open(PROJECT / "workflow/schemas/config.schema.yaml", encoding="utf-8") as file:
     schema = yaml.safe_load(file)
@@ -112,7 +112,7 @@ def sha256_of(wildcards):
 
 
 def colour_of(wildcards):
-    return entry_of(wildcards).get("colour_by", "")
+    return entry_of(wildcards)["colour_by"]
 
 
 def runs_of(wildcards):
@@ -142,6 +142,11 @@ def predictions_of_runs(wildcards):
 
 def trials_of(wildcards):
     return [f"results/{fold}/{name}" for fold in folds_of(wildcards) for name in ("trials.npz", "preprocessing.json")]
+
+
+def plot_of(wildcards):
+    """Which figure a study's table becomes."""
+    return "ladder" if wildcards.study in LADDERS else "scores"
 
 
 def published_rows_for(wildcards):

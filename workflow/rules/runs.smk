@@ -56,6 +56,7 @@ rule plot_run:
         fold=fold_of,
         run=f"results/{RUN}/run.json",
         history=f"results/{RUN}/history.csv",
+        checkpoint=f"results/{RUN}/checkpoint.pt",
         predictions=f"results/{RUN}/predictions.npz",
         store=STORE,
         code=code("plot_run.py"),
@@ -68,6 +69,7 @@ rule plot_run:
             labels={"model": "{model}", "d": "{latent_dim}", "seed": "{seed}"},
         ),
         [f"results/{RUN}/figures/{name}.pdf" for name in FIGURES],
+        directory(f"results/{RUN}/figures/{BY_COVARIATE}"),
         manifold=f"results/{RUN}/manifold.json",
     log:
         f"logs/plot_run/{RUN}.log",
@@ -84,3 +86,28 @@ rule plot_run:
         colour_by=colour_of,
     script:
         "../scripts/plot_run.py"
+
+
+# On demand, 5 MB each: `snakemake results/<run>/figures/manifold_trials.html`.
+rule draw_interactive_manifold:
+    input:
+        fold=fold_of,
+        run=f"results/{RUN}/run.json",
+        predictions=f"results/{RUN}/predictions.npz",
+        code=code("draw_interactive_manifold.py"),
+    output:
+        f"results/{RUN}/figures/manifold_trials.html",
+    log:
+        f"logs/draw_interactive_manifold/{RUN}.log",
+    benchmark:
+        f"benchmarks/draw_interactive_manifold/{RUN}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        colour_by=colour_of,
+    script:
+        "../scripts/draw_interactive_manifold.py"

@@ -92,5 +92,36 @@ rule plot_study:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        plot=plot_of,
     script:
         "../scripts/plot_study.py"
+
+
+rule plot_dimensions:
+    input:
+        predictions=predictions_of_runs,
+        trials=trials_of,
+        code=code("plot_dimensions.py"),
+    output:
+        png=report(
+            "results/figures/{study}_dimensions.png",
+            caption="../report/dimensions.rst",
+            category="Tables",
+            labels={"study": "{study}"},
+        ),
+        pdf="results/figures/{study}_dimensions.pdf",
+    log:
+        "logs/plot_dimensions/{study}.log",
+    benchmark:
+        "benchmarks/plot_dimensions/{study}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        runs=runs_of,
+    script:
+        "../scripts/plot_dimensions.py"

@@ -1,38 +1,37 @@
-"""Draw the manifold, the learning curves and example neurons of one run."""
+"""Draw the manifolds, the learning curves and the diagnostics of one run."""
 
 from pathlib import Path
 
-import numpy as np
-
 from odevae.diagnostics import figures_of_run
+from odevae.figure_names import BY_COVARIATE, FIGURES
 from odevae.folds import load_fold
+from odevae.latent_field import load_latent_field
 from odevae.plots import save
 from odevae.runs import (
     FIGURES_FOLDER,
     HISTORY_FILE,
     MANIFOLD_FILE,
-    PREDICTIONS_FILE,
     RUN_FILE,
     RunKey,
     read_history,
     read_json,
+    read_predictions,
     write_json,
 )
 from odevae.stage import stage
 from odevae.tracking import mirrors_of_run
 
 
-def main(fold_folder: Path, folder: Path, colour_by: str) -> None:
-    run = read_json(folder / RUN_FILE)
-    with np.load(folder / PREDICTIONS_FILE, allow_pickle=False) as file:
-        predictions = {name: file[name] for name in file.files}
-    figures, stress = figures_of_run(
-        load_fold(fold_folder), run, read_history(folder / HISTORY_FILE), predictions, colour_by
-    )
+def main(fold_folder: Path, folder: Path, colour_by: list[str]) -> None:
+    fold, run = load_fold(fold_folder), read_json(folder / RUN_FILE)
+    history, predictions = read_history(folder / HISTORY_FILE), read_predictions(folder)
+    figures, stress = figures_of_run(fold, run, history, predictions, colour_by, load_latent_field(fold, folder))
+    by_covariate = folder / FIGURES_FOLDER / BY_COVARIATE
+    by_covariate.mkdir(parents=True)
     for name, figure in figures.items():
-        save(figure, folder / FIGURES_FOLDER / name)
+        save(figure, (folder / FIGURES_FOLDER if name in FIGURES else by_covariate) / name)
     write_json(folder / MANIFOLD_FILE, {"run": run["run"], "attempt": run["attempt"], "values": stress})
-    print(f"{run['run']}: {', '.join(figures)}; stress {stress}")
+    print(f"{run['run']}: {len(figures)} figures; stress {stress}")
 
 
 with stage(snakemake.log[0]):
@@ -42,5 +41,4 @@ with stage(snakemake.log[0]):
         folder=folder,
         colour_by=snakemake.params.colour_by,
     )
-    key = RunKey.from_text(**snakemake.wildcards)
-    mirrors_of_run(snakemake.config, key).run(folder)
+    mirrors_of_run(snakemake.config, RunKey.from_text(**snakemake.wildcards)).run(folder)

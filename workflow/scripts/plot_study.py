@@ -1,11 +1,24 @@
-"""Draw the scores of a study's runs."""
+"""Draw the table of a study: the scores of its runs, or the rungs of an audit ladder."""
 
 from pathlib import Path
 
-from odevae.plots import save, seed_sweep
+from odevae.ladder import MEAN_ROW
+from odevae.plots import audit_ladder, save, seed_sweep
 from odevae.stage import stage
 from odevae.tables import MEAN_ROWS, read_csv
 
+PLOTS = {"scores": seed_sweep, "ladder": audit_ladder}
+
+
+def main(table: Path, study: str, plot: str, output: Path) -> None:
+    rows = [row for row in read_csv(table) if row["seed"] not in (*MEAN_ROWS, MEAN_ROW)]
+    save(PLOTS[plot](rows, study), output.with_suffix(""))
+
+
 with stage(snakemake.log[0]):
-    rows = [row for row in read_csv(Path(snakemake.input.table)) if row["seed"] not in MEAN_ROWS]
-    save(seed_sweep(rows, snakemake.wildcards.study), Path(snakemake.output.png).with_suffix(""))
+    main(
+        table=Path(snakemake.input.table),
+        study=snakemake.wildcards.study,
+        plot=snakemake.params.plot,
+        output=Path(snakemake.output.png),
+    )

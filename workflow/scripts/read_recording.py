@@ -5,9 +5,10 @@ from odevae.recording import require_covariate, save_recording
 from odevae.stage import stage
 
 
-def main(file: str, name: str, units: str, colour_by: str, output: str) -> None:
+def main(file: str, name: str, units: str, colour_by: list[str], output: str) -> None:
     recording = read(file, name=name, units=units)
-    require_covariate(colour_by, recording.covariates, name)
+    for covariate in colour_by:
+        require_covariate(covariate, recording.covariates, name)
     save_recording(recording, output)
     print(
         f"{name}: {recording.n_neurons} neurons, {recording.n_frames} frames, {len(recording.trial_ids)} trials, "
@@ -21,6 +22,6 @@ with stage(snakemake.log[0]):
         name=snakemake.params.name,
         units=snakemake.params.units,
         # Only checked here, so it is no parameter of the rule: another colour must not read the file again.
-        colour_by=snakemake.config["datasets"][snakemake.wildcards.dataset].get("colour_by", ""),
+        colour_by=snakemake.config["datasets"][snakemake.wildcards.dataset]["colour_by"],
         output=snakemake.output[0],
     )

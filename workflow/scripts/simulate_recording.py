@@ -7,9 +7,10 @@ from odevae.simulate import simulate
 from odevae.stage import stage
 
 
-def main(kind: str, settings: dict, name: str, colour_by: str, output: str) -> None:
+def main(kind: str, settings: dict, name: str, colour_by: list[str], output: str) -> None:
     recording = simulate(kind, **settings)
-    require_covariate(colour_by, recording.covariates, name)
+    for covariate in colour_by:
+        require_covariate(covariate, recording.covariates, name)
     save_recording(replace(recording, source=recording.source | {"name": name}), output)
     print(
         f"{name}: {recording.n_neurons} neurons, {recording.n_frames} frames, {len(recording.trial_ids)} trials, "
@@ -23,6 +24,6 @@ with stage(snakemake.log[0]):
         settings=snakemake.params.settings,
         name=snakemake.params.name,
         # Only checked here, so it is no parameter of the rule: another colour must not simulate again.
-        colour_by=snakemake.config["datasets"][snakemake.wildcards.dataset].get("colour_by", ""),
+        colour_by=snakemake.config["datasets"][snakemake.wildcards.dataset]["colour_by"],
         output=snakemake.output[0],
     )

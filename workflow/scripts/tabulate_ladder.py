@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from odevae.folds import load_fold
 from odevae.ladder import READABLE, rungs_of_run, with_means
-from odevae.runs import AUDIT_FILE, PREDICTIONS_FILE, RUN_FILE, read_json
+from odevae.runs import AUDIT_FILE, RUN_FILE, read_json, read_predictions
 from odevae.stage import stage
 from odevae.tables import write_csv, write_latex, write_markdown
 from odevae.tracking import mirrors_of_study
@@ -17,10 +15,8 @@ RESULTS = Path("results")
 def main(config: dict, study: str, runs: dict[str, str], output) -> None:
     rows = []
     for run, fold in runs.items():
-        with np.load(RESULTS / run / PREDICTIONS_FILE, allow_pickle=False) as file:
-            predictions = {name: file[name] for name in file.files}
         record, audit = read_json(RESULTS / run / RUN_FILE), read_json(RESULTS / fold / AUDIT_FILE)
-        rows += rungs_of_run(load_fold(RESULTS / fold), record, predictions, audit)
+        rows += rungs_of_run(load_fold(RESULTS / fold), record, read_predictions(RESULTS / run), audit)
     table = with_means(rows)
     write_csv(table, Path(output.csv))
     write_markdown(table, READABLE, Path(output.md))

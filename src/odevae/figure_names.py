@@ -1,0 +1,34 @@
+"""Names of the figures of a run, for the workflow, which must know its files before any is drawn."""
+
+import re
+from collections.abc import Sequence
+
+FIGURES = (
+    "learning_curves",
+    "manifold_trial",
+    "manifold_trials",
+    "manifold_pca",
+    "latent_dimensions",
+    "vector_field",
+    "latent_tsne",
+    "example_neurons",
+    "worst_neurons",
+    "neuron_scores",
+    "activity_heatmaps",
+    "error_heatmap",
+    "error_over_time",
+    "trial_errors",
+)
+
+# Folder, beside those, of the manifolds that covariates colour: which ones depends on the data set.
+BY_COVARIATE = "by_covariate"
+
+
+def figure_names(colour_by: Sequence[str]) -> list[str]:
+    """Names of all figures of a run: `FIGURES`, and a manifold of many trials for each covariate."""
+    return [*FIGURES, *map(manifold_by, colour_by)]
+
+
+def manifold_by(covariate: str) -> str:
+    """Name of the manifold that a covariate colours; what a file name should not hold becomes a hyphen."""
+    return f"manifold_trials_{re.sub(r'[^A-Za-z0-9_]+', '-', covariate)}"

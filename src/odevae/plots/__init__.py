@@ -1,0 +1,40 @@
+"""Figures of a run and of a study. Every function takes arrays or rows and returns a Matplotlib ``Figure``."""
+
+from odevae.plots.curves import R2_VIEW, learning_curves
+from odevae.plots.dimensions import scores_by_dimension
+from odevae.plots.errors import error_over_time, neuron_scores, trial_errors
+from odevae.plots.heatmaps import activity_heatmaps, error_heatmap
+from odevae.plots.interactive import interactive_manifold
+from odevae.plots.ladder import audit_ladder
+from odevae.plots.latents import latent_dimensions, vector_field
+from odevae.plots.manifolds import latent_tsne, manifold_of_trial, manifold_of_trials, manifold_pca
+from odevae.plots.neurons import example_neurons, most_active, worst_neurons
+from odevae.plots.study import SCORE_FLOOR, SCORES, seed_sweep
+from odevae.plots.style import message, save
+
+__all__ = [
+    "R2_VIEW",
+    "SCORES",
+    "SCORE_FLOOR",
+    "activity_heatmaps",
+    "audit_ladder",
+    "error_heatmap",
+    "error_over_time",
+    "example_neurons",
+    "interactive_manifold",
+    "latent_dimensions",
+    "latent_tsne",
+    "learning_curves",
+    "manifold_of_trial",
+    "manifold_of_trials",
+    "manifold_pca",
+    "message",
+    "most_active",
+    "neuron_scores",
+    "save",
+    "scores_by_dimension",
+    "seed_sweep",
+    "trial_errors",
+    "vector_field",
+    "worst_neurons",
+]

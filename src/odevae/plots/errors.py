@@ -1,0 +1,154 @@
+"""How far the reconstruction is off, by neuron, by trial and by time."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from odevae.plots.style import BLACK, BLUE, GREY, SMALL_SIZE, TEXT_SIZE, VERMILION, describe, message, new_figure
+
+MOST_TRIALS_NAMED = 40
+
+
+def neuron_scores(true: np.ndarray, predicted: np.ndarray, units: str, title: str) -> Figure:
+    """Correlation and mean squared error of each neuron, each sorted from best to worst.
+
+    Beside each error stands the neuron's variance, which is the error of predicting its mean. Neurons that are constant
+    over the scored frames are silent: they have no correlation, and are counted.
+
+    Args:
+        true, predicted: ``(M, N)``, every scored frame, in ``units``; a neuron with a value that is not finite is left
+            out and counted.
+    """
+    known = np.isfinite(true).all(axis=0) & np.isfinite(predicted).all(axis=0)
+    if not known.any():
+        return message("No neuron has a finite truth and reconstruction.", title)
+    r, error, variance = per_neuron(true[:, known], predicted[:, known])
+    silent, constant = variance == 0, (variance > 0) & np.isnan(r)
+    figure = new_figure(9, 3.8, title)
+    left, right = figure.subplots(1, 2)
+    scored = np.sort(r[np.isfinite(r)])[::-1]
+    left.axhline(0, color=GREY, linewidth=0.6)
+    left.plot(
+        np.arange(1, len(scored) + 1), scored, color=BLACK, marker=".", markersize=3, linestyle="", label="neuron"
+    )
+    if scored.size:
+        left.axhline(np.median(scored), color=VERMILION, linestyle="--", label=f"median {np.median(scored):.3f}")
+    left.set_ylim(-1.05, 1.05)
+    left.legend(fontsize=SMALL_SIZE, frameon=False, loc="lower left")
+    counts = {"silent": silent.sum(), "constant reconstruction": constant.sum(), "not finite": (~known).sum()}
+    without = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    left.set_title(f"{scored.size} of {len(known)} neurons\nwithout r: {without or 'none'}", fontsize=TEXT_SIZE)
+    describe(left, "neuron, best first", "Pearson's r over frames")
+
+    active = ~silent
+    order = np.argsort(error[active], kind="stable")
+    rank = np.arange(1, len(order) + 1)
+    look = {"marker": ".", "markersize": 3, "linestyle": ""}
+    right.plot(rank, variance[active][order], color=BLUE, label="variance: error of its mean", **look)
+    right.plot(rank, error[active][order], color=BLACK, label="reconstruction", **look)
+    if active.any() and (error[active] > 0).all():
+        right.set_yscale("log")
+    worse = np.sum((error > variance) & active)
+    quiet = f"\n{silent.sum()} silent: error at most {error[silent].max():.3g}" if silent.any() else ""
+    right.set_title(f"{worse} of {active.sum()} active neurons worse than their mean{quiet}", fontsize=TEXT_SIZE)
+    right.legend(fontsize=SMALL_SIZE, frameon=False)
+    describe(right, "active neuron, best first", f"mean squared error, {squared(units)}")
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    return figure
+
+
+def per_neuron(true: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pearson's r (NaN if either is constant), mean squared error and variance of each column of ``(M, N)`` arrays."""
+    true, predicted = np.asarray(true, dtype=float), np.asarray(predicted, dtype=float)
+    x, y = true - true.mean(axis=0), predicted - predicted.mean(axis=0)
+    # Rounding leaves a constant column a little off its mean.
+    x, y = np.where(np.ptp(true, axis=0) > 0, x, 0.0), np.where(np.ptp(predicted, axis=0) > 0, y, 0.0)
+    scale = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+    r = np.divide((x * y).sum(axis=0), scale, out=np.full(len(scale), np.nan), where=scale > 0)
+    return r, np.square(predicted - true).mean(axis=0), (x**2).mean(axis=0)
+
+
+def squared(units: str) -> str:
+    """The square of a unit, with brackets around one of several parts."""
+    return f"{units}²" if units.isalpha() else f"({units})²"
+
+
+def trial_errors(error: np.ndarray, trial_ids: np.ndarray, units: str, title: str) -> Figure:
+    """Mean squared error of each trial as a bar, and their mean as a line.
+
+    Args:
+        error: ``(B,)``, in squared ``units``; trials whose error is not finite have no bar, a cross and no share in the
+            mean.
+        trial_ids: ``(B,)``, in the order of the bars; a repeated trial stands there as often.
+    """
+    known = np.isfinite(error)
+    if not known.any():
+        return message("The error of no trial is finite.", title)
+    place = np.arange(len(error))
+    figure = new_figure(min(max(4.5, 0.28 * len(error) + 2), 12), 3.4, title)
+    axes = figure.add_subplot()
+    axes.bar(place[known], error[known], color=BLUE, width=0.75)
+    mean = error[known].mean()
+    axes.axhline(mean, color=VERMILION, linestyle="--", linewidth=1.2, label=f"mean {mean:.3g}")
+    if not known.all():
+        look = {"color": VERMILION, "marker": "x", "linestyle": "", "clip_on": False}
+        axes.plot(place[~known], np.zeros((~known).sum()), label=f"not finite ({(~known).sum()})", **look)
+    every = -(-len(error) // MOST_TRIALS_NAMED)
+    axes.set_xticks(place[::every], [str(trial) for trial in trial_ids[::every]])
+    axes.set_xlim(-0.75, len(error) - 0.25)
+    describe(axes, "trial" + (f" (one in {every} named)" if every > 1 else ""), f"mean squared error, {squared(units)}")
+    axes.tick_params(axis="x", rotation=90 if len(error) > 8 else 0)
+    axes.set_ylim(0, 1.22 * error[known].max() or 1.0)  # the legend stands above the bars
+    axes.legend(fontsize=SMALL_SIZE, frameon=False, loc="upper right", ncols=2)
+    return figure
+
+
+def error_over_time(error: np.ndarray, recorded: np.ndarray, time_s: np.ndarray, units: str, title: str) -> Figure:
+    """Mean absolute error against time: mean and standard deviation over trials, and the number of trials below.
+
+    Args:
+        error: ``(B, L)``, absolute error averaged over neurons, in ``units``; NaN where a bin does not count.
+        recorded: ``(B, L)``, false where a counted bin lies after the end of its trial.
+        time_s: ``(L,)``, s.
+    """
+    known = np.isfinite(error)
+    if not known.any():
+        return message("The error is finite at no time.", title)
+    number = known.sum(axis=0)
+    # Times that no trial reaches are left out before, as their mean has no value.
+    error, recorded, time_s, number = (
+        error[:, number > 0],
+        recorded[:, number > 0],
+        time_s[number > 0],
+        number[number > 0],
+    )
+    known = np.isfinite(error)
+    values = np.where(known, error, 0.0)
+    mean = values.sum(axis=0) / number
+    deviation = np.sqrt(np.where(known, (error - mean) ** 2, 0.0).sum(axis=0) / np.maximum(number - 1, 1))
+    figure = new_figure(6, 4.2, title)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    many = np.where(number > 1, deviation, np.nan)  # one trial has no spread
+    above.fill_between(time_s, mean - many, mean + many, color=BLUE, alpha=0.25, linewidth=0, label="± SD over trials")
+    marker = "." if len(time_s) == 1 else None
+    above.plot(time_s, mean, color=BLUE, linewidth=1.4, marker=marker, label="mean over trials")
+    above.set_ylim(0, 1.2 * np.nanmax(np.fmax(mean, mean + many)) or 1.0)
+    # The legends stand above the curves.
+    above.legend(fontsize=SMALL_SIZE, frameon=False, loc="upper right", ncols=2)
+    describe(above, "", f"mean absolute error ({units})")
+    below.step(time_s, number, color=BLACK, where="mid", linewidth=1.2, label="scored")
+    below.step(
+        time_s,
+        (known & recorded).sum(axis=0),
+        color=VERMILION,
+        where="mid",
+        linewidth=1.2,
+        linestyle="--",
+        label="of these, not yet ended",
+    )
+    below.set_ylim(0, 1.7 * number.max())
+    below.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
+    below.legend(fontsize=SMALL_SIZE, frameon=False, loc="upper right", ncols=2)
+    describe(below, "time (s)", "trials")
+    return figure

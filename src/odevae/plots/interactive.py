@@ -1,0 +1,101 @@
+"""A manifold that can be turned in a browser."""
+
+import html
+
+import numpy as np
+import plotly.graph_objects as go
+
+from odevae.plots.style import GREY
+
+# Plotly would draw a random id; a fixed one gives the same bytes on every call.
+ELEMENT_ID = "manifold"
+COLOUR_SCALE = "Viridis"
+HEIGHT = 720  # pixels; the width is that of the window
+DIGITS = 5  # significant, of the coordinates
+
+
+def interactive_manifold(
+    coordinates: np.ndarray, trial: np.ndarray, colour: np.ndarray, colour_label: str, title: str
+) -> str:
+    """A web page, complete in itself, with a rotatable scatter of many trials and a thin line for each.
+
+    All axes have one scale. The page holds plotly.js (about 5 MB) and loads nothing.
+
+    Args:
+        coordinates: ``(n, 3)``, each trial's points in order of time; points that are not finite are left out.
+        trial: ``(n,)``, id of the trial of each point.
+        colour: ``(n,)``, the covariate; points where it is NaN are grey.
+        colour_label: name and unit of the covariate.
+    """
+    seen = np.isfinite(coordinates).all(axis=1)
+    if not seen.any():
+        return _sentence("No latent state of these trials is finite.", title)
+    coordinates, trial, colour = coordinates[seen], trial[seen], np.asarray(colour, dtype=float)[seen]
+    names = np.array([f"trial {number}" for number in trial])
+    known = np.isfinite(colour)
+    figure = go.Figure()
+    figure.add_scatter3d(
+        **_xyz(_with_gaps(coordinates, trial)),
+        mode="lines",
+        line={"color": GREY, "width": 1.5},
+        name="paths",
+        hoverinfo="skip",
+    )
+    if not known.all():
+        figure.add_scatter3d(
+            **_xyz(coordinates[~known]),
+            mode="markers",
+            marker={"color": GREY, "size": 3},
+            name="not recorded",
+            text=names[~known].tolist(),
+            hoverinfo="text",
+        )
+    if known.any():
+        bar = {"title": {"text": html.escape(colour_label)}, "thickness": 14, "len": 0.7}
+        figure.add_scatter3d(
+            **_xyz(coordinates[known]),
+            mode="markers",
+            name="bins",
+            hoverinfo="text",
+            marker={"color": _rounded(colour[known]), "colorscale": COLOUR_SCALE, "size": 3, "colorbar": bar},
+            text=[
+                f"{name}<br>{html.escape(colour_label)}: {value:.4g}"
+                for name, value in zip(names[known], colour[known], strict=True)
+            ],
+        )
+    axes = {f"{letter}axis": {"title": {"text": f"MDS {number}"}} for number, letter in enumerate("xyz", start=1)}
+    figure.update_layout(
+        title={"text": html.escape(title).replace("\n", "<br>"), "font": {"size": 14}},
+        scene={"aspectmode": "data", "camera": {"eye": {"x": 1.5, "y": 1.5, "z": 0.9}}, **axes},
+        height=HEIGHT,
+        legend={"x": 0, "y": 1},
+        margin={"l": 10, "r": 10, "t": 70, "b": 10},
+    )
+    return figure.to_html(
+        include_plotlyjs=True,
+        full_html=True,
+        div_id=ELEMENT_ID,
+        config={"displaylogo": False},
+        default_height=f"{HEIGHT}px",
+    )
+
+
+def _with_gaps(coordinates: np.ndarray, trial: np.ndarray) -> np.ndarray:
+    """The points with a row of NaN after each trial, which ends its line."""
+    gap = np.full((1, 3), np.nan)
+    return np.concatenate([part for number in np.unique(trial) for part in (coordinates[trial == number], gap)])
+
+
+def _xyz(coordinates: np.ndarray) -> dict[str, list]:
+    return {letter: _rounded(values) for letter, values in zip("xyz", coordinates.T, strict=True)}
+
+
+def _rounded(values: np.ndarray) -> list[float | None]:
+    return [float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None for value in values]
+
+
+def _sentence(text: str, title: str) -> str:
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title></head>'
+        f"<body><h1>{html.escape(title)}</h1><p>{html.escape(text)}</p></body></html>\n"
+    )

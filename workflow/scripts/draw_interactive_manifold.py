@@ -1,0 +1,25 @@
+"""Write the manifold of many trials of one run as a web page that can be turned."""
+
+from pathlib import Path
+
+from odevae.diagnostics import interactive_manifold_of_run
+from odevae.folds import load_fold
+from odevae.runs import RUN_FILE, read_json, read_predictions
+from odevae.stage import stage
+
+
+def main(fold_folder: Path, folder: Path, colour_by: list[str], output: Path) -> None:
+    page = interactive_manifold_of_run(
+        load_fold(fold_folder), read_json(folder / RUN_FILE), read_predictions(folder), colour_by
+    )
+    output.write_text(page, encoding="utf-8")
+    print(f"{output}: {len(page)} characters")
+
+
+with stage(snakemake.log[0]):
+    main(
+        fold_folder=Path(snakemake.input.fold[0]).parent,
+        folder=Path(snakemake.input.run).parent,
+        colour_by=snakemake.params.colour_by,
+        output=Path(snakemake.output[0]),
+    )
