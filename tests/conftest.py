@@ -21,6 +21,17 @@ PUBLISHED_SMALL = {"bins": 15, "duration_s": 2.0, "drop_first_trials": 10, "land
 ABOUT = {"data_sha256": "d" * 64, "git_commit": "c" * 40}
 
 
+# Each of these takes minutes to make, so all tests that share one run in one process under pytest-xdist.
+SHARED_PROJECTS = ("finished", "refused")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for name in SHARED_PROJECTS:
+            if name in item.fixturenames:
+                item.add_marker(pytest.mark.xdist_group(name))
+
+
 def _data_file(name: str) -> Path:
     folder = os.environ.get("ODEVAE_DATA_DIR")
     if not folder:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from workflow_project import CHECKOUT, Project, paper_data_dir, small_config
 
-from odevae.figure_names import FIGURES
+from odevae.figure_names import BY_COVARIATE, FIGURES, manifold_by
 from odevae.runs import read_history, read_json
 from odevae.tables import COLUMNS, MEAN_ROWS, read_csv
 from odevae.tracking.mirror import PARENT_NAME, RUN_TAG
@@ -94,7 +94,7 @@ def project(finished, tmp_path):
     return finished.copy(tmp_path / "project")
 
 
-def check_run_folder(folder: Path) -> None:
+def check_run_folder(folder: Path, covariates) -> None:
     assert {path.name for path in folder.iterdir()} == {
         "run.json",
         "history.csv",
@@ -105,10 +105,13 @@ def check_run_folder(folder: Path) -> None:
         "figures",
     }
     check_figures(folder / "figures", FIGURES)
+    check_figures(folder / "figures" / BY_COVARIATE, map(manifold_by, covariates))
 
 
 def check_figures(folder: Path, names) -> None:
-    assert {path.name for path in folder.iterdir()} == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
+    names = list(names)
+    found = {path.name for path in folder.iterdir() if path.is_file()}
+    assert found == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
     for name in names:
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
@@ -163,7 +166,7 @@ def test_runs_from_nothing(finished):
     singles = [row for row in rows if row["seed"] not in MEAN_ROWS]
     for row, name in zip(singles, RUNS, strict=True):
         folder = finished.root / "results" / name
-        check_run_folder(folder)
+        check_run_folder(folder, ["x"])
         run, metrics = read_json(folder / "run.json"), read_json(folder / "metrics.json")
         part, task = metrics["scored_part"], metrics["task"]
         assert part == ("test" if row["protocol"] == "heldout" else "validation")
@@ -275,7 +278,7 @@ def test_sweep_goes_on_beside_a_diverging_model(project):
     assert diverged["status"] == "diverged"
     assert (diverged["best_r2"], diverged["final_r2"], diverged["best_val_loss"]) == (0, 0, math.inf)
     assert fine["status"] == "ok" and math.isfinite(fine["best_val_loss"])
-    check_run_folder(project.root / RUN.replace("quick", "absurd"))
+    check_run_folder(project.root / RUN.replace("quick", "absurd"), ["x"])
     check_figures(project.root / "results/figures", ["small", "mixed"])
     client = open_store(f"sqlite:///{project.root / 'mlflow.db'}")
     assert client.get_run(diverged["mlflow_run_id"]).info.status == "FAILED"
@@ -296,7 +299,7 @@ def test_broken_store_stops_nothing(project):
     assert outcome.code == 0, outcome.output
     assert "warning: tracking is off for the rest of this job: " in outcome.output
     assert "Traceback" not in outcome.output
-    check_run_folder(project.root / RUN)
+    check_run_folder(project.root / RUN, ["x"])
     row = read_csv(project.root / "results/tables/small.csv")[0]
     assert (row["seed"], row["status"], row["mlflow_run_id"]) == (1, "ok", None)
     assert (project.root / "mlflow.db").read_text(encoding="utf-8") == text
@@ -374,7 +377,9 @@ def test_table_2_and_the_ladder_on_e65(tmp_path):
         rung: rung not in "cg" for rung in "abcdefg"
     }
     for fold, model in (("published/split1", "v5q"), ("heldout/split0", "v5q")):
-        check_run_folder(project.root / f"results/e65/{fold}/{model}/d5_ls5e-4_seed1")
+        check_run_folder(
+            project.root / f"results/e65/{fold}/{model}/d5_ls5e-4_seed1", ["Position", "Evidence", "Choice"]
+        )
     check_figures(project.root / "results/figures", ["e65_runs", "audit_ladder"])
 
 
