@@ -13,7 +13,7 @@ RUNGS = {
     "c": ("padding masked out of the score", "published", "pca", True),
     "d": ("PCA and scaling fitted on training trials", "published_train_fit", "pca", False),
     "e": ("recorded units instead of whitened components", "published", "raw", False),
-    "f": ("a random tenth validates, not the last three", "published_random", "pca", False),
+    "f": ("a random tenth validates, not the last few", "published_random", "pca", False),
     "g": ("all of them, native frames, whole trials held out", "heldout", "raw", False),
 }
 COLUMNS = (
