@@ -110,7 +110,8 @@ def check_run_folder(folder: Path, covariates) -> None:
 
 def check_figures(folder: Path, names) -> None:
     names = list(names)
-    found = {path.name for path in folder.iterdir() if path.is_file()}
+    # Snakemake leaves a hidden time stamp in a folder that is an output.
+    found = {path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
     assert found == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
     for name in names:
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")

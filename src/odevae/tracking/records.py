@@ -177,7 +177,8 @@ def _allowed(name: str) -> str:
 
 def _artifacts_of_run(folder: Path) -> dict[str, Path]:
     files = [folder / runs.CHECKPOINT_FILE, *sorted((folder / runs.FIGURES_FOLDER).rglob("*"))]
-    return {file.relative_to(folder).as_posix(): file for file in files if file.is_file()}
+    # Hidden files are Snakemake's.
+    return {f.relative_to(folder).as_posix(): f for f in files if f.is_file() and not f.name.startswith(".")}
 
 
 def _milliseconds(moment: str) -> int:
