@@ -60,16 +60,7 @@ READABLE = {
     "padded_fraction": "padding",
 }
 MEAN_ROW = "mean"
-_AVERAGED = (
-    "n_values",
-    "r2",
-    "r2_last",
-    "r2_neuron",
-    *(f"{name}_r2" for name in TRIVIAL),
-    "reference_r2",
-    "shared_trials",
-    "padded_fraction",
-)
+_AVERAGED = COLUMNS[COLUMNS.index("n_values") : COLUMNS.index("n_runs")]
 
 
 def rungs_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray], audit: dict) -> list[dict]:
