@@ -61,6 +61,7 @@ wildcard_constraints:
 
 RUN = "{dataset}/{protocol}/split{split}/{model}/d{latent_dim}_ls{lambda_smooth}_seed{seed}"
 FOLD = "{dataset}/{protocol}/split{split}/{observations}"
+SWEEP = "{study}/{dataset}/{protocol}/{model}"
 
 
 def code(script):
@@ -147,6 +148,23 @@ def trials_of(wildcards):
 def plot_of(wildcards):
     """Which figure a study's table becomes."""
     return "ladder" if wildcards.study in LADDERS else "scores"
+
+
+def runs_of_dimensions(wildcards):
+    """The runs of a study on one data set, under one protocol, of one model, and their folds."""
+    return {
+        key.path: fold_path(config, key)
+        for key in study_runs(config, wildcards.study)
+        if (key.dataset, key.protocol, key.model) == (wildcards.dataset, wildcards.protocol, wildcards.model)
+    }
+
+
+def files_of_dimensions(wildcards):
+    return [
+        f"results/{path}"
+        for run, fold in runs_of_dimensions(wildcards).items()
+        for path in (f"{run}/run.json", f"{run}/predictions.npz", f"{fold}/trials.npz", f"{fold}/preprocessing.json")
+    ]
 
 
 def published_rows_for(wildcards):

@@ -98,23 +98,23 @@ rule plot_study:
         "../scripts/plot_study.py"
 
 
+# On demand. One data set, protocol and model a figure: trials of different ones have no common mean.
 rule plot_dimensions:
     input:
-        predictions=predictions_of_runs,
-        trials=trials_of,
+        files=files_of_dimensions,
         code=code("plot_dimensions.py"),
     output:
         png=report(
-            "results/figures/{study}_dimensions.png",
+            f"results/figures/{SWEEP}_dimensions.png",
             caption="../report/dimensions.rst",
             category="Tables",
-            labels={"study": "{study}"},
+            labels={"study": "{study}", "protocol": "{protocol}", "model": "{model}"},
         ),
-        pdf="results/figures/{study}_dimensions.pdf",
+        pdf=f"results/figures/{SWEEP}_dimensions.pdf",
     log:
-        "logs/plot_dimensions/{study}.log",
+        f"logs/plot_dimensions/{SWEEP}.log",
     benchmark:
-        "benchmarks/plot_dimensions/{study}.tsv"
+        f"benchmarks/plot_dimensions/{SWEEP}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -122,6 +122,6 @@ rule plot_dimensions:
         mem_mb=4000,
         runtime=10,
     params:
-        runs=runs_of,
+        runs=runs_of_dimensions,
     script:
         "../scripts/plot_dimensions.py"

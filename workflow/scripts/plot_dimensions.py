@@ -11,17 +11,17 @@ from odevae.stage import stage
 RESULTS = Path("results")
 
 
-def main(runs: dict[str, str], study: str, output: Path) -> None:
+def main(runs: dict[str, str], title: str, output: Path) -> None:
     rows = []
     for run, fold in runs.items():
         record = read_json(RESULTS / run / RUN_FILE)
         rows += scores_of_trials(load_fold(RESULTS / fold), record, read_predictions(RESULTS / run))
-    save(scores_by_dimension(rows, study), output.with_suffix(""))
+    save(scores_by_dimension(rows, title), output.with_suffix(""))
 
 
 with stage(snakemake.log[0]):
     main(
         runs=snakemake.params.runs,
-        study=snakemake.wildcards.study,
+        title="{study}: {dataset}, {protocol}, {model}".format(**snakemake.wildcards),
         output=Path(snakemake.output.png),
     )
