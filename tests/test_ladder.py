@@ -153,6 +153,16 @@ def test_rung_d_fits_on_the_training_trials_only(recording):
     assert fitted.about["fitted_before_split"] == []
 
 
+def test_rung_d_does_not_blow_up_a_neuron_that_is_silent_in_training(recording):
+    fold = make_fold("published", recording, "neurons", 3, SETTINGS)
+    training = np.isin(recording.trial, fold.raw.trial_ids[np.unique(fold.parts["train"])])
+    assert not training.all()
+    activity = recording.activity.copy()
+    activity[training, 0] = 0
+    fitted = make_fold("published_train_fit", replace(recording, activity=activity), "neurons", 3, SETTINGS)
+    assert np.abs(fitted.observed).max() < 1e3
+
+
 def test_rung_f_draws_a_tenth_of_the_same_landmarks(recording):
     settings = SETTINGS | {"landmarks": 40}
     full = make_fold("published", recording, "pca", 3, settings)

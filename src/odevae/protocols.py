@@ -43,7 +43,8 @@ def published(
         split: seed of the landmark draw. The source seeds it with the run's seed, so the workflow sets both alike.
         settings: ``bins``, ``duration_s``, ``drop_first_trials``, ``landmarks``, ``holdout``.
         drop_shared: leave the sequences of validation trials out of training.
-        fit_on_training: fit PCA and scaling again, on the frames of the training trials, once those are chosen.
+        fit_on_training: fit PCA and scaling again, on the frames of the training trials, once those are chosen, with a
+            floor under small scales.
         random_validation: a random tenth of the draws validates instead of the last few.
     """
     seen = Observations.parse(observations)
@@ -64,7 +65,8 @@ def published(
     if fit_on_training:
         training_ids = trial_ids[np.unique(parts["train"])]
         frames = recording.activity[np.isin(recording.trial, training_ids)]
-        preprocessor = fit_preprocessor(frames, seen.space, floored=False)
+        # Without the floor, a neuron that is silent in training would be blown up wherever it fires.
+        preprocessor = fit_preprocessor(frames, seen.space, floored=True)
         fitted_on, before_split = "the frames of the training trials", []
         observed = resample(recording, preprocessor.transform(recording.activity), trial_ids, **grid)
     return _fold(
