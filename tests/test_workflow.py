@@ -256,6 +256,7 @@ def test_sync_brings_a_lost_store_back(project):
     assert outcome.code == 0, outcome.output
     assert "small: 7 of 7 folds and runs on disk are in the record" in outcome.output
     check_store(project)
+    assert project.planned("sync") == {"sync": 1}
 
 
 @pytest.mark.slow
