@@ -18,7 +18,7 @@ PUBLISHED_DEFAULTS = {"bins": 120, "duration_s": 12, "drop_first_trials": 10, "l
 HELDOUT_SMALL = {"drop_first_trials": 0, "test_fraction": 0.2, "validation_fraction": 0.2, "seed": 0}
 PUBLISHED_SMALL = {"bins": 15, "duration_s": 2.0, "drop_first_trials": 10, "landmarks": 12, "holdout": 3}
 # What the training stage adds to run.json.
-ABOUT = {"data_sha256": "d" * 64, "git_commit": "c" * 40}
+ABOUT = {"data_sha256": "d" * 64, "git_commit": "c" * 40, "fold_sha256": "f" * 64, "host": "here"}
 
 
 # Each of these takes minutes to make, so all tests that share one run in one process under pytest-xdist.

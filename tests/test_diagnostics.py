@@ -8,13 +8,14 @@ import torch
 from conftest import ABOUT
 from test_plots import words
 
+from odevae.artifacts import read_json
 from odevae.diagnostics import figures_of_run, interactive_manifold_of_run
 from odevae.errors import OdevaeError
 from odevae.evaluation import evaluate
 from odevae.figure_names import FIGURES, figure_names
 from odevae.latent_field import LatentField, load_latent_field
 from odevae.manifold import perplexity_of, plane_grid, principal, tsne
-from odevae.runs import HISTORY_FILE, RUN_FILE, read_history, read_json
+from odevae.runs import HISTORY_FILE, RUN_FILE, read_history
 from odevae.scored import scored_of_run
 from odevae.training import train
 

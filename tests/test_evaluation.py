@@ -7,13 +7,14 @@ import torch
 from conftest import ABOUT, HELDOUT_SMALL, PUBLISHED_DEFAULTS
 from sklearn.metrics import r2_score
 
+from odevae.artifacts import read_json
 from odevae.baselines.trivial import TRIVIAL
 from odevae.evaluation import best_reference, evaluate, references, score_spaces, task_of
 from odevae.metrics import score
 from odevae.models.odevae import build
 from odevae.models.presets import PRESETS
 from odevae.protocols import heldout, published
-from odevae.runs import CHECKPOINT_FILE, RUN_FILE, read_json
+from odevae.runs import CHECKPOINT_FILE, RUN_FILE
 from odevae.training import train
 
 METRICS = (

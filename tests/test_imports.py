@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from odevae.imports import transitive_imports
+from odevae.imports import digest_of_code, transitive_imports
 
 PROJECT = Path(__file__).resolve().parents[1]
 SOURCE = PROJECT / "src"
@@ -134,3 +134,25 @@ def test_what_is_found_is_what_python_loads(script):
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     names = {Path(file).resolve().relative_to((SOURCE / "odevae").resolve()).as_posix() for file in loaded}
     assert names == modules(script, without={"odevae.tracking"})
+
+
+def test_the_digest_of_a_script_follows_what_it_imports_and_nothing_else(tmp_path):
+    script, package = tmp_path / "workflow/scripts/train.py", tmp_path / "src/odevae"
+    script.parent.mkdir(parents=True)
+    package.mkdir(parents=True)
+    script.write_text("from odevae.losses import kl\n")
+    files = {"__init__": "", "losses": "from odevae.terms import x\n", "terms": "x = 1\n", "plots": ""}
+    for name, text in files.items():
+        (package / f"{name}.py").write_text(text)
+    before = digest_of_code(tmp_path, script)
+    (package / "plots.py").write_text("# Another colour.\n")
+    assert digest_of_code(tmp_path, script) == before
+    seen = {before}
+    for path in (script, package / "losses.py", package / "terms.py"):
+        path.write_text(path.read_text() + "# Edited.\n")
+        seen.add(digest_of_code(tmp_path, script))
+    assert len(seen) == 4
+    (package / "terms.py").write_text("x = 1\n")
+    (package / "losses.py").write_text("from odevae.terms import x\n")
+    script.write_text("from odevae.losses import kl\n")
+    assert digest_of_code(tmp_path, script) == before

@@ -1,12 +1,10 @@
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odevae.errors import OdevaeError
-from odevae.recording import FORMAT, Recording, load_recording, save_recording
+from odevae.recording import Recording, load_recording, save_recording
 
 
 def small(**changes) -> Recording:
@@ -75,11 +73,11 @@ def test_what_is_no_recording_is_refused_in_one_sentence(changes, sentence):
 
 def test_a_cut_or_missing_canonical_file_is_refused(tmp_path):
     path = tmp_path / "recording.npz"
-    with pytest.raises(OdevaeError, match="not a readable recording file"):
+    with pytest.raises(OdevaeError, match=r"recording\.npz: cannot be read .*; delete it and run the workflow again"):
         load_recording(path)
     save_recording(small(), path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(OdevaeError, match="not a readable recording file"):
+    with pytest.raises(OdevaeError, match=r"recording\.npz: cannot be read .*; delete it and run the workflow again"):
         load_recording(path)
 
 
@@ -88,10 +86,8 @@ def test_a_file_of_another_format_version_is_refused(tmp_path):
     save_recording(small(), path)
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    about = json.loads(str(arrays["about"]))
-    assert about["format"] == FORMAT
-    np.savez(path, **(arrays | {"about": np.array(json.dumps(about | {"format": "another"}))}))
-    with pytest.raises(OdevaeError, match="another"):
+    np.savez(path, **(arrays | {"schema": np.array(1)}))
+    with pytest.raises(OdevaeError, match=r"another version of odevae \(schema 1, this one reads 2\)"):
         load_recording(path)
 
 

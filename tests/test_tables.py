@@ -4,9 +4,10 @@ import math
 import numpy as np
 import pytest
 
+from odevae.artifacts import read_json
 from odevae.audit import audit
 from odevae.evaluation import evaluate
-from odevae.runs import RUN_FILE, read_json
+from odevae.runs import RUN_FILE
 from odevae.tables import (
     COLUMNS,
     MEAN_ROWS,
@@ -54,6 +55,9 @@ def a_run(seed=1, final=0.5, **changes) -> dict:
             "best_val_loss": math.inf if diverged else 1 - final,
             "git_commit": about["commit"],
             "data_sha256": "d" * 64,
+            "run": f"e65/{seed}",
+            "host": "node7",
+            "duration_s": 12.5,
         },
         "metrics": {"values": values, "scored_part": part, "task": "onset"},
         "audit": {"shared_trials": 1.0, "padded_fraction": 0.25},
@@ -92,7 +96,8 @@ def test_the_columns_are_those_that_were_asked_for():
         "git_commit",
         "data_sha256",
     )
-    assert COLUMNS[23:] == ("n_runs", "best_r2_sd", "final_r2_sd", "r2_neuron_sd")
+    assert COLUMNS[23:27] == ("n_runs", "best_r2_sd", "final_r2_sd", "r2_neuron_sd")
+    assert COLUMNS[27:] == ("run_directory", "host", "duration_s")
 
 
 def test_the_row_of_a_run(sweep):
@@ -122,10 +127,13 @@ def test_the_row_of_a_run(sweep):
         "mlflow_run_id": "id1",
         "git_commit": "a" * 40,
         "data_sha256": "d" * 64,
+        "run_directory": "results/e65/1",
+        "host": "node7",
+        "duration_s": 12.5,
     }
     for name, value in expected.items():
         assert row[name] == (pytest.approx(value) if isinstance(value, float) else value), name
-    assert all(row[name] is None for name in COLUMNS[23:])
+    assert all(row[name] is None for name in COLUMNS[23:27])
 
 
 def test_a_diverged_run_keeps_its_row(sweep):

@@ -4,17 +4,23 @@ import copy
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
+from odevae.tables import read_csv
+
 CHECKOUT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "config", "profiles", "envs", "src")
 RUN_TIMEOUT_S = 900
+# Columns of a table that tell one execution from another.
+OF_THE_EXECUTION = ("mlflow_run_id", "git_commit", "host", "duration_s")
 
 # Two runs under each protocol, with a training of two epochs.
 SMALL = {
@@ -86,6 +92,14 @@ class Project:
             project.write_config(config)
         return project
 
+    @classmethod
+    def finished(cls, root: Path, config: dict) -> "Project":
+        """A project of which everything has run."""
+        project = cls.create(root, config)
+        outcome = project.snakemake()
+        assert outcome.code == 0, outcome.output
+        return project
+
     def copy(self, root: Path) -> "Project":
         """The same project elsewhere, results and times of change included."""
         shutil.copytree(self.root, root, symlinks=True)
@@ -106,6 +120,15 @@ class Project:
             cores: how many to use.
             data_dir: value of ODEVAE_DATA_DIR, which is unset otherwise.
         """
+        process = self.start(*arguments, cores=cores, data_dir=data_dir)
+        try:
+            output, _ = process.communicate(timeout=RUN_TIMEOUT_S)
+        finally:
+            kill(process)
+        return Outcome(process.returncode, output)
+
+    def start(self, *arguments: str, cores: int = 2, data_dir: str | Path | None = None) -> subprocess.Popen:
+        """Like `snakemake`, without waiting; the process leads a group that holds its jobs."""
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -114,16 +137,15 @@ class Project:
         environment["PYTHONPATH"] = str(self.root / "src")
         if data_dir is not None:
             environment["ODEVAE_DATA_DIR"] = str(data_dir)
-        result = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments],
             cwd=self.root,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=RUN_TIMEOUT_S,
+            start_new_session=True,
         )
-        return Outcome(result.returncode, result.stdout)
 
     def planned(self, *targets: str) -> dict[str, int]:
         """How many jobs of each rule a call would run, the target rule `all` aside."""
@@ -131,8 +153,20 @@ class Project:
         assert outcome.code == 0, outcome.output
         return jobs(outcome.output)
 
+    def scores(self) -> list[dict]:
+        """Rows of the table of `small_config`, without what tells one execution from another."""
+        rows = read_csv(self.root / "results/tables/small.csv")
+        return [{name: value for name, value in row.items() if name not in OF_THE_EXECUTION} for row in rows]
+
     def checkpoints(self) -> list[Path]:
         return sorted((self.root / "results").rglob("checkpoint.pt"))
+
+
+def kill(process: subprocess.Popen) -> None:
+    """End a started call and all of its jobs at once, as a power cut does."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def jobs(output: str) -> dict[str, int]:

@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from odevae.artifacts import read_json
 from odevae.baselines.trivial import TRIVIAL
+from odevae.checkpoints import load_checkpoint
 from odevae.folds import SPACES, Fold
 from odevae.metrics import r2_batched, score
 from odevae.models.encoders import ENCODERS
 from odevae.models.odevae import ODEVAE, build
 from odevae.models.presets import ModelSpec
 from odevae.observations import BASELINE_BINS, Observations
-from odevae.runs import CHECKPOINT_FILE, RUN_FILE, read_json
+from odevae.runs import RUN_FILE
 from odevae.solvers import SolverError
 from odevae.training import seed_everything
 
@@ -31,40 +33,47 @@ def task_of(spec: ModelSpec) -> str:
 
 
 def evaluate(fold: Fold, run_folder: Path) -> tuple[dict, dict[str, np.ndarray]]:
-    """Score a trained run on every held-out part.
+    """Predict every held-out part with a trained run, and score that.
 
     Returns:
-        The content of ``metrics.json``: under ``values`` one number for each key
-        ``<part>/<space>/<task>/<best|last>/<mean|sampled>/<metric>`` and
-        ``<part>/<space>/<task>/reference/<name>/<metric>``. ``mean`` uses the posterior mean, ``sampled`` one draw from
-        the posterior, as published; ``r2_batched`` is the published definition. A diverged run has references only.
-
-        The arrays of ``predictions.npz``: rows of the fold, predictions in ``pca`` space and latent paths.
+        The content of ``metrics.json`` (see `metrics_of`), and the arrays of ``predictions.npz``: rows of the fold,
+        predictions in ``pca`` space and latent paths. A diverged run has rows only.
     """
     run = read_json(run_folder / RUN_FILE)
     spec = ModelSpec(**run["spec"])
-    task = task_of(spec)
-    values: dict[str, float] = {}
-    predictions: dict[str, np.ndarray] = {}
-    held_out = [part for part in ("validation", "test") if part in fold.parts]
-    for part in held_out:
-        predictions[f"{part}_rows"] = fold.parts[part]
-        values |= _prefixed(f"{part}/{{space}}/{task}/reference/{{name}}", references(fold, part, spec.batch_size))
+    predictions: dict[str, np.ndarray] = {f"{part}_rows": fold.parts[part] for part in held_out_parts(fold)}
     if run["status"] == "ok":
-        states = torch.load(run_folder / CHECKPOINT_FILE, weights_only=True)
+        states = load_checkpoint(run_folder, run)
         model = build(spec, fold.preprocessor.n_channels, run["key"]["latent_dim"])
         for checkpoint in CHECKPOINTS:
             model.load_state_dict(states[checkpoint])
-            for part in held_out:
+            for part in held_out_parts(fold):
                 predicted, path = predict(model, fold, part)
                 predictions[f"{part}_{checkpoint}"] = predicted
                 predictions[f"{part}_{checkpoint}_path"] = path
-                prefix = f"{part}/{{space}}/{task}/{checkpoint}"
-                values |= _prefixed(f"{prefix}/mean", score_spaces(fold, part, predicted))
                 seed_everything(run["key"]["seed"])
-                drawn, _ = predict(model, fold, part, sample=True)
-                predictions[f"{part}_{checkpoint}_sampled"] = drawn
-                values |= _prefixed(f"{prefix}/sampled", published_scores(fold, part, drawn, spec.batch_size))
+                predictions[f"{part}_{checkpoint}_sampled"], _ = predict(model, fold, part, sample=True)
+    return metrics_of(fold, run, predictions), predictions
+
+
+def metrics_of(fold: Fold, run: dict, predictions: dict[str, np.ndarray]) -> dict:
+    """The content of ``metrics.json`` of a run, from its ``run.json`` and the arrays of its ``predictions.npz``.
+
+    Returns:
+        Under ``values`` one number for each key ``<part>/<space>/<task>/<best|last>/<mean|sampled>/<metric>`` and
+        ``<part>/<space>/<task>/reference/<name>/<metric>``. ``mean`` uses the posterior mean, ``sampled`` one draw from
+        the posterior, as published; ``r2_batched`` is the published definition. A diverged run has references only.
+    """
+    spec = ModelSpec(**run["spec"])
+    task = task_of(spec)
+    values: dict[str, float] = {}
+    for part in held_out_parts(fold):
+        values |= _prefixed(f"{part}/{{space}}/{task}/reference/{{name}}", references(fold, part, spec.batch_size))
+        for checkpoint in CHECKPOINTS if run["status"] == "ok" else ():
+            name, prefix = f"{part}_{checkpoint}", f"{part}/{{space}}/{task}/{checkpoint}"
+            values |= _prefixed(f"{prefix}/mean", score_spaces(fold, part, predictions[name]))
+            drawn = published_scores(fold, part, predictions[f"{name}_sampled"], spec.batch_size)
+            values |= _prefixed(f"{prefix}/sampled", drawn)
     return {
         "run": run["run"],
         "attempt": run["attempt"],
@@ -72,7 +81,12 @@ def evaluate(fold: Fold, run_folder: Path) -> tuple[dict, dict[str, np.ndarray]]
         "task": task,
         "scored_part": fold.scored_part,
         "values": _with_skill(values),
-    }, predictions
+    }
+
+
+def held_out_parts(fold: Fold) -> list[str]:
+    """The parts that no model is trained on."""
+    return [part for part in ("validation", "test") if part in fold.parts]
 
 
 def predict(model: ODEVAE, fold: Fold, part: str, sample: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,8 @@ import urllib.request
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from odevae.artifacts import sha256_of
 from odevae.errors import OdevaeError
-from odevae.runs import sha256_of
 
 TIMEOUT_S = 60
 
@@ -63,4 +63,9 @@ def _copy(origin: Path, aside: Path) -> None:
         raise OdevaeError(
             f"{origin}: there is no such file; put it into that folder, or unset ODEVAE_DATA_DIR to download it."
         )
-    shutil.copyfile(origin, aside)
+    try:
+        shutil.copyfile(origin, aside)
+    except OSError as error:
+        raise OdevaeError(
+            f"{origin}: cannot be copied ({error}); check its permissions and the room on disk."
+        ) from error

@@ -1,5 +1,6 @@
 """Names of the figures of a run, for the workflow, which must know its files before any is drawn."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 
@@ -30,5 +31,10 @@ def figure_names(colour_by: Sequence[str]) -> list[str]:
 
 
 def manifold_by(covariate: str) -> str:
-    """Name of the manifold that a covariate colours; what a file name should not hold becomes a hyphen."""
-    return f"manifold_trials_{re.sub(r'[^A-Za-z0-9_]+', '-', covariate)}"
+    """Name of the manifold that a covariate colours; what a file name should not hold becomes a hyphen.
+
+    Such a name ends in a digest of the covariate's, because several covariates can become the same one.
+    """
+    plain = re.sub(r"[^A-Za-z0-9_]+", "-", covariate)
+    digest = "" if plain == covariate else f"-{hashlib.sha256(covariate.encode()).hexdigest()[:8]}"
+    return f"manifold_trials_{plain}{digest}"

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from odevae.artifacts import read_arrays, read_json, write_arrays, write_json
 from odevae.errors import OdevaeError
 from odevae.preprocessing import Preprocessor
-from odevae.runs import PREPROCESSING_FILE, TRIALS_FILE, read_json, write_json
+from odevae.runs import PREPROCESSING_FILE, TRIALS_FILE
 from odevae.trials import Trials
 
 # What a model sees, neurons in units of their SD, and the recorded units.
@@ -74,8 +75,8 @@ class Fold:
         return raw if space == "raw" else self.preprocessor.zscore(raw)
 
 
-def save_fold(fold: Fold, folder: str | Path) -> None:
-    """Write ``trials.npz`` (arrays) and ``preprocessing.json`` (what was done) into `folder`."""
+def save_fold(fold: Fold, folder: str | Path) -> str:
+    """Write ``trials.npz`` (arrays) and ``preprocessing.json`` (what was done); gives the SHA-256 of the fold."""
     folder = Path(folder)
     names = list(fold.raw.covariates)
     arrays = {
@@ -95,11 +96,12 @@ def save_fold(fold: Fold, folder: str | Path) -> None:
     }
     if fold.raw.latents is not None:
         arrays["latents"] = fold.raw.latents
-    np.savez_compressed(folder / TRIALS_FILE, **arrays)
+    seal = write_arrays(folder / TRIALS_FILE, arrays)
     write_json(
         folder / PREPROCESSING_FILE,
         {
             **fold.about,
+            "fold_sha256": seal,
             "n_trials": len(fold.raw),
             "n_bins": len(fold.grid_s),
             "n_neurons": fold.raw.values.shape[2],
@@ -109,6 +111,7 @@ def save_fold(fold: Fold, folder: str | Path) -> None:
             "covariate_names": names,
         },
     )
+    return seal
 
 
 def load_fold(folder: str | Path) -> Fold:
@@ -119,9 +122,13 @@ def load_fold(folder: str | Path) -> Fold:
     """
     folder = Path(folder)
     about = read_json(folder / PREPROCESSING_FILE)
+    arrays, seal = read_arrays(folder / TRIALS_FILE)
+    if seal != about["fold_sha256"]:
+        raise OdevaeError(
+            f"{folder / TRIALS_FILE}: does not belong to {PREPROCESSING_FILE} beside it; delete the folder and run the "
+            "workflow again."
+        )
     try:
-        with np.load(folder / TRIALS_FILE, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
 
         def prefixed(prefix: str) -> dict[str, np.ndarray]:
             return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
@@ -146,6 +153,6 @@ def load_fold(folder: str | Path) -> Fold:
         )
     except Exception as error:
         raise OdevaeError(
-            f"{folder / TRIALS_FILE}: cannot be read ({type(error).__name__}: {error}); delete the folder and run the "
+            f"{folder / TRIALS_FILE}: is not a fold ({type(error).__name__}: {error}); delete the folder and run the "
             "workflow again."
         ) from error

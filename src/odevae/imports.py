@@ -1,10 +1,26 @@
 """Which files of the package a script depends on, so that a stage reruns when its code changes and only then."""
 
 import ast
+import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
 PACKAGE = "odevae"
+
+
+def digest_of_code(project: Path, script: Path, without: Collection[str] = ()) -> str:
+    """SHA-256 of a script and of the files of the package that it imports, with their names below `project`.
+
+    Args:
+        project: the folder that holds ``src`` and the scripts.
+        script: a Python file.
+        without: see `transitive_imports`.
+    """
+    digest = hashlib.sha256()
+    for path in [script, *transitive_imports(script, project / "src", without)]:
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(project).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def transitive_imports(script: Path, source_root: Path, without: Collection[str] = ()) -> list[Path]:

@@ -1,10 +1,13 @@
 """The audit ladder: from the paper's protocol to an honest one, one flaw taken away at a time."""
 
+from pathlib import Path
+
 import numpy as np
 
 from odevae.baselines.trivial import TRIVIAL
-from odevae.folds import Fold
+from odevae.folds import Fold, load_fold
 from odevae.metrics import r2_batched, r2_neuron
+from odevae.runs import read_predictions, read_result
 
 # Rung, what it takes away, and where its scores come from: protocol, space, recorded bins only.
 RUNGS = {
@@ -114,6 +117,24 @@ def rungs_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray], audi
             row["r2_neuron"] = r2_neuron(true[mask].astype(float), scored["best"][mask].astype(float))
         rows.append(row)
     return rows
+
+
+def rungs_of_study(results: str | Path, runs: dict[str, str]) -> list[dict]:
+    """The table of a ladder, from disk.
+
+    Args:
+        results: the folder ``results``.
+        runs: folder of each run's fold by the run's folder, both below `results`.
+
+    Raises:
+        OdevaeError: if a file is missing or damaged, or does not belong to the run.
+    """
+    rows = []
+    for run, fold in runs.items():
+        record, _, audit = read_result(Path(results) / run, Path(results) / fold)
+        predictions = read_predictions(Path(results) / run, record)
+        rows += rungs_of_run(load_fold(Path(results) / fold), record, predictions, audit)
+    return with_means(rows)
 
 
 _PREDICTIONS = ("best", "best_sampled", "last_sampled")

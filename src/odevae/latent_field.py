@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from odevae.artifacts import read_json
+from odevae.checkpoints import load_checkpoint
 from odevae.folds import Fold
 from odevae.models.odevae import ODEVAE, build
 from odevae.models.presets import ModelSpec
-from odevae.runs import CHECKPOINT_FILE, RUN_FILE, read_json
+from odevae.runs import RUN_FILE
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,6 @@ def load_latent_field(fold: Fold, run_folder: Path) -> LatentField | None:
         return None
     spec = ModelSpec(**run["spec"])
     model = build(spec, fold.preprocessor.n_channels, run["key"]["latent_dim"])
-    model.load_state_dict(torch.load(run_folder / CHECKPOINT_FILE, weights_only=True)["best"])
+    model.load_state_dict(load_checkpoint(run_folder, run)["best"])
     model.eval()
     return LatentField(model, spec.second_order, spec.time_dependent, fold.time_scale_s)

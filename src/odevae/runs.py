@@ -5,17 +5,17 @@ MLflow and the tables only ever repeat what stands there.
 """
 
 import csv
-import hashlib
-import json
-import math
-import os
 from dataclasses import asdict, dataclass, fields
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 
+from odevae.artifacts import read_arrays, read_checked, read_json, write_arrays, write_bytes
 from odevae.errors import OdevaeError
 
+# Of a training that is not finished yet; no output of a rule, so that Snakemake never deletes it.
+RESUME_FILE = "resume.pt"
 RUN_FILE = "run.json"
 HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
@@ -26,6 +26,8 @@ FIGURES_FOLDER = "figures"
 TRIALS_FILE = "trials.npz"
 AUDIT_FILE = "audit.json"
 PREPROCESSING_FILE = "preprocessing.json"
+# Entry by which files of one training know each other.
+ATTEMPT = "attempt"
 
 
 @dataclass(frozen=True)
@@ -57,94 +59,91 @@ class RunKey:
         return cls(**{f.name: f.type(parts[f.name]) for f in fields(cls)})
 
 
-def write_json(path: str | Path, content: dict) -> None:
-    """Write JSON aside and rename, so that a reader never sees half a file. Non-finite numbers become strings."""
-    path = Path(path)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps(_encode(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(aside, path)
-
-
-def read_json(path: str | Path) -> dict:
-    """Read what `write_json` wrote; ``"inf"``, ``"-inf"`` and ``"nan"`` become floats again.
-
-    Raises:
-        OdevaeError: if the file is missing or is not whole JSON.
-    """
-    try:
-        return _decode(json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise OdevaeError(f"{path}: cannot be read ({error}); delete it and run the workflow again.") from error
-
-
-_NON_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
-
-
-def _encode(value):
-    if isinstance(value, dict):
-        return {str(key): _encode(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_encode(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
-def _decode(value):
-    if isinstance(value, dict):
-        return {key: _decode(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    if isinstance(value, str):
-        return _NON_FINITE.get(value, value)
-    return value
+def write_history(path: str | Path, rows: list[dict[str, float]]) -> None:
+    """Replace ``history.csv`` by these epochs; an empty file if there are none yet."""
+    text = StringIO(newline="")
+    if rows:
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
 
 
 def append_history(path: str | Path, row: dict[str, float]) -> None:
-    """Append one epoch to ``history.csv``; the first row writes the header."""
-    path = Path(path)
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row))
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def read_history(path: str | Path) -> list[dict[str, float]]:
-    """Rows of ``history.csv``, one per epoch, every value a float; an unfinished last line is left out."""
-    path = Path(path)
-    if not path.exists():
-        return []
-    whole_lines = path.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
-    rows = list(csv.DictReader(whole_lines))
-    return [
-        {name: float(value) for name, value in row.items()}
-        for row in rows
-        if None not in row.values() and "" not in row.values()
-    ]
-
-
-def read_predictions(folder: str | Path) -> dict[str, np.ndarray]:
-    """Arrays of ``predictions.npz`` of a run.
+    """Append one epoch to ``history.csv``; the first row writes the header.
 
     Raises:
-        OdevaeError: if the file is missing or damaged.
+        OSError: if it cannot be written, with `path` as its file name.
+    """
+    path = Path(path)
+    try:
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if not file.tell():
+                writer.writeheader()
+            writer.writerow(row)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def read_history(path: str | Path, sha256: str | None = None) -> list[dict[str, float]]:
+    """Rows of ``history.csv``, one per epoch, every value a float; an unfinished last line is left out.
+
+    Args:
+        path: of the file; a missing one has no rows.
+        sha256: what ``run.json`` of a finished run says of the file.
+
+    Raises:
+        OdevaeError: if it cannot be read, or if it is not the file that `sha256` belongs to.
+    """
+    path = Path(path)
+    if not path.exists() and sha256 is None:
+        return []
+    try:
+        text = (path.read_bytes() if sha256 is None else read_checked(path, sha256)).decode()
+        rows = list(csv.DictReader(text.rpartition("\n")[0].splitlines()))
+        return [
+            {name: float(value) for name, value in row.items()}
+            for row in rows
+            if None not in row.values() and "" not in row.values()
+        ]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise OdevaeError(f"{path}: cannot be read ({error}); delete it and run the workflow again.") from error
+
+
+def write_predictions(folder: str | Path, run: dict, predictions: dict[str, np.ndarray]) -> None:
+    """Write ``predictions.npz`` of a run, marked with the attempt at training that made them."""
+    write_arrays(Path(folder) / PREDICTIONS_FILE, predictions | {ATTEMPT: np.array(run["attempt"])})
+
+
+def read_predictions(folder: str | Path, run: dict) -> dict[str, np.ndarray]:
+    """Arrays of ``predictions.npz`` of a run, whose ``run.json`` is `run`.
+
+    Raises:
+        OdevaeError: if the file is missing, damaged, or made from another training.
     """
     path = Path(folder) / PREDICTIONS_FILE
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except Exception as error:
-        raise OdevaeError(
-            f"{path}: cannot be read ({type(error).__name__}: {error}); delete it and run the workflow again."
-        ) from error
+    predictions, _ = read_arrays(path)
+    _require_same(path, str(predictions.pop(ATTEMPT, "")), run["attempt"], "another training")
+    return predictions
 
 
-def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def read_result(folder: str | Path, fold_folder: str | Path) -> tuple[dict, dict, dict]:
+    """``run.json``, ``metrics.json`` and the fold's ``audit.json``, which belong together.
+
+    Raises:
+        OdevaeError: if one is missing, damaged, or of another run, training or fold.
+    """
+    run_path, metrics_path = Path(folder) / RUN_FILE, Path(folder) / METRICS_FILE
+    audit_path = Path(fold_folder) / AUDIT_FILE
+    run, metrics, audit = read_json(run_path), read_json(metrics_path), read_json(audit_path)
+    if not Path(folder).resolve().as_posix().endswith("/" + run["run"]):
+        raise OdevaeError(f"{run_path}: belongs to the run {run['run']}; delete the folder and run the workflow again.")
+    _require_same(metrics_path, metrics["attempt"], run["attempt"], "another training")
+    _require_same(run_path, run["fold_sha256"], audit["fold_sha256"], f"another fold than {fold_folder}")
+    return run, metrics, audit
+
+
+def _require_same(path: Path, found: str, expected: str, what: str) -> None:
+    if found != expected:
+        raise OdevaeError(f"{path}: was made from {what}; delete it and run the workflow again.")

@@ -3,11 +3,14 @@
 import csv
 import math
 from importlib.resources import files
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 
+from odevae.artifacts import write_bytes
 from odevae.evaluation import best_reference
+from odevae.runs import read_result
 
 COLUMNS = (
     "dataset",
@@ -38,6 +41,10 @@ COLUMNS = (
     "best_r2_sd",
     "final_r2_sd",
     "r2_neuron_sd",
+    # Where the rest is written: run.json there holds settings, checksums and the whole environment.
+    "run_directory",
+    "host",
+    "duration_s",
 )
 TABLE_2_COLUMNS = ("published_best_r2", "hold_last_r2")
 MEAN_ROWS = ("mean_all", "mean_non_collapsed")
@@ -96,6 +103,28 @@ def study_rows(runs: list[dict], published_table: int) -> list[dict]:
     return [{name: row[name] for name in columns} for row in rows]
 
 
+def results_of_study(
+    results: str | Path, runs: dict[str, str], ids: dict[str, str], in_paper: dict[str, int]
+) -> list[dict]:
+    """What `study_rows` takes, from disk.
+
+    Args:
+        results: the folder ``results``.
+        runs: folder of each run's fold by the run's folder, both below `results`.
+        ids: run id in MLflow by folder, empty where tracking failed.
+        in_paper: row of the paper's Table 2 by folder, for the runs that have one.
+
+    Raises:
+        OdevaeError: if a file is missing or damaged, or does not belong to the run.
+    """
+    found = []
+    for run, fold in runs.items():
+        record, metrics, audit = read_result(Path(results) / run, Path(results) / fold)
+        beside = {"mlflow_run_id": ids.get(run, ""), "published_row": in_paper.get(run)}
+        found.append({"run": record, "metrics": metrics, "audit": audit, **beside})
+    return found
+
+
 def study_metrics(rows: list[dict]) -> dict[str, float]:
     """The means of a table as metrics of the whole study, named after the group of runs that they rest on."""
     return {
@@ -121,10 +150,16 @@ def published_rows(table: int) -> dict[str, dict[str, float | None]]:
 
 def write_csv(rows: list[dict], path: Path) -> None:
     """Write every column of the rows; six significant digits, so that the same values give the same bytes."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(rows[0])
-        writer.writerows([_plain(value) for value in row.values()] for row in rows)
+    write_bytes(path, "".join(f"{line}\n" for line in csv_lines(rows)).encode())
+
+
+def csv_lines(rows: list[dict]) -> list[str]:
+    """The lines that `write_csv` writes, heading first."""
+    text = StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    writer.writerows([_plain(value) for value in row.values()] for row in rows)
+    return text.getvalue().splitlines()
 
 
 def read_csv(path: Path) -> list[dict]:
@@ -138,7 +173,7 @@ def write_markdown(rows: list[dict], headings: dict[str, str], path: Path) -> No
     shown = _shown(rows, headings)
     lines = [list(shown.values()), ["---"] * len(shown)]
     lines += [[_readable(row, name) for name in shown] for row in rows]
-    path.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines), encoding="utf-8")
+    write_bytes(path, "".join(f"| {' | '.join(line)} |\n" for line in lines).encode())
 
 
 def write_latex(rows: list[dict], headings: dict[str, str], path: Path) -> None:
@@ -148,7 +183,7 @@ def write_latex(rows: list[dict], headings: dict[str, str], path: Path) -> None:
     text += [" & ".join(_escaped(heading) for heading in shown.values()) + " \\\\", "\\midrule"]
     text += [" & ".join(_escaped(_readable(row, name)) for name in shown) + " \\\\" for row in rows]
     text += ["\\bottomrule", "\\end{tabular}", ""]
-    path.write_text("\n".join(text), encoding="utf-8")
+    write_bytes(path, "\n".join(text).encode())
 
 
 def _shown(rows: list[dict], headings: dict[str, str]) -> dict[str, str]:
@@ -185,6 +220,9 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
         "data_sha256": record["data_sha256"],
         "n_runs": None,
         **{f"{name}_sd": None for name in _SPREAD},
+        "run_directory": f"results/{record['run']}",
+        "host": record["host"],
+        "duration_s": record["duration_s"],
     }
     if published_table == 2:
         # The oracle in the space and by the definition in which the run's own R2 was taken.

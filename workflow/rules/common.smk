@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from odevae.errors import OdevaeError
 from odevae.figure_names import BY_COVARIATE, FIGURES
-from odevae.imports import transitive_imports
+from odevae.imports import digest_of_code
 from odevae.models.presets import PRESETS, model_spec
 from odevae.runs import RunKey
 from odevae.studies import (
@@ -65,9 +65,8 @@ SWEEP = "{study}/{dataset}/{protocol}/{model}"
 
 
 def code(script):
-    """The modules that a script depends on. Tracking only repeats what is on disk, so it never makes a stage rerun."""
-    files = transitive_imports(PROJECT / "workflow/scripts" / script, PROJECT / "src", without={"odevae.tracking"})
-    return [str(path.relative_to(PROJECT)) for path in files]
+    """Digest of a script and of all that it imports. Tracking only repeats what is on disk: it makes nothing rerun."""
+    return digest_of_code(PROJECT, PROJECT / "workflow/scripts" / script, without={"odevae.tracking"})
 
 
 def fold_of(wildcards):
@@ -173,3 +172,15 @@ def published_rows_for(wildcards):
 
 def published_table_of(wildcards):
     return config["studies"][wildcards.study].get("published_table", 0)
+
+
+# On a cluster these run where Snakemake itself does: they take seconds, or need the network that nodes may not have.
+localrules:
+    create_store,
+    fetch_data,
+    simulate_recording,
+    sync_study,
+    sync,
+    tabulate_study,
+    verify,
+    plot_study,

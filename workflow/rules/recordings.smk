@@ -28,7 +28,6 @@ rule fetch_data:
 rule read_recording:
     input:
         file=file_of,
-        code=code("read_recording.py"),
     output:
         "results/{dataset}/recording.npz",
     log:
@@ -45,6 +44,7 @@ rule read_recording:
         mem_mb=8000,
         runtime=30,
     params:
+        code=code("read_recording.py"),
         name="{dataset}",
         units=units_of,
     script:
@@ -52,8 +52,6 @@ rule read_recording:
 
 
 rule simulate_recording:
-    input:
-        code=code("simulate_recording.py"),
     output:
         "results/{dataset}/recording.npz",
     log:
@@ -70,6 +68,7 @@ rule simulate_recording:
         mem_mb=4000,
         runtime=30,
     params:
+        code=code("simulate_recording.py"),
         name="{dataset}",
         kind=simulation_of,
         settings=simulation_settings_of,
@@ -81,7 +80,6 @@ rule prepare_fold:
     input:
         recording="results/{dataset}/recording.npz",
         store=STORE,
-        code=code("prepare_fold.py"),
     output:
         trials=f"results/{FOLD}/trials.npz",
         preprocessing=f"results/{FOLD}/preprocessing.json",
@@ -98,6 +96,7 @@ rule prepare_fold:
         mem_mb=8000,
         runtime=60,
     params:
+        code=code("prepare_fold.py"),
         protocol="{protocol}",
         observations="{observations}",
         split="{split}",

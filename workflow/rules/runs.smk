@@ -5,7 +5,6 @@ rule train_model:
     input:
         fold=fold_of,
         store=STORE,
-        code=code("train_model.py"),
     output:
         run=f"results/{RUN}/run.json",
         history=f"results/{RUN}/history.csv",
@@ -20,7 +19,9 @@ rule train_model:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=0,
     params:
+        code=code("train_model.py"),
         spec=spec_of,
     script:
         "../scripts/train_model.py"
@@ -32,7 +33,6 @@ rule evaluate_run:
         run=f"results/{RUN}/run.json",
         checkpoint=f"results/{RUN}/checkpoint.pt",
         store=STORE,
-        code=code("evaluate_run.py"),
     output:
         metrics=f"results/{RUN}/metrics.json",
         predictions=f"results/{RUN}/predictions.npz",
@@ -47,6 +47,8 @@ rule evaluate_run:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        code=code("evaluate_run.py"),
     script:
         "../scripts/evaluate_run.py"
 
@@ -59,7 +61,6 @@ rule plot_run:
         checkpoint=f"results/{RUN}/checkpoint.pt",
         predictions=f"results/{RUN}/predictions.npz",
         store=STORE,
-        code=code("plot_run.py"),
     output:
         report(
             [f"results/{RUN}/figures/{name}.png" for name in FIGURES],
@@ -83,6 +84,7 @@ rule plot_run:
         mem_mb=4000,
         runtime=30,
     params:
+        code=code("plot_run.py"),
         colour_by=colour_of,
     script:
         "../scripts/plot_run.py"
@@ -94,7 +96,6 @@ rule draw_interactive_manifold:
         fold=fold_of,
         run=f"results/{RUN}/run.json",
         predictions=f"results/{RUN}/predictions.npz",
-        code=code("draw_interactive_manifold.py"),
     output:
         f"results/{RUN}/figures/manifold_trials.html",
     log:
@@ -108,6 +109,7 @@ rule draw_interactive_manifold:
         mem_mb=4000,
         runtime=10,
     params:
+        code=code("draw_interactive_manifold.py"),
         colour_by=colour_of,
     script:
         "../scripts/draw_interactive_manifold.py"

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
+from odevae.artifacts import read_json
 from odevae.diagnostics import interactive_manifold_of_run
 from odevae.folds import load_fold
-from odevae.runs import RUN_FILE, read_json, read_predictions
+from odevae.runs import RUN_FILE, read_predictions
 from odevae.stage import stage
 
 
 def main(fold_folder: Path, folder: Path, colour_by: list[str], output: Path) -> None:
-    page = interactive_manifold_of_run(
-        load_fold(fold_folder), read_json(folder / RUN_FILE), read_predictions(folder), colour_by
-    )
+    run = read_json(folder / RUN_FILE)
+    page = interactive_manifold_of_run(load_fold(fold_folder), run, read_predictions(folder, run), colour_by)
     output.write_text(page, encoding="utf-8")
     print(f"{output}: {len(page)} characters")
 

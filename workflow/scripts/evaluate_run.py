@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from odevae.artifacts import write_json
 from odevae.evaluation import evaluate
 from odevae.folds import load_fold
-from odevae.runs import METRICS_FILE, PREDICTIONS_FILE, RunKey, write_json
+from odevae.runs import METRICS_FILE, RunKey, write_predictions
 from odevae.stage import stage
 from odevae.tracking import mirrors_of_run
 
@@ -15,7 +15,7 @@ from odevae.tracking import mirrors_of_run
 def main(fold_folder: Path, folder: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     metrics, predictions = evaluate(load_fold(fold_folder), folder)
-    np.savez_compressed(folder / PREDICTIONS_FILE, **predictions)
+    write_predictions(folder, metrics, predictions)
     write_json(folder / METRICS_FILE, metrics)
     key = f"{metrics['scored_part']}/raw/{metrics['task']}/best/mean/r2_neuron"
     print(f"{metrics['run']}: {metrics['status']}, {key} = {metrics['values'].get(key, float('nan')):.4f}")

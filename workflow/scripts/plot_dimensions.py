@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from odevae.artifacts import read_json
 from odevae.folds import load_fold
 from odevae.plots import save, scores_by_dimension
-from odevae.runs import RUN_FILE, read_json, read_predictions
+from odevae.runs import RUN_FILE, read_predictions
 from odevae.scored import scores_of_trials
 from odevae.stage import stage
 
@@ -15,7 +16,7 @@ def main(runs: dict[str, str], title: str, output: Path) -> None:
     rows = []
     for run, fold in runs.items():
         record = read_json(RESULTS / run / RUN_FILE)
-        rows += scores_of_trials(load_fold(RESULTS / fold), record, read_predictions(RESULTS / run))
+        rows += scores_of_trials(load_fold(RESULTS / fold), record, read_predictions(RESULTS / run, record))
     save(scores_by_dimension(rows, title), output.with_suffix(""))
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from odevae.artifacts import read_json, write_json
 from odevae.diagnostics import figures_of_run
 from odevae.figure_names import BY_COVARIATE, FIGURES
 from odevae.folds import load_fold
@@ -14,9 +15,7 @@ from odevae.runs import (
     RUN_FILE,
     RunKey,
     read_history,
-    read_json,
     read_predictions,
-    write_json,
 )
 from odevae.stage import stage
 from odevae.tracking import mirrors_of_run
@@ -24,7 +23,8 @@ from odevae.tracking import mirrors_of_run
 
 def main(fold_folder: Path, folder: Path, colour_by: list[str]) -> None:
     fold, run = load_fold(fold_folder), read_json(folder / RUN_FILE)
-    history, predictions = read_history(folder / HISTORY_FILE), read_predictions(folder)
+    history = read_history(folder / HISTORY_FILE, run["files"][HISTORY_FILE])
+    predictions = read_predictions(folder, run)
     figures, stress = figures_of_run(fold, run, history, predictions, colour_by, load_latent_field(fold, folder))
     by_covariate = folder / FIGURES_FOLDER / BY_COVARIATE
     by_covariate.mkdir(parents=True)

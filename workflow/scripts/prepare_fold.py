@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from odevae.artifacts import write_json
 from odevae.audit import audit
 from odevae.folds import save_fold
 from odevae.protocols import make_fold
 from odevae.recording import load_recording
-from odevae.runs import write_json
+from odevae.runs import AUDIT_FILE
 from odevae.stage import stage
 from odevae.tracking import mirrors_of_fold
 
@@ -15,8 +16,7 @@ def main(recording_file: str, protocol: str, observations: str, split: int, sett
     recording = load_recording(recording_file)
     fold = make_fold(protocol, recording, observations, split, settings)
     findings = audit(fold, recording)
-    save_fold(fold, folder)
-    write_json(folder / "audit.json", findings)
+    write_json(folder / AUDIT_FILE, findings | {"fold_sha256": save_fold(fold, folder)})
     print(
         f"{folder}: {len(fold.raw)} trials, {fold.preprocessor.n_channels} channels, "
         f"{findings['training_sequences']} sequences to train on, {findings['scored_sequences']} scored, "

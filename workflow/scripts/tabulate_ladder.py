@@ -2,22 +2,14 @@
 
 from pathlib import Path
 
-from odevae.folds import load_fold
-from odevae.ladder import READABLE, rungs_of_run, with_means
-from odevae.runs import AUDIT_FILE, RUN_FILE, read_json, read_predictions
+from odevae.ladder import READABLE, rungs_of_study
 from odevae.stage import stage
 from odevae.tables import write_csv, write_latex, write_markdown
 from odevae.tracking import mirrors_of_study
 
-RESULTS = Path("results")
-
 
 def main(config: dict, study: str, runs: dict[str, str], output) -> None:
-    rows = []
-    for run, fold in runs.items():
-        record, audit = read_json(RESULTS / run / RUN_FILE), read_json(RESULTS / fold / AUDIT_FILE)
-        rows += rungs_of_run(load_fold(RESULTS / fold), record, read_predictions(RESULTS / run), audit)
-    table = with_means(rows)
+    table = rungs_of_study("results", runs)
     write_csv(table, Path(output.csv))
     write_markdown(table, READABLE, Path(output.md))
     write_latex(table, READABLE, Path(output.tex))

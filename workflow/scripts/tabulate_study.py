@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from odevae.runs import AUDIT_FILE, METRICS_FILE, RUN_FILE, read_json
+from odevae.artifacts import read_json
 from odevae.stage import stage
-from odevae.tables import READABLE, study_metrics, study_rows, write_csv, write_latex, write_markdown
+from odevae.tables import READABLE, results_of_study, study_metrics, study_rows, write_csv, write_latex, write_markdown
 from odevae.tracking import mirrors_of_study
 
 RESULTS = Path("results")
@@ -19,19 +19,7 @@ def main(
     published_rows: dict[str, int],
     output,
 ) -> None:
-    rows = study_rows(
-        [
-            {
-                "run": read_json(RESULTS / run / RUN_FILE),
-                "metrics": read_json(RESULTS / run / METRICS_FILE),
-                "audit": read_json(RESULTS / fold / AUDIT_FILE),
-                "mlflow_run_id": ids[run],
-                "published_row": published_rows.get(run),
-            }
-            for run, fold in runs.items()
-        ],
-        published_table,
-    )
+    rows = study_rows(results_of_study(RESULTS, runs, ids, published_rows), published_table)
     write_csv(rows, Path(output.csv))
     write_markdown(rows, READABLE, Path(output.md))
     write_latex(rows, READABLE, Path(output.tex))

@@ -79,7 +79,7 @@ def _neuron_panels(
         axes.yaxis.set_major_locator(MaxNLocator(4))
     for axes in panels[len(neurons) :]:
         axes.remove()
-    figure.supylabel(f"activity ({units})", fontsize=TEXT_SIZE)
+    figure.supylabel(f"activity ({units})", fontsize=TEXT_SIZE, parse_math=False)
     handles = panels[0].get_legend_handles_labels()[0]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=SMALL_SIZE, frameon=False)
     return figure

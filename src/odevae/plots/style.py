@@ -47,13 +47,13 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     """An empty figure of ``width`` x ``height`` inches whose title is broken where it would not fit."""
     figure = Figure(figsize=(width, height), layout="constrained")
     lines = [textwrap.fill(line, int(width * TITLE_CHARACTERS_PER_INCH)) for line in title.splitlines()]
-    figure.suptitle("\n".join(lines), fontsize=TITLE_SIZE)
+    figure.suptitle("\n".join(lines), fontsize=TITLE_SIZE, parse_math=False)
     return figure
 
 
 def colour_bar(figure: Figure, axes: Axes | list[Axes], points: ScalarMappable, label: str, **place) -> None:
     bar = figure.colorbar(points, ax=axes, **place)
-    bar.set_label(label, fontsize=TEXT_SIZE)
+    bar.set_label(label, fontsize=TEXT_SIZE, parse_math=False)
     bar.ax.tick_params(labelsize=SMALL_SIZE)
 
 
@@ -63,7 +63,7 @@ def finite(values: np.ndarray) -> np.ndarray:
 
 
 def describe(axes: Axes, x: str, y: str) -> None:
-    """Axis labels and tick labels in the sizes of all figures."""
-    axes.set_xlabel(x, fontsize=TEXT_SIZE)
-    axes.set_ylabel(y, fontsize=TEXT_SIZE)
+    """Axis labels and tick labels in the sizes of all figures. A dollar sign in a unit or a name is no formula."""
+    axes.set_xlabel(x, fontsize=TEXT_SIZE, parse_math=False)
+    axes.set_ylabel(y, fontsize=TEXT_SIZE, parse_math=False)
     axes.tick_params(which="both", labelsize=SMALL_SIZE)
