@@ -66,3 +66,32 @@ def test_an_old_log_is_replaced_and_the_streams_are_given_back(tmp_path, capsys)
     assert (sys.stdout, sys.stderr) == before
     assert log.read_text(encoding="utf-8") == "two\n"
     assert capsys.readouterr().out == "one\ntwo\n"
+
+
+@pytest.mark.parametrize(("number", "name"), [(15, "SIGTERM"), (2, "SIGINT")])
+def test_a_signal_is_named_and_what_is_computed_can_be_saved(tmp_path, number, name):
+    body = (
+        "import os, time\ntry:\n    os.kill(os.getpid(), %d)\n    time.sleep(60)\n"
+        "except BaseException:\n    os.kill(os.getpid(), %d)\n    print('saved')\n    raise"
+    )
+    process, log = run(tmp_path, body % (number, number))
+    assert process.returncode == 128 + number
+    assert log == f"saved\nstopped by {name}\n"
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize("code", ["ENOSPC", "EDQUOT", "EFBIG"])
+def test_a_disk_without_room_is_one_sentence(tmp_path, code):
+    process, log = run(tmp_path, f"import errno\nraise OSError(errno.{code}, 'No room', 'results/x.npz')")
+    assert process.returncode == 1
+    assert log == (
+        "error: results/x.npz: cannot be written (No room); make room there and run the workflow again, what is "
+        "finished is kept.\n"
+    )
+    assert "Traceback" not in process.stderr
+
+
+def test_another_operating_system_error_keeps_its_traceback(tmp_path):
+    process, log = run(tmp_path, "open('/nonexistent/file')")
+    assert process.returncode == 1
+    assert "Traceback" in process.stderr and "FileNotFoundError" in log

@@ -6,8 +6,9 @@ import pytest
 import torch
 from conftest import ABOUT
 
+from odevae.artifacts import read_json
 from odevae.models.odevae import build
-from odevae.runs import CHECKPOINT_FILE, HISTORY_FILE, RUN_FILE, read_history, read_json
+from odevae.runs import CHECKPOINT_FILE, HISTORY_FILE, RUN_FILE, read_history
 from odevae.training import batches, seed_everything, train
 
 TERMS = ("reconstruction", "kl", "smoothness", "transition", "lle")

@@ -11,25 +11,33 @@ from odevae.provenance import provenance
 from odevae.runs import RunKey
 from odevae.stage import stage
 from odevae.tracking import mirrors_of_run
-from odevae.training import train
+from odevae.training import require_device, train
 
-MIRROR_EVERY_S = 15
+# At least, and at most this share of the time, so that a slow store does not slow the training down.
+MIRROR_EVERY_S, MIRROR_SHARE = 15, 0.05
 
 
-def main(fold_folder: Path, key: RunKey, spec: dict, folder: Path, threads: int, config: dict) -> None:
+def main(
+    fold_folder: Path, key: RunKey, spec: dict, folder: Path, threads: int, gpus: int, code: str, config: dict
+) -> None:
     torch.set_num_threads(threads)
+    device = "cuda" if gpus else "cpu"
+    require_device(device)
     fold = load_fold(fold_folder)
     mirrors = mirrors_of_run(config, key)
-    mirrored_at = time.monotonic()
+    next_mirror = time.monotonic() + MIRROR_EVERY_S
 
     def mirror_now_and_then() -> None:
-        nonlocal mirrored_at
-        if time.monotonic() - mirrored_at > MIRROR_EVERY_S:
+        nonlocal next_mirror
+        started = time.monotonic()
+        if started > next_mirror:
             mirrors.run(folder)
-            mirrored_at = time.monotonic()
+            ended = time.monotonic()
+            next_mirror = ended + max(MIRROR_EVERY_S, (ended - started) / MIRROR_SHARE)
 
-    about = {"data_sha256": fold.about["data_sha256"], **provenance(Path.cwd())}
-    train(fold, key, ModelSpec(**spec), folder, about, on_epoch=mirror_now_and_then)
+    about = {name: fold.about[name] for name in ("data_sha256", "fold_sha256")}
+    about |= {"code_sha256": code, **provenance(Path.cwd())}
+    train(fold, key, ModelSpec(**spec), folder, about, mirror_now_and_then, device)
     mirrors.run(folder)
 
 
@@ -40,5 +48,7 @@ with stage(snakemake.log[0]):
         spec=snakemake.params.spec,
         folder=Path(snakemake.output.run).parent,
         threads=snakemake.threads,
+        gpus=snakemake.resources.get("gpu", 0),
+        code=snakemake.params.code,
         config=snakemake.config,
     )
