@@ -5,7 +5,7 @@ BIN := .venv/bin
 STORE := sqlite:///mlflow.db
 PORT ?= 5000
 
-.PHONY: sweep test ui report lint
+.PHONY: sweep test ui verify report lint audit
 
 sweep: .venv/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores all results/tables/seed_sweep.csv results/figures/seed_sweep.png
@@ -22,6 +22,10 @@ test: .venv/installed
 ui: .venv/installed
 	$(BIN)/mlflow server --backend-store-uri $(STORE) --host 127.0.0.1 --port $(PORT)
 
+# Computes every score and table anew from what the runs left on disk.
+verify: .venv/installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores 1 verify
+
 # One HTML file with tables, figures and run times.
 report: .venv/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --report results/report.html results/tables/seed_sweep.csv results/figures/seed_sweep.png
@@ -31,6 +35,16 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
+
+# Known vulnerabilities of the pinned versions; asks a service on the network. Its tool has an environment of its own, so
+# that the tested one stays as it is.
+audit: .venv/audit/installed
+	.venv/audit/bin/pip-audit --strict --requirement envs/constraints.txt --no-deps --disable-pip
+
+.venv/audit/installed:
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/pip install --quiet 'pip-audit>=2.9,<3'
+	touch $@
 
 .venv/installed: pyproject.toml envs/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -7,7 +7,6 @@ rule tabulate_study:
         audits=audits_of,
         tracked="results/mlflow/{study}.json",
         store=STORE_ITSELF,
-        code=code("tabulate_study.py"),
     output:
         csv=report(
             "results/tables/{study}.csv", caption="../report/table.rst", category="Tables", labels={"study": "{study}"}
@@ -27,6 +26,7 @@ rule tabulate_study:
         mem_mb=1000,
         runtime=10,
     params:
+        code=code("tabulate_study.py"),
         runs=runs_of,
         published_table=published_table_of,
         published_rows=published_rows_for,
@@ -42,7 +42,6 @@ rule tabulate_ladder:
         audits=audits_of,
         tracked="results/mlflow/{study}.json",
         store=STORE_ITSELF,
-        code=code("tabulate_ladder.py"),
     output:
         csv=report(
             "results/tables/{study}.csv",
@@ -65,6 +64,7 @@ rule tabulate_ladder:
         mem_mb=4000,
         runtime=30,
     params:
+        code=code("tabulate_ladder.py"),
         runs=runs_of,
     script:
         "../scripts/tabulate_ladder.py"
@@ -73,7 +73,6 @@ rule tabulate_ladder:
 rule plot_study:
     input:
         table="results/tables/{study}.csv",
-        code=code("plot_study.py"),
     output:
         png=report(
             "results/figures/{study}.png",
@@ -93,16 +92,30 @@ rule plot_study:
         mem_mb=1000,
         runtime=10,
     params:
+        code=code("plot_study.py"),
         plot=plot_of,
     script:
         "../scripts/plot_study.py"
+
+
+# On demand and every time: `snakemake verify`. Without `benchmark`, whose file would count as an output.
+rule verify:
+    log:
+        "logs/verify.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    script:
+        "../scripts/verify.py"
 
 
 # On demand. One data set, protocol and model a figure: trials of different ones have no common mean.
 rule plot_dimensions:
     input:
         files=files_of_dimensions,
-        code=code("plot_dimensions.py"),
     output:
         png=report(
             f"results/figures/{SWEEP}_dimensions.png",
@@ -122,6 +135,7 @@ rule plot_dimensions:
         mem_mb=4000,
         runtime=10,
     params:
+        code=code("plot_dimensions.py"),
         runs=runs_of_dimensions,
     script:
         "../scripts/plot_dimensions.py"

@@ -1,0 +1,54 @@
+"""Compute the scores of every run on disk, and every table, anew and compare: `snakemake verify`."""
+
+import sys
+from pathlib import Path
+
+from odevae.artifacts import read_json
+from odevae.errors import OdevaeError
+from odevae.ladder import rungs_of_study
+from odevae.runs import METRICS_FILE
+from odevae.stage import stage
+from odevae.studies import fold_path, published_rows_of, study_runs
+from odevae.tables import results_of_study, study_rows
+from odevae.verification import verify_run, verify_table
+
+RESULTS = Path("results")
+
+
+def main(config: dict) -> None:
+    problems, checked = [], set()
+    for study, settings in config["studies"].items():
+        runs = {key.path: fold_path(config, key) for key in study_runs(config, study)}
+        evaluated = {run: fold for run, fold in runs.items() if (RESULTS / run / METRICS_FILE).exists()}
+        for run, fold in evaluated.items():
+            if run not in checked:
+                checked.add(run)
+                _try(problems, lambda run=run, fold=fold: f"{run}: {verify_run(RESULTS / run, RESULTS / fold)} scores")
+        table = RESULTS / "tables" / f"{study}.csv"
+        if table.exists():
+            _try(problems, lambda t=table, s=study, r=runs, c=settings: _table(config, t, s, r, c))
+    print(f"{len(checked)} runs verified, {len(problems)} problems")
+    if problems:
+        raise OdevaeError(f"{len(problems)} of what is on disk cannot be trusted; the lines above say what to do.")
+
+
+def _table(config: dict, table: Path, study: str, runs: dict[str, str], settings: dict) -> str:
+    if settings["ladder"]:
+        rows = rungs_of_study(RESULTS, runs)
+    else:
+        ids = read_json(RESULTS / "mlflow" / f"{study}.json")
+        results = results_of_study(RESULTS, runs, ids, published_rows_of(config, study))
+        rows = study_rows(results, settings.get("published_table", 0))
+    return f"{table}: {verify_table(table, rows)} rows"
+
+
+def _try(problems: list[str], check) -> None:
+    try:
+        print(f"{check()}, as computed anew")
+    except OdevaeError as error:
+        problems.append(str(error))
+        print(f"problem: {error}", file=sys.stderr)
+
+
+with stage(snakemake.log[0]):
+    main(snakemake.config)
