@@ -1,15 +1,20 @@
 import hashlib
+import io
 import os
+import struct
+import subprocess
+import zipfile
 from pathlib import Path
 
 import matio
 import numpy as np
 import pytest
+import reader_inputs as inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odevae.errors import OdevaeError
-from odevae.readers import READERS, read
+from odevae.readers import apart, arrays, paper_npz, read
 from odevae.recording import Recording
 from odevae.simulate.foraging import FIELD_WIDTH, PEAK, STEP
 
@@ -95,37 +100,6 @@ def test_source_says_which_file_it_was(tmp_path):
     assert (named.source, named.units) == (source | {"name": "m1"}, "Hz")
 
 
-@pytest.mark.parametrize("suffix", list(READERS))
-@given(
-    content=st.binary(max_size=400),
-    head=st.sampled_from([b"", b"PK\x03\x04", b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"]),
-)
-@settings(max_examples=60, deadline=None)
-def test_any_bytes_give_a_recording_or_one_sentence(tmp_path_factory, suffix, head, content):
-    path = tmp_path_factory.mktemp("bytes") / f"recording{suffix}"
-    path.write_bytes(head + content)
-    refusal(path)
-
-
-@pytest.mark.parametrize("suffix", list(READERS))
-@given(data=st.data())
-@settings(max_examples=40, deadline=None)
-def test_any_change_of_a_good_file_gives_a_recording_or_one_sentence(tmp_path_factory, suffix, data):
-    path = tmp_path_factory.mktemp("bytes") / f"recording{suffix}"
-    if suffix == ".npz":
-        np.savez(path, **variables())
-    else:
-        matio.save_to_mat(str(path), variables(), version=data.draw(st.sampled_from(MAT_VERSIONS)))
-    content = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(1, 5))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    try:
-        assert isinstance(read(path), Recording)
-    except OdevaeError as error:
-        assert "\n" not in str(error)
-
-
 # The .npz of the paper
 
 
@@ -194,6 +168,59 @@ def test_npz_with_a_damaged_array(tmp_path):
     assert "damaged" in refusal(path)
 
 
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "\u2028", "", "a" * 101])
+def test_npz_with_a_covariate_whose_name_cannot_be_shown(tmp_path, name):
+    np.savez(tmp_path / "r.npz", **variables(), **{name: np.arange(8.0)})
+    assert "give it one of 1 to 100 printable characters" in refusal(tmp_path / "r.npz")
+
+
+def test_npz_names_that_are_listed_stay_on_one_short_line(tmp_path):
+    others = {f"x\n{number}": np.ones(3) for number in range(500)} | {"y" * 5000: np.ones(3)}
+    np.savez(tmp_path / "r.npz", roi=np.ones((8, 3)), **others)
+    sentence = refusal(tmp_path / "r.npz")
+    assert "'x\\n0'" in sentence and "and 472 more" in sentence
+    assert len(sentence) < 1000
+
+
+def test_npz_that_is_larger_than_memory_is_refused_unread(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "r.npz", **variables(zeros=np.zeros(2_000_000, "i1")))
+    assert (tmp_path / "r.npz").stat().st_size < 5000
+    assert isinstance(read(tmp_path / "r.npz"), Recording)
+    # Each of the small integers becomes a float64.
+    monkeypatch.setattr(paper_npz, "memory_limit", lambda: 15_000_000)
+    monkeypatch.setattr(np, "load", None)
+    assert "needs more memory than reading may take here" in refusal(tmp_path / "r.npz")
+
+
+def test_npz_whose_header_promises_more_than_any_memory(tmp_path):
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({2**50},)}}".encode()
+    with zipfile.ZipFile(tmp_path / "r.npz", "w") as archive:
+        archive.writestr("roi.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(64))
+    assert "needs more memory than reading may take here" in refusal(tmp_path / "r.npz")
+
+
+def test_npz_that_begins_as_another_format(tmp_path):
+    buffer = io.BytesIO()
+    np.save(buffer, np.ones(3))
+    np.savez(tmp_path / "r.npz", **variables())
+    (tmp_path / "r.npz").write_bytes(buffer.getvalue() + (tmp_path / "r.npz").read_bytes())
+    assert "damaged" in refusal(tmp_path / "r.npz")
+
+
+def test_memory_that_runs_out_while_an_npz_is_read(tmp_path, monkeypatch):
+    def no_memory(*_, **__):
+        raise MemoryError
+
+    np.savez(tmp_path / "r.npz", **variables())
+    monkeypatch.setattr(np, "load", no_memory)
+    assert "needs more memory than reading may take here" in refusal(tmp_path / "r.npz")
+
+
+def test_reading_may_take_half_of_the_memory_there_is():
+    there_is = int(Path("/proc/meminfo").read_text().split()[1]) * 1024
+    assert arrays.memory_limit() == pytest.approx(there_is / 2, rel=0.01)
+
+
 # MATLAB
 
 
@@ -240,6 +267,105 @@ def test_mat_table_without_trial_and_with_text(tmp_path):
     assert sorted(read(path).covariates) == ["Time", "Trial"]
     matio.save_to_mat(str(path), {"nic_output": nic_output | {"behavioralVariables": table.drop(columns="Trial")}})
     assert "behavioralVariables: lacks Trial (it holds Time, word)" in refusal(path)
+
+
+def test_mat_is_read_with_its_name_unit_and_latents(tmp_path):
+    matio.save_to_mat(str(tmp_path / "r.mat"), variables(latents=np.arange(16.0).reshape(8, 2)))
+    recording = read(tmp_path / "r.mat", name="m1", units="Hz")
+    assert (recording.name, recording.units) == ("m1", "Hz")
+    np.testing.assert_array_equal(recording.latents, np.arange(16.0).reshape(8, 2))
+    matio.save_to_mat(str(tmp_path / "r.mat"), variables(Time=np.zeros(8)))
+    with pytest.raises(OdevaeError, match=r"^m1: Time does not increase"):
+        read(tmp_path / "r.mat", name="m1")
+
+
+# MATLAB files that are no honest mistake
+
+
+OUTSIDE = {
+    "external link": "external link",
+    "external storage": "external data set",
+    "virtual": "virtual data set",
+}
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+def test_mat_never_takes_content_from_another_file(tmp_path, kind):
+    secret = (tmp_path / "secret.mat", inputs.write_secret(tmp_path / "secret.mat"))
+    inputs.write_hdf5(tmp_path / "r.mat", ([("speed", kind, "cell", {}, "")], "earliest"), secret)
+    assert f"takes content from another file ({OUTSIDE[kind]}), which is never opened" in refusal(tmp_path / "r.mat")
+
+
+def test_mat_never_takes_content_from_another_file_by_a_reference(tmp_path):
+    secret = (tmp_path / "secret.mat", inputs.write_secret(tmp_path / "secret.mat"))
+    inputs.hidden_external(tmp_path / "r.mat", secret)
+    with inputs.h5py.File(tmp_path / "r.mat") as file:
+        assert not any(file[name].external for name in file)
+        assert file[file["cell"][0, 0]][0, 0] == inputs.SECRET
+    assert "takes content from another file (external data set)" in refusal(tmp_path / "r.mat")
+
+
+def test_mat_with_a_reference_that_leads_nowhere(tmp_path):
+    def dangling(file) -> None:
+        group = file.create_group("#refs#")
+        inputs.cell_of(group, "cell", file.create_dataset(None, data=np.ones(3)))
+
+    inputs.mat73(tmp_path / "r.mat", dangling)
+    check_small(read(tmp_path / "r.mat"))
+
+
+def test_mat_with_a_link_inside_itself_is_whole(tmp_path):
+    inputs.mat73(tmp_path / "r.mat", lambda file: file.__setitem__("alias", inputs.h5py.SoftLink("/speed")))
+    recording = read(tmp_path / "r.mat")
+    np.testing.assert_array_equal(recording.covariates["alias"], recording.covariates["speed"])
+
+
+def test_mat_that_crashes_its_library(tmp_path):
+    (tmp_path / "r.mat").write_bytes(inputs.nested_cells(100_000))
+    assert "the library for MATLAB files crashed on it (SIGSEGV)" in refusal(tmp_path / "r.mat")
+
+
+def test_mat_that_keeps_its_library_busy(tmp_path, monkeypatch):
+    inputs.mat73(tmp_path / "r.mat", inputs.cells_doubling)
+    monkeypatch.setattr(apart, "CPU_LIMIT_S", 3)
+    assert "not read after 3 s of computing" in refusal(tmp_path / "r.mat")
+
+
+def test_mat_with_a_cell_that_holds_itself(tmp_path):
+    inputs.mat73(tmp_path / "r.mat", inputs.cell_in_itself)
+    assert "not a whole MATLAB file" in refusal(tmp_path / "r.mat")
+
+
+def test_mat_that_promises_more_than_there_is_memory(tmp_path, monkeypatch):
+    inputs.mat73(tmp_path / "r.mat", inputs.huge_promise)
+    monkeypatch.setattr(apart, "memory_limit", lambda: 2**33)
+    assert "needs more memory than reading may take here" in refusal(tmp_path / "r.mat")
+
+
+def ending(code: int):
+    """A stand-in for `subprocess.run` whose process ends with `code`."""
+    return lambda arguments, **_: subprocess.CompletedProcess(arguments, code, stdout="what it said")
+
+
+def test_mat_whose_reading_is_killed(tmp_path, monkeypatch):
+    (tmp_path / "r.mat").write_bytes(b"")
+    monkeypatch.setattr(apart.subprocess, "run", ending(-9))
+    assert "was killed, most often because memory ran out" in refusal(tmp_path / "r.mat")
+
+
+def test_a_failure_that_is_not_the_files_keeps_its_reason(tmp_path, monkeypatch):
+    (tmp_path / "r.mat").write_bytes(b"")
+    monkeypatch.setattr(apart.subprocess, "run", ending(1))
+    with pytest.raises(RuntimeError, match="what it said"):
+        read(tmp_path / "r.mat")
+
+
+def test_modules_beside_the_recording_are_not_imported(tmp_path, monkeypatch):
+    for name in ("numpy", "h5py", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
+    matio.save_to_mat(str(tmp_path / "r.mat"), variables())
+    monkeypatch.chdir(tmp_path)
+    check_small(read("r.mat"))
 
 
 @pytest.mark.parametrize("name", ["E65.mat", "E65_v73.mat"])

@@ -165,7 +165,7 @@ def test_defaults_are_filled_in():
     }
     assert {entry["units"] for entry in whole["datasets"].values()} == {"dF/F"}
     assert whole["studies"]["sweep"]["splits"] == [0]
-    assert whole["tracking"] == {"uri": "sqlite:///mlflow.db"}
+    assert whole["tracking"] == {}
     del (without := config())["models"]
     assert checked(without)["models"] == {}
 

@@ -1,10 +1,13 @@
 """The configuration: its schema, its defaults, and the runs that each study asks for."""
 
+import math
+import re
+from collections.abc import Iterable
 from copy import deepcopy
 from itertools import product
 from pathlib import Path
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from odevae.errors import OdevaeError
@@ -14,31 +17,52 @@ from odevae.runs import RunKey
 # Protocols that draw landmarks, with the seed of the run.
 SPLIT_BY_SEED = ("published", "published_unshared", "published_train_fit", "published_random")
 PROTOCOLS = (*SPLIT_BY_SEED, "published_v2", "heldout")
+# Folders of results/ that belong to all data sets together, and the file of results/mlflow/ that belongs to no study.
+COMMON_FOLDERS = ("figures", "mlflow", "tables")
+STORE_RECORD = "store"
 
 
 def check_config(config: dict, schema: dict) -> dict:
     """The configuration with every default of the schema filled in.
 
     Raises:
-        OdevaeError: for the first key that is unknown, missing or of the wrong type or value, by its full name; and for
-            a study that names a data set or a model that does not exist.
+        OdevaeError: for the first key that is unknown, missing or of the wrong type or value, by its full name; for a
+            name whose files would be those of something else; and for a study that names a data set or a model that
+            does not exist.
     """
     errors = sorted(
         _filling_validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path))
     )
     if errors:
-        raise OdevaeError(_sentence(errors[0]))
+        # Keys and values are a stranger's; what cannot be printed would break the line or colour the terminal.
+        sentence = _sentence(errors[0])
+        raise OdevaeError("".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence))
+    _require_own_files("datasets", config["datasets"], COMMON_FOLDERS)
+    _require_own_files("models", config["models"], PRESETS)
+    _require_own_files("studies", config["studies"], (STORE_RECORD,))
     for dataset, entry in config["datasets"].items():
+        _require_own_files(f"datasets.{dataset}.colour_by", entry["colour_by"])
         if sum(kind in entry for kind in ("file", "fetch", "simulate")) != 1:
             raise OdevaeError(f"config: datasets.{dataset} needs exactly one of file, fetch and simulate.")
     for model in config["models"]:
-        if model in PRESETS:
-            raise OdevaeError(f"config: models.{model} has the name of a preset; give the changed model its own name.")
         model_spec(model, config["models"])
     for study in config["studies"]:
         for number, grid in enumerate(_grids(config, study)):
             _check_grid(config, grid, f"studies.{study}" + (f".more.{number - 1}" if number else ""))
     return config
+
+
+def _require_own_files(where: str, names: Iterable[str], taken: Iterable[str] = ()) -> None:
+    """Refuse names whose files would be those of another: some file systems do not tell upper from lower case."""
+    known = {name.casefold(): name for name in taken}
+    for name in names:
+        other = known.get(name.casefold())
+        if other is not None:
+            raise OdevaeError(
+                f"config: {where}: {name} would share its files with {other}, which "
+                f"{'odevae uses itself' if other in taken else 'differs in case only'}; choose another name."
+            )
+        known[name.casefold()] = name
 
 
 def _check_grid(config: dict, grid: dict, where: str) -> None:
@@ -56,6 +80,8 @@ def _check_grid(config: dict, grid: dict, where: str) -> None:
                 f"{spec.observations}; take it with v2."
             )
     weights = [float(text) for text in grid["lambdas_smooth"]]
+    if not all(map(math.isfinite, weights)):
+        raise OdevaeError(f"config: {where}.lambdas_smooth gives a weight too large for a number; lower it.")
     if len(set(weights)) < len(weights):
         raise OdevaeError(f"config: {where}.lambdas_smooth gives the same weight twice; leave one out.")
 
@@ -137,7 +163,7 @@ def data_file(config: dict, dataset: str) -> str:
 
 
 def _filling_validator(schema: dict) -> Draft202012Validator:
-    """A validator that writes the schema's defaults into what it checks, and takes 3.0 for no whole number."""
+    """A validator that fills in the schema's defaults, takes 3.0 for no whole number and matches whole texts."""
     # JSON Schema counts 3.0 as an integer, but it would name a folder d3.0 that no rule makes.
     strict = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
@@ -151,7 +177,12 @@ def _filling_validator(schema: dict) -> Draft202012Validator:
                     instance.setdefault(name, deepcopy(rule["default"]))
         yield from check_properties(validator, properties, instance, owner)
 
-    return extend(Draft202012Validator, {"properties": fill}, type_checker=strict)(schema)
+    def match_whole(validator, pattern, instance, owner):
+        # In Python a $ also matches before a line break at the end, which would come into file names.
+        if validator.is_type(instance, "string") and not re.fullmatch(pattern, instance):
+            yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+    return extend(Draft202012Validator, {"properties": fill, "pattern": match_whole}, type_checker=strict)(schema)
 
 
 def _sentence(error) -> str:

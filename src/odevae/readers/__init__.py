@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from odevae.artifacts import sha256_of
 from odevae.errors import OdevaeError
-from odevae.readers.matlab import read_matlab
+from odevae.readers.apart import read_matlab_apart
+from odevae.readers.arrays import too_large
 from odevae.readers.paper_npz import read_paper_npz
 from odevae.recording import Recording
-from odevae.runs import sha256_of
 
-READERS = {".npz": read_paper_npz, ".mat": read_matlab}
+READERS = {".npz": read_paper_npz, ".mat": read_matlab_apart}
 
 
 def read(path: str | Path, *, name: str | None = None, units: str = "dF/F") -> Recording:
@@ -23,7 +24,8 @@ def read(path: str | Path, *, name: str | None = None, units: str = "dF/F") -> R
         The recording; its ``source`` holds ``name``, ``file`` (without folders) and ``sha256`` of the file.
 
     Raises:
-        OdevaeError: if there is no such file, its suffix is unknown, or its content is not a recording.
+        OdevaeError: if there is no such file, its suffix is unknown, or its content is not a recording. Nothing else is
+            raised, and nothing is executed, whatever the bytes of the file.
     """
     path = Path(path)
     if not path.is_file():
@@ -37,4 +39,7 @@ def read(path: str | Path, *, name: str | None = None, units: str = "dF/F") -> R
         source = {"name": name or path.name, "file": path.name, "sha256": sha256_of(path)}
     except OSError as error:
         raise OdevaeError(f"{path}: cannot be opened ({error.strerror}); check its permissions.") from error
-    return reader(path, units=units, source=source)
+    try:
+        return reader(path, units=units, source=source)
+    except MemoryError as error:
+        raise too_large(path) from error

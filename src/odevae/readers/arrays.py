@@ -1,6 +1,8 @@
 """From named arrays, as a file holds them, to a checked `Recording`: the part that all formats share."""
 
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +11,11 @@ from odevae.recording import Recording
 
 # Whole numbers beyond this are no longer exact in the float64 that MATLAB stores them in.
 LARGEST_EXACT_ID = 2**53
+# Share of this machine's memory that reading may take; the stages after it need the rest.
+MEMORY_SHARE = 0.5
+# Longer than MATLAB allows, and short enough for a file name.
+LONGEST_NAME = 100
+NAMES_SHOWN = 30
 
 
 def recording_from_variables(variables: Mapping, *, where: str, units: str, source: dict) -> Recording:
@@ -52,19 +59,18 @@ def assemble(
         latents: ``(T, d)`` or None.
 
     Raises:
-        OdevaeError: if the orientation cannot be told, a trial id is not whole, or as `Recording` does.
+        OdevaeError: if the orientation cannot be told, a trial id is not whole, the name of a covariate cannot be
+            printed, or as `Recording` does.
     """
     trial = _trial_ids(_numbers(trial, "Trial", where), where)
     vectors = {name: _vector(np.asarray(values)) for name, values in covariates.items()}
+    kept = {name: values for name, values in vectors.items() if values.shape == trial.shape and _is_numeric(values)}
+    _require_plain_names(kept, where)
     return Recording(
         activity=frames_by_neurons(_numbers(activity, "the activity", where), len(trial), where),
         trial=trial,
         time=_vector(_numbers(time, "Time", where)).astype(np.float64),
-        covariates={
-            name: values.astype(np.float64)
-            for name, values in vectors.items()
-            if values.shape == trial.shape and _is_numeric(values)
-        },
+        covariates={name: values.astype(np.float64) for name, values in kept.items()},
         latents=None if latents is None else _latents(_numbers(latents, "latents", where), where),
         units=units,
         source=source,
@@ -103,8 +109,39 @@ def require(present: Iterable[str], names: Iterable[str], where: str) -> None:
     missing = [name for name in names if name not in present]
     if missing:
         raise OdevaeError(
-            f"{where}: lacks {', '.join(missing)} (it holds {', '.join(sorted(present)) or 'nothing'}); "
+            f"{where}: lacks {', '.join(missing)} (it holds {_listed(sorted(present)) or 'nothing'}); "
             f"store the recording as {', '.join(names)}."
+        )
+
+
+def memory_limit() -> int:
+    """Bytes that reading a recording may take."""
+    return int(MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def too_large(path: Path) -> OdevaeError:
+    """The refusal of a file that needs more memory than reading may take."""
+    return OdevaeError(
+        f"{path}: needs more memory than reading may take here ({memory_limit() / 1e9:.1f} GB); use a machine with "
+        "more memory, or copy the file again if it should be small."
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names of a stranger's choice as one line of printable text."""
+    names = list(names)
+    shown = [name if name.isprintable() else ascii(name) for name in names[:NAMES_SHOWN]]
+    shown = [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..." for name in shown]
+    return ", ".join(shown) + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")
+
+
+def _require_plain_names(names: Iterable[str], where: str) -> None:
+    # They come into sentences, logs, titles of figures and file names.
+    wrong = [name for name in names if not name or not name.isprintable() or len(name) > LONGEST_NAME]
+    if wrong:
+        raise OdevaeError(
+            f"{where}: a covariate has the name {wrong[0][:LONGEST_NAME]!a}; give it one of 1 to {LONGEST_NAME} "
+            "printable characters."
         )
 
 
@@ -115,7 +152,7 @@ def _is_numeric(values: np.ndarray) -> bool:
 def _numbers(values, label: str, where: str) -> np.ndarray:
     values = np.asarray(values)
     if not _is_numeric(values):
-        raise OdevaeError(f"{where}: {label} has type {values.dtype}; store it as a full array of real numbers.")
+        raise OdevaeError(f"{where}: {label} has type {values.dtype.name}; store it as a full array of real numbers.")
     return values
 
 
