@@ -4,76 +4,22 @@ import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import ABOUT
+from mirrored_runs import COLUMNS, KEY, histories, put, value_of, whole, write_results, write_run
 
 from odevae import runs, tracking
+from odevae.artifacts import write_json
 from odevae.tracking import Mirrors
 from odevae.tracking.mirror import Mirror
-from odevae.tracking.records import record_of_run
+from odevae.tracking.records import record_of_preprocessing, record_of_run
 from odevae.tracking.store import open_store
+from odevae.training import train
 
-KEY = runs.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", 1)
-COLUMNS = ("train_loss", "val_loss", "val_r2", "kl")
 STUDY = "demo"
-
-
-def write_run(root: Path, key=KEY, attempt="a" * 32, epochs=3, columns=COLUMNS, **changes) -> Path:
-    """A run directory as training leaves it; epochs that it already holds stay as they are."""
-    folder = root / key.path
-    folder.mkdir(parents=True, exist_ok=True)
-    history = folder / runs.HISTORY_FILE
-    for epoch in range(len(runs.read_history(history)), epochs):
-        runs.append_history(history, {"epoch": epoch} | {name: value_of(epoch, name) for name in columns})
-    info = {
-        "schema": 1,
-        "key": key.as_dict(),
-        "run": key.path,
-        "observations": "pca-baseline",
-        "spec": {"encoder": "gru", "width": 64, "layers": [32, 32]},
-        "status": "ok",
-        "reason": "",
-        "attempt": attempt,
-        "epochs": epochs,
-        "best_epoch": 1,
-        "best_r2": 0.5,
-        "final_r2": 0.25,
-        "best_val_loss": 1.5,
-        "started_at": "2025-01-01T10:00:00+00:00",
-        "finished_at": "2025-01-01T10:01:00+00:00",
-        "duration_s": 60.0,
-        "host": "node1",
-        "threads": 1,
-        "versions": {"torch": "2.6"},
-        "git_commit": "c" * 40,
-        "git_dirty": False,
-        "data_sha256": "d" * 64,
-    }
-    runs.write_json(folder / runs.RUN_FILE, info | changes)
-    return folder
-
-
-def write_results(folder: Path, attempt="a" * 32) -> None:
-    """What evaluation and manifold leave in a run directory."""
-    runs.write_json(folder / runs.METRICS_FILE, {"attempt": attempt, "values": {"test/raw/forecast@5/r2": 0.1}})
-    runs.write_json(folder / runs.MANIFOLD_FILE, {"attempt": attempt, "values": {"stress": 0.2}})
-    (folder / runs.CHECKPOINT_FILE).write_bytes(b"weights")
-    (folder / runs.FIGURES_FOLDER).mkdir(exist_ok=True)
-    (folder / runs.FIGURES_FOLDER / "fit.png").write_bytes(b"figure")
-
-
-def value_of(epoch: int, column: str) -> float:
-    return epoch + len(column) / 7
-
-
-def histories(mirror: Mirror, run_id: str, columns=COLUMNS) -> dict[str, list[tuple[int, float]]]:
-    client = mirror.client
-    return {name: sorted((m.step, m.value) for m in client.get_metric_history(run_id, name)) for name in columns}
-
-
-def whole(epochs: int, columns=COLUMNS) -> dict[str, list[tuple[int, float]]]:
-    return {name: [(epoch, value_of(epoch, name)) for epoch in range(epochs)] for name in columns}
 
 
 def content(mirror: Mirror, run_id: str) -> dict:
@@ -126,7 +72,7 @@ def mirror(uri, tmp_path) -> Mirror:
 def test_a_run_is_mirrored_whole(mirror, tmp_path):
     folder = write_run(tmp_path)
     write_results(folder)
-    run_id = mirror.run(folder)
+    run_id = put(mirror, folder)
 
     run = mirror.client.get_run(run_id)
     assert run.data.params == {
@@ -147,7 +93,7 @@ def test_a_run_is_mirrored_whole(mirror, tmp_path):
     assert run.info.end_time - run.info.start_time == 60_000
     (entry,) = run.inputs.dataset_inputs
     assert (entry.dataset.name, entry.dataset.digest) == ("foraging", "d" * 36)
-    assert artifacts(mirror, run_id) == {"checkpoint.pt", "figures/fit.png"}
+    assert artifacts(mirror, run_id) == {"run.json", "checkpoint.pt", "figures/fit.png"}
 
     parent = mirror.client.get_run(tags["mlflow.parentRunId"])
     assert parent.info.run_id == mirror.parent_id
@@ -160,19 +106,19 @@ def test_a_run_is_mirrored_whole(mirror, tmp_path):
 def test_mirroring_again_changes_nothing(mirror, uri, tmp_path):
     folder = write_run(tmp_path)
     write_results(folder)
-    run_id = mirror.run(folder)
+    run_id = put(mirror, folder)
     before = content(mirror, run_id)
     again = Mirror(uri, tmp_path / "artifacts", STUDY)
-    assert (again.run(folder), again.parent_id) == (run_id, mirror.parent_id)
+    assert (put(again, folder), again.parent_id) == (run_id, mirror.parent_id)
     assert content(mirror, run_id) == before
     assert len(active_runs(mirror)) == len(active_runs(mirror, "study")) == 1
 
 
 def test_a_new_attempt_supersedes_the_old_run(mirror, tmp_path):
-    old = mirror.run(write_run(tmp_path, epochs=5))
+    old = put(mirror, write_run(tmp_path, epochs=5))
     folder = write_run(tmp_path, attempt="b" * 32, epochs=5)
     write_results(folder, attempt="a" * 32)
-    new = mirror.run(folder)
+    new = put(mirror, folder)
     assert [run.info.run_id for run in active_runs(mirror)] == [new] != [old]
     assert mirror.client.get_run(old).info.lifecycle_stage == "deleted"
     assert "test/raw/forecast_5/r2" not in mirror.client.get_run(new).data.metrics, "left behind by the old attempt"
@@ -181,7 +127,7 @@ def test_a_new_attempt_supersedes_the_old_run(mirror, tmp_path):
 def test_only_new_epochs_are_appended_while_a_run_grows(mirror, tmp_path, monkeypatch):
     folder = write_run(tmp_path, epochs=2, status="running", finished_at="")
     (folder / runs.CHECKPOINT_FILE).write_bytes(b"half")
-    run_id = mirror.run(folder)
+    run_id = put(mirror, folder)
     run = mirror.client.get_run(run_id)
     assert (run.info.status, run.info.end_time, artifacts(mirror, run_id)) == ("RUNNING", None, set())
 
@@ -193,11 +139,11 @@ def test_only_new_epochs_are_appended_while_a_run_grows(mirror, tmp_path, monkey
         lambda i, metrics=(), **rest: (logged.extend(metrics), log_batch(i, metrics, **rest)),
     )
     write_run(tmp_path, epochs=4, status="running", finished_at="", best_r2=0.6)
-    assert mirror.run(folder) == run_id
+    assert put(mirror, folder) == run_id
     assert {metric.step for metric in logged if metric.key in COLUMNS} == {2, 3}
     assert [metric.value for metric in logged if metric.key not in COLUMNS] == [0.6]
     write_run(tmp_path, epochs=4, best_r2=0.6)
-    assert mirror.run(folder) == run_id
+    assert put(mirror, folder) == run_id
     run = mirror.client.get_run(run_id)
     assert (run.info.status, run.data.metrics["best_r2"]) == ("FINISHED", 0.6)
     assert histories(mirror, run_id) == whole(4)
@@ -212,7 +158,7 @@ def test_a_long_history_goes_in_whole_epochs(mirror, tmp_path, monkeypatch):
         "log_batch",
         lambda i, metrics=(), **rest: (batches.append(metrics), log_batch(i, metrics, **rest)),
     )
-    run_id = mirror.run(write_run(tmp_path, epochs=70, columns=columns))
+    run_id = put(mirror, write_run(tmp_path, epochs=70, columns=columns))
     assert histories(mirror, run_id, columns) == whole(70, columns)
     epochs = [{metric.step for metric in batch} for batch in batches if batch and batch[0].key in columns]
     assert [len(steps) for steps in epochs] == [33, 33, 4]
@@ -220,34 +166,105 @@ def test_a_long_history_goes_in_whole_epochs(mirror, tmp_path, monkeypatch):
 
 def test_redone_epochs_replace_the_run(mirror, tmp_path):
     folder = write_run(tmp_path, epochs=4)
-    old = mirror.run(folder)
+    old = put(mirror, folder)
     history = folder / runs.HISTORY_FILE
     history.write_text("".join(history.read_text().splitlines(keepends=True)[:3]))
     runs.append_history(history, {"epoch": 2} | dict.fromkeys(COLUMNS, 9.0))
-    new = mirror.run(folder)
+    new = put(mirror, folder)
     assert [run.info.run_id for run in active_runs(mirror)] == [new] != [old]
     assert histories(mirror, new)["kl"][2] == (2, 9.0)
+
+
+def test_a_training_that_goes_on_from_a_resume_point_keeps_its_run(mirror, tmp_path):
+    """Stopped after seven epochs, it repeats the last two with the same values, as after a preemption."""
+    folder = write_run(tmp_path, epochs=7, status="running", finished_at="")
+    run_id = put(mirror, folder)
+    history = folder / runs.HISTORY_FILE
+    for epochs_on_disk in (0, 5):
+        text = history.read_text().splitlines(keepends=True)[: epochs_on_disk + 1 if epochs_on_disk else 0]
+        kept = history.read_text()
+        history.write_text("".join(text))
+        assert put(mirror, folder) == run_id
+        assert histories(mirror, run_id) == whole(7)
+        if not epochs_on_disk:
+            history.write_text(kept)
+    for epochs in (6, 8):
+        write_run(tmp_path, epochs=epochs, status="running", finished_at="")
+        assert put(mirror, folder) == run_id
+    write_run(tmp_path, epochs=9)
+    assert put(mirror, folder) == run_id
+    assert mirror.client.get_run(run_id).info.status == "FINISHED"
+    assert histories(mirror, run_id) == whole(9)
+
+
+def test_a_killed_training_continues_its_run(mirror, tmp_path, monkeypatch, heldout_fold, make_key, tiny):
+    """Killed after three epochs with the resume point of the first: the second and third are trained once more."""
+    monkeypatch.setattr("odevae.training.RESUME_EVERY", 1)
+    folder, spec, points, run_ids = tmp_path, replace(tiny, epochs=4), [], []
+    about = ABOUT | {"versions": {}, "git_dirty": False}
+
+    def on_epoch() -> None:
+        run_ids.append(put(mirror, folder))
+        points.append((folder / runs.RESUME_FILE).read_bytes())
+        if len(points) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(heldout_fold, make_key(), spec, folder, about, on_epoch)
+    (folder / runs.RESUME_FILE).write_bytes(points[0])
+    run = train(heldout_fold, make_key(), spec, folder, about, lambda: run_ids.append(put(mirror, folder)))
+    run_ids.append(put(mirror, folder))
+    assert run["resumed_after"] == [1]
+    assert len(run_ids) == 7 and len(set(run_ids)) == 1
+    history = runs.read_history(folder / runs.HISTORY_FILE)
+    columns = [name for name in history[0] if name not in ("epoch", "seconds")]
+    assert histories(mirror, run_ids[0], columns) == {
+        name: [(row["epoch"], row[name]) for row in history] for name in columns
+    }
+    assert mirror.client.get_run(run_ids[0]).info.status == "FINISHED"
+
+
+def test_a_training_that_goes_on_with_other_values_replaces_the_run(mirror, tmp_path):
+    folder = write_run(tmp_path, epochs=7, status="running", finished_at="")
+    old = put(mirror, folder)
+    history = folder / runs.HISTORY_FILE
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[:6]))
+    assert put(mirror, folder) == old
+    runs.append_history(history, {"epoch": 5} | dict.fromkeys(COLUMNS, 9.0))
+    new = put(mirror, folder)
+    assert [run.info.run_id for run in active_runs(mirror)] == [new] != [old]
+    assert [step for step, _ in histories(mirror, new)["kl"]] == list(range(6))
+
+
+def test_a_finished_run_holds_no_epoch_that_is_not_on_disk(mirror, tmp_path):
+    old = put(mirror, write_run(tmp_path, epochs=7, status="running", finished_at=""))
+    folder = tmp_path / KEY.path
+    history = folder / runs.HISTORY_FILE
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[:6]))
+    new = put(mirror, write_run(tmp_path, epochs=5))
+    assert new != old
+    assert histories(mirror, new) == whole(5)
 
 
 def test_a_lost_store_is_restored_from_disk(mirror, uri, tmp_path):
     folder = write_run(tmp_path)
     write_results(folder)
-    before = content(mirror, mirror.run(folder))
+    before = content(mirror, put(mirror, folder))
     # What a job leaves that is killed while it makes the store.
     (tmp_path / "mlflow.db").write_bytes(b"")
     (tmp_path / ".mlflow.db.new").mkdir()
     (tmp_path / ".mlflow.db.new" / "mlflow.db").write_bytes(b"half")
     other = Mirror(uri, tmp_path / "artifacts", STUDY)
-    assert content(other, other.run(folder)) == before
+    assert content(other, put(other, folder)) == before
 
 
 def test_a_diverged_run_says_so(mirror, tmp_path):
     folder = write_run(tmp_path, epochs=1, status="diverged", reason="loss is nan", best_val_loss=math.inf)
     last = (1, math.nan, math.inf, 0.1, 1.0)
     runs.append_history(folder / runs.HISTORY_FILE, dict(zip(("epoch", *COLUMNS), last, strict=True)))
-    run_id = mirror.run(folder)
+    run_id = put(mirror, folder)
     before = content(mirror, run_id)["metrics"].keys()
-    assert mirror.run(folder) == run_id
+    assert put(mirror, folder) == run_id
     run = mirror.client.get_run(run_id)
     assert run.info.status == "FAILED"
     assert run.data.tags["status"] == "diverged"
@@ -262,25 +279,25 @@ def test_a_diverged_run_says_so(mirror, tmp_path):
 
 
 def test_an_unfinished_run_directory_is_mirrored(mirror, tmp_path):
-    run = mirror.client.get_run(mirror.run(write_run(tmp_path, epochs=0, status="running", finished_at="")))
+    run = mirror.client.get_run(put(mirror, write_run(tmp_path, epochs=0, status="running", finished_at="")))
     assert (run.info.status, run.data.tags["stage"]) == ("RUNNING", "train")
 
 
 def test_preprocessing_is_mirrored(mirror, tmp_path):
     fold = tmp_path / "fold"
     fold.mkdir()
-    runs.write_json(fold / runs.PREPROCESSING_FILE, {"scaling": {"kind": "zscore"}, "text": "x" * 9000})
-    runs.write_json(fold / runs.AUDIT_FILE, {"shared_trials": 0.25, "padding": {"share": math.nan}, "note": "words"})
-    run_id = mirror.preprocessing(fold, "foraging/heldout/split0/pca")
-    assert mirror.preprocessing(fold, "foraging/heldout/split0/pca") == run_id
+    write_json(fold / runs.PREPROCESSING_FILE, {"scaling": {"kind": "zscore"}, "text": "x" * 9000})
+    write_json(fold / runs.AUDIT_FILE, {"shared_trials": 0.25, "padding": {"share": math.nan}, "note": "words"})
+    run_id = mirror.put(record_of_preprocessing(fold, "foraging/heldout/split0/pca"))
+    assert mirror.put(record_of_preprocessing(fold, "foraging/heldout/split0/pca")) == run_id
     run = mirror.client.get_run(run_id)
     assert run.data.params == {"scaling.kind": "zscore", "text": "x" * 6000}
     assert run.data.metrics["shared_trials"] == 0.25
     assert math.isnan(run.data.metrics["padding.share"])
     assert run.data.tags["stage"] == "preprocessing"
     assert artifacts(mirror, run_id) == {runs.PREPROCESSING_FILE, runs.AUDIT_FILE}
-    runs.write_json(fold / runs.AUDIT_FILE, {"shared_trials": 0.0})
-    assert mirror.preprocessing(fold, "foraging/heldout/split0/pca") != run_id
+    write_json(fold / runs.AUDIT_FILE, {"shared_trials": 0.0})
+    assert mirror.put(record_of_preprocessing(fold, "foraging/heldout/split0/pca")) != run_id
     assert len(active_runs(mirror, "foraging/heldout/split0/pca")) == 1
 
 
@@ -307,13 +324,13 @@ def test_a_run_id_in_the_environment_does_not_disturb(uri, tmp_path, monkeypatch
 
 def test_an_unchanged_run_is_cheap(mirror, tmp_path):
     folder = write_run(tmp_path, epochs=300)
-    mirror.run(folder)
+    put(mirror, folder)
     started = time.perf_counter()
-    mirror.run(folder)
+    put(mirror, folder)
     assert time.perf_counter() - started < 1.0, "a training calls this every few seconds; usual is below 0.1 s"
 
 
-@pytest.mark.parametrize("accident", ["corrupt", "no folder", "file store", "lost meanwhile"])
+@pytest.mark.parametrize("accident", ["corrupt", "no folder", "file store", "lost meanwhile", "corrupt meanwhile"])
 def test_a_broken_store_costs_one_warning(accident, uri, tmp_path, capfd):
     database = tmp_path / "mlflow.db"
     if accident == "corrupt":
@@ -327,12 +344,55 @@ def test_a_broken_store_costs_one_warning(accident, uri, tmp_path, capfd):
     mirrors = Mirrors(uri, tmp_path / "artifacts", {STUDY: {}})
     if accident == "lost meanwhile":
         database.unlink()
+    if accident == "corrupt meanwhile":
+        database.write_bytes(b"this is no database" * 100)
     assert mirrors.run(folder) == mirrors.preprocessing(folder, "name") == {}
     assert mirrors.study(STUDY, [], {}) is None
     printed = capfd.readouterr()
     (line,) = (printed.out + printed.err).splitlines()
     assert line.startswith("warning: tracking is off for the rest of this job: ")
     assert "snakemake sync" in line
+    assert database.exists() == (accident != "lost meanwhile")
+
+
+@pytest.mark.parametrize("moment", ["before", "meanwhile"])
+def test_a_database_that_another_program_holds_costs_one_warning_and_seconds(moment, uri, tmp_path, capfd):
+    hold = "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN EXCLUSIVE'); print('held')"
+    command = [sys.executable, "-c", f"{hold}; sys.stdout.flush(); time.sleep(600)", tmp_path / "mlflow.db"]
+    folder = write_run(tmp_path)
+    mirrors = Mirrors(uri, tmp_path / "artifacts", {STUDY: {}}) if moment == "meanwhile" else None
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "held\n"
+            started = time.monotonic()
+            mirrors = mirrors or Mirrors(uri, tmp_path / "artifacts", {STUDY: {}})
+            assert mirrors.run(folder) == mirrors.run(folder) == {}
+            assert time.monotonic() - started < 4 * tracking.store.BUSY_S
+        finally:
+            holder.kill()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "database is locked" in line
+    again = Mirrors(uri, tmp_path / "artifacts", {STUDY: {}})
+    assert again.run(folder).keys() == {STUDY}
+
+
+@pytest.mark.parametrize("damage", ["no JSON", "no key", "history of words", "quotes in the name"])
+def test_one_damaged_run_does_not_stop_the_others(damage, uri, tmp_path, capfd):
+    folder, other = write_run(tmp_path), write_run(tmp_path, runs.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", 2))
+    if damage == "no JSON":
+        (folder / runs.RUN_FILE).write_text("{")
+    if damage == "no key":
+        write_json(folder / runs.RUN_FILE, {"status": "ok"})
+    if damage == "history of words":
+        (folder / runs.HISTORY_FILE).write_text("epoch,train_loss\none,two\n")
+    if damage == "quotes in the name":
+        write_run(tmp_path, run="x' or tags.a = 'b")
+    mirrors = Mirrors(uri, tmp_path / "artifacts", {STUDY: {}})
+    assert mirrors.run(folder) == {}
+    assert mirrors.working
+    assert mirrors.run(other).keys() == {STUDY}
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {folder} is left out of the record: ")
 
 
 def test_a_lock_that_is_never_released_is_given_up(uri, tmp_path, monkeypatch, capfd):

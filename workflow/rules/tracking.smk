@@ -1,16 +1,30 @@
 # MLflow repeats what is on disk. The store is made once, before any parallel job; the sync rules bring it up to date.
 
-TRACKING_URI = config["tracking"]["uri"]
-STORE_RECORD = "results/mlflow/store.json"
+from odevae.tracking.address import OUTAGES, STORE_RECORD, check_store, outages_of, redacted, store_uri
+from odevae.tracking.filesystems import read_mount_table
+
+try:
+    # Here and not in a job, because in jobs whatever goes wrong with tracking is only a warning.
+    check_store(config, read_mount_table())
+except OdevaeError as error:
+    raise WorkflowError(str(error)) from None
+
+STORE_RECORD = str(STORE_RECORD)
+TRACKING_URI = store_uri(config)
 # The file of an embedded store changes with every write, so nothing may rerun because it is newer.
 STORE_FILE = TRACKING_URI.removeprefix("sqlite:///") if TRACKING_URI.startswith("sqlite:///") else None
 STORE = ancient(STORE_RECORD)
 STORE_ITSELF = [ancient(path) for path in (STORE_RECORD, STORE_FILE) if path]
 
 
+def outages_so_far(wildcards):
+    return outages_of(wildcards.study)
+
+
 rule create_store:
     output:
-        record=STORE_RECORD,
+        # It also names the stores before this one.
+        record=update(STORE_RECORD),
         # Never removed before the job: runs of other projects may be in it.
         file=update(STORE_FILE) if STORE_FILE else [],
     log:
@@ -25,7 +39,8 @@ rule create_store:
         mem_mb=1000,
         runtime=10,
     params:
-        uri=TRACKING_URI,
+        # Snakemake keeps parameters, and an address may hold a password.
+        uri=redacted(TRACKING_URI),
     script:
         "../scripts/create_store.py"
 
@@ -37,7 +52,9 @@ rule sync_study:
         record=STORE_RECORD,
         store=STORE_ITSELF,
     output:
-        "results/mlflow/{study}.json",
+        ids="results/mlflow/{study}.json",
+        # Kept from call to call, because it counts.
+        outages=update(OUTAGES),
     log:
         "logs/sync_study/{study}.log",
     benchmark:
@@ -51,6 +68,8 @@ rule sync_study:
     params:
         runs=runs_of,
         folds=folds_of,
+        # Changes with every outage, so that the next call tries again.
+        outages=outages_so_far,
     script:
         "../scripts/sync_study.py"
 

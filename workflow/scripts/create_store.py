@@ -1,19 +1,22 @@
-"""Make the tracking store before any parallel job could."""
+"""Make the tracking store before any parallel job could, and note which one it is."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
-from odevae.runs import write_json
+from odevae.artifacts import read_json, write_json
 from odevae.stage import stage
-from odevae.tracking import mirrors_of_study
+from odevae.tracking import mirrors_of_studies
+from odevae.tracking.address import new_store_record, store_uri
 
 
 def main(config: dict, record: Path, file: str | None) -> None:
-    working = all([mirrors_of_study(config, study).working for study in config["studies"]])
+    content = new_store_record(read_json(record) if record.exists() else {}, store_uri(config), Path.cwd().name)
+    write_json(record, content)
+    # The parents of all studies are created here, so that parallel jobs find them.
+    working = mirrors_of_studies(config, config["studies"]).working
     if file and not working:
         # Tracking stops no stage: later jobs try again, and the rules that wait for this file go on.
         Path(file).touch()
-    write_json(record, {"uri": config["tracking"]["uri"], "made_at": datetime.now(UTC).isoformat(), "working": working})
+    write_json(record, content | {"working": working})
 
 
 with stage(snakemake.log[0]):

@@ -2,18 +2,21 @@
 
 from pathlib import Path
 
-from odevae.runs import write_json
+from odevae.artifacts import write_bytes, write_json
 from odevae.stage import stage
 from odevae.tracking import mirrors_of_study
+from odevae.tracking.address import redacted, store_uri
 
 
-def main(config: dict, study: str, runs: list[str], folds: list[str], output: Path) -> None:
+def main(config: dict, study: str, runs: list[str], folds: list[str], outages: int, output) -> None:
     mirrors = mirrors_of_study(config, study)
     for fold in folds:
         mirrors.preprocessing(Path("results") / fold, fold)
     ids = {run: mirrors.run(Path("results") / run).get(study, "") for run in runs}
-    write_json(output, ids)
-    print(f"{study}: {sum(map(bool, ids.values()))} of {len(ids)} runs are in {config['tracking']['uri']}")
+    complete = mirrors.working and all(ids.values())
+    write_bytes(output.outages, f"{outages if complete else outages + 1}\n".encode())
+    write_json(output.ids, ids)
+    print(f"{study}: {sum(map(bool, ids.values()))} of {len(ids)} runs are in {redacted(store_uri(config))}")
 
 
 with stage(snakemake.log[0]):
@@ -22,5 +25,6 @@ with stage(snakemake.log[0]):
         study=snakemake.wildcards.study,
         runs=snakemake.params.runs,
         folds=snakemake.params.folds,
-        output=Path(snakemake.output[0]),
+        outages=snakemake.params.outages,
+        output=snakemake.output,
     )

@@ -3,8 +3,10 @@
 A run directory holds everything; the functions here read it and make the tracking store say the same, however often
 they are called. Whatever goes wrong with the store costs one warning, never the job.
 
+* `address` says which store it is, and refuses one that would lose records (with `filesystems`),
 * `records` reads the disk and says what the store should hold,
 * `store` opens the store, also when many jobs do so at once,
+* `claims` creates a run once, also when many jobs do so at once,
 * `mirror` brings one study in the store up to date.
 """
 
@@ -15,14 +17,19 @@ from pathlib import Path
 
 from odevae.runs import RunKey
 from odevae.studies import study_folds, study_runs
+from odevae.tracking.address import STORE_RECORD, project_of, redacted, store_uri
+from odevae.tracking.records import Record, record_of_preprocessing, record_of_run
 
 # MLflow reads these when it is first imported, so they stand before anything that does; a user's own setting wins.
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # Seven retries with growing pauses would hold a training up for minutes when the server is down.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    # A job is held up once, for half a minute at most, by a server that is down or never answers; MLflow's own seven
+    # retries of two minutes each would hold a training up for a quarter of an hour.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     # A pooled connection goes on writing into a database file that somebody has deleted, and nobody notices.
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
 }.items():
@@ -34,44 +41,59 @@ ARTIFACT_ROOT = "mlartifacts"
 
 
 class Mirrors:
-    """Mirrors into several studies of one store; after the first failure it warns once and does nothing any more.
+    """Mirrors into several studies of one store; after its first failure it warns once and does nothing any more.
 
     Attributes:
         working: false once tracking has failed.
     """
 
-    def __init__(self, uri: str, artifact_root: str | Path, studies: dict[str, dict]):
+    def __init__(
+        self, uri: str, artifact_root: str | Path, studies: dict[str, dict], store_record: str | Path | None = None
+    ):
         """Open the store.
 
         Args:
             uri: of the store, ``sqlite:///mlflow.db`` or the address of a server.
-            artifact_root: folder below which each study keeps its artifacts.
+            artifact_root: folder below which each study keeps its artifacts, unless a server does.
             studies: name of each study and its settings, which become tags of its parent run.
+            store_record: what the rule create_store wrote; a store that it does not name is left alone.
         """
         self.working = True
         self._mirrors = {}
-        self._try(self._open, uri, artifact_root, studies)
+        self._try(self._open, uri, artifact_root, studies, store_record)
 
-    def run(self, run_dir: str | Path) -> dict[str, str]:
-        """Mirror a run directory; gives the run id in each study, nothing when tracking is off."""
-        return self._each(lambda mirror: mirror.run(run_dir))
+    def run(self, run_dir: str | Path, study: str | None = None) -> dict[str, str]:
+        """Mirror a run directory into one study or all; gives the run id in each, nothing when that failed."""
+        return self._put(lambda: record_of_run(run_dir), run_dir, study)
 
-    def preprocessing(self, fold_dir: str | Path, name: str) -> dict[str, str]:
-        """Mirror a preprocessing under `name`; gives the run id in each study, nothing when tracking is off."""
-        return self._each(lambda mirror: mirror.preprocessing(fold_dir, name))
+    def preprocessing(self, fold_dir: str | Path, name: str, study: str | None = None) -> dict[str, str]:
+        """The same for a preprocessing, under `name`."""
+        return self._put(lambda: record_of_preprocessing(fold_dir, name), fold_dir, study)
 
     def study(self, study: str, table_files: Iterable[str | Path], metrics: dict[str, float]) -> str | None:
         """Finish the parent run of one study; gives its run id, None when tracking is off."""
         return self._try(lambda: self._mirrors[study].study(table_files, metrics))
 
-    def _open(self, uri, artifact_root, studies) -> None:
+    def _open(self, uri, artifact_root, studies, store_record) -> None:
+        project = project_of(uri, Path(store_record)) if store_record else ""
         # Importing MLflow takes seconds and may fail, so only a job that tracks does it, and does it here.
         from odevae.tracking.mirror import Mirror
 
-        self._mirrors = {study: Mirror(uri, artifact_root, study, settings) for study, settings in studies.items()}
+        self._mirrors = {
+            study: Mirror(uri, artifact_root, study, settings, project) for study, settings in studies.items()
+        }
 
-    def _each(self, act: Callable) -> dict[str, str]:
-        return self._try(lambda: {study: act(mirror) for study, mirror in self._mirrors.items()}) or {}
+    def _put(self, read: Callable[[], Record], place: str | Path, study: str | None) -> dict[str, str]:
+        if not self.working:
+            return {}
+        try:
+            record = read()
+        except Exception as error:
+            # A damaged folder says nothing about the store, and the others are well.
+            _warn(f"{place} is left out of the record: {_reason(error)}")
+            return {}
+        names = self._mirrors if study is None else [study]
+        return self._try(lambda: {name: self._mirrors[name].put(record) for name in names}) or {}
 
     def _try(self, act: Callable, *arguments):
         if not self.working:
@@ -80,30 +102,38 @@ class Mirrors:
             return act(*arguments)
         except Exception as error:
             self.working = False
-            reason = " ".join(str(error).split())[:300]
-            print(
-                f"warning: tracking is off for the rest of this job: {type(error).__name__}: {reason}; "
-                "`snakemake sync` brings the record up to date",
-                file=sys.stderr,
-                flush=True,
+            _warn(
+                f"tracking is off for the rest of this job: {_reason(error)}; "
+                "`snakemake sync` brings the record up to date"
             )
             return None
 
 
+def _reason(error: Exception) -> str:
+    """Kind and text of an error on one line, without passwords."""
+    return f"{type(error).__name__}: {' '.join(redacted(str(error)).split())[:300]}"
+
+
+def _warn(sentence: str) -> None:
+    print(f"warning: {sentence}", file=sys.stderr, flush=True)
+
+
 def mirrors_of_run(config: dict, key: RunKey) -> Mirrors:
     """Mirrors into every study that asks for a run, in the store that the configuration names; never raises."""
-    return _mirrors(config, [study for study in config["studies"] if key in study_runs(config, study)])
+    return mirrors_of_studies(config, [study for study in config["studies"] if key in study_runs(config, study)])
 
 
 def mirrors_of_fold(config: dict, folder: str) -> Mirrors:
     """The same for every study that uses a fold, by its folder below ``results/``."""
-    return _mirrors(config, [study for study in config["studies"] if folder in study_folds(config, study)])
+    return mirrors_of_studies(config, [study for study in config["studies"] if folder in study_folds(config, study)])
 
 
 def mirrors_of_study(config: dict, study: str) -> Mirrors:
     """The same for one study."""
-    return _mirrors(config, [study])
+    return mirrors_of_studies(config, [study])
 
 
-def _mirrors(config: dict, studies: list[str]) -> Mirrors:
-    return Mirrors(config["tracking"]["uri"], ARTIFACT_ROOT, {study: config["studies"][study] for study in studies})
+def mirrors_of_studies(config: dict, studies: Iterable[str]) -> Mirrors:
+    """The same for several studies."""
+    settings = {study: config["studies"][study] for study in studies}
+    return Mirrors(store_uri(config), ARTIFACT_ROOT, settings, STORE_RECORD)

@@ -3,13 +3,17 @@
 import json
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 
-from odevae.tracking.records import Record, digest_of, flat, numbers, record_of_preprocessing, record_of_run, texts
-from odevae.tracking.store import absolute, locked, open_store
+from odevae.tracking.address import absolute, is_server
+from odevae.tracking.claims import ABANDONED_S, find_or_create, patiently
+from odevae.tracking.records import Record, digest_of, flat, numbers, require_plain, texts
+from odevae.tracking.store import locked, open_store, require_writable
 
 # The most metrics that MLflow takes in one call.
 MAX_METRICS = 1000
@@ -17,6 +21,7 @@ MAX_METRICS = 1000
 RUN_TAG = "odevae.run"
 ATTEMPT_TAG = "odevae.attempt"
 ARTIFACTS_TAG = "odevae.artifacts"
+PROJECT_TAG = "odevae.project"
 PARENT_NAME = "study"
 # The page of an experiment of this kind opens with its runs and their charts.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -33,42 +38,33 @@ class Mirror:
         Exception: whatever MLflow, SQLite or the file system raises; `odevae.tracking.Mirrors` is the tolerant form.
     """
 
-    def __init__(self, uri: str, artifact_root: str | Path, study: str, study_params: dict | None = None):
+    def __init__(
+        self, uri: str, artifact_root: str | Path, study: str, study_params: dict | None = None, project: str = ""
+    ):
         """Open the store; find or create the experiment and its one parent run.
 
         The settings of the study are tags of the parent, because a study may be extended and MLflow never lets a
-        parameter change.
+        parameter change. With a `project`, only runs of that project are seen: others of a shared server may have a
+        study of the same name.
         """
         self._uri = absolute(uri)
+        self._project_tags = {PROJECT_TAG: project} if project else {}
         self.client = open_store(uri)
-        settings = {f"{PARENT_NAME}.{name}": value for name, value in flat(study_params or {}).items()}
-        with locked(self._uri):
-            self.experiment_id = self._find_experiment(study, Path(artifact_root).resolve() / study)
-            parent = next(iter(self._search(PARENT_NAME)), None) or self.client.create_run(
-                self.experiment_id, tags={RUN_TAG: PARENT_NAME}, run_name=study
-            )
+        with self._writing():
+            # A server keeps artifacts where it was told to.
+            artifacts = None if is_server(uri) else (Path(artifact_root).resolve() / study).as_uri()
+            self.experiment_id = self._find_experiment(study, artifacts)
+            parent = self._one_run(PARENT_NAME, lambda runs: next(iter(runs), None), None, {}, study)
             self.parent_id = parent.info.run_id
-            self._log_tags(parent, texts(settings))
+            settings = {f"{PARENT_NAME}.{name}": value for name, value in flat(study_params or {}).items()}
+            patiently(lambda: self._log_tags(parent, texts(settings)))
 
-    def run(self, run_dir: str | Path) -> str:
-        """Mirror a run directory at whatever stage it is; gives the run id. Cheap when little is new."""
-        return self._put(record_of_run(run_dir))
-
-    def preprocessing(self, fold_dir: str | Path, name: str) -> str:
-        """Mirror the settings and the audit of a preprocessing; gives the run id."""
-        return self._put(record_of_preprocessing(fold_dir, name))
-
-    def study(self, table_files: Iterable[str | Path], metrics: dict[str, float]) -> str:
-        """Put tables and metrics on the parent run and finish it; gives its run id."""
-        with locked(self._uri):
-            parent = self.client.get_run(self.parent_id)
-            self._log_summary(parent, numbers(metrics))
-            self.client.set_terminated(self.parent_id, "FINISHED")
-        self._copy_artifacts(parent, {f"tables/{Path(file).name}": Path(file) for file in table_files})
-        return self.parent_id
+    def put(self, record: Record) -> str:
+        """Make the store say what a record says; gives the run id. Cheap when little is new."""
+        return patiently(lambda: self._put(record))
 
     def _put(self, record: Record) -> str:
-        with locked(self._uri):
+        with self._writing():
             run, stored_epochs = self._find_or_create(record)
             self._log_params(run, record.params)
             self._log_tags(run, record.tags | {"mlflow.parentRunId": self.parent_id})
@@ -79,50 +75,91 @@ class Mirror:
         self._copy_artifacts(run, record.artifacts)
         return run.info.run_id
 
-    def _find_experiment(self, name: str, artifacts: Path) -> str:
+    def study(self, table_files: Iterable[str | Path], metrics: dict[str, float]) -> str:
+        """Put tables and metrics on the parent run and finish it; gives its run id."""
+        with self._writing():
+            parent = self.client.get_run(self.parent_id)
+            self._log_summary(parent, numbers(metrics))
+            self.client.set_terminated(self.parent_id, "FINISHED")
+        self._copy_artifacts(parent, {f"tables/{Path(file).name}": Path(file) for file in table_files})
+        return self.parent_id
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with locked(self._uri):
+            require_writable(self._uri)
+            yield
+
+    def _find_experiment(self, name: str, artifacts: str | None) -> str:
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
-            return self.client.create_experiment(name, artifact_location=artifacts.as_uri(), tags=EXPERIMENT_TAGS)
+            try:
+                return self.client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            # Another job was faster; names of experiments are unique.
+            experiment = self.client.get_experiment_by_name(name)
         if experiment.lifecycle_stage == LifecycleStage.DELETED:
             # A deleted experiment keeps its name occupied, so there is no other way to go on.
             self.client.restore_experiment(experiment.experiment_id)
         return experiment.experiment_id
 
     def _search(self, name: str) -> list[Run]:
+        """Runs of a name, the oldest first; among them claims of jobs that are creating one."""
+        tags = {RUN_TAG: name, **self._project_tags}
+        conditions = [f"tags.`{tag}` = '{require_plain(value)}'" for tag, value in tags.items()]
         return self.client.search_runs(
-            [self.experiment_id], f"tags.`{RUN_TAG}` = '{name}'", order_by=["attributes.start_time ASC"]
+            [self.experiment_id], " and ".join(conditions), order_by=["attributes.start_time ASC"]
+        )
+
+    def _one_run(self, name: str, choose: Callable, start_ms: int | None, tags: dict[str, str], run_name: str):
+        own_tags = {RUN_TAG: name, **self._project_tags, **tags}
+        return find_or_create(
+            self.client,
+            search=lambda: self._search(name),
+            choose=choose,
+            create=lambda claim: self.client.create_run(self.experiment_id, start_ms, own_tags | claim, run_name),
+            abandoned_s=ABANDONED_S if is_server(self._uri) else 0.0,
         )
 
     def _find_or_create(self, record: Record) -> tuple[Run, set[int]]:
         """The one run of this record and the epochs that it holds; runs that say something else are deleted."""
+        tags = {ATTEMPT_TAG: record.attempt, "mlflow.parentRunId": self.parent_id}
+        return self._one_run(record.name, lambda runs: self._agreeing(runs, record), record.start_ms, tags, record.name)
+
+    def _agreeing(self, runs: list[Run], record: Record) -> tuple[Run, set[int]] | None:
         found = None
-        for run in self._search(record.name):
+        for run in runs:
             epochs = self._epochs_if_agreeing(run, record)
             if found is None and epochs is not None:
                 found = run, epochs
             else:
                 self.client.delete_run(run.info.run_id)
-        if found is not None:
-            return found
-        tags = {RUN_TAG: record.name, ATTEMPT_TAG: record.attempt, "mlflow.parentRunId": self.parent_id}
-        return self.client.create_run(self.experiment_id, record.start_ms, tags, record.name), set()
+        return found
 
     def _epochs_if_agreeing(self, run: Run, record: Record) -> set[int] | None:
-        """Epochs that the run holds; None if it holds anything that is not on disk, for the store cannot unsay it."""
-        data, columns = run.data, record.columns
-        if (
-            data.tags.get(ATTEMPT_TAG) != record.attempt
-            or any(record.params.get(name) != value for name, value in data.params.items())
-            or data.metrics.keys() - record.summary.keys() - set(columns)
+        """Epochs that the run holds; None if it holds anything that is not on disk, for the store cannot unsay it.
+
+        A training that was stopped goes on from an earlier epoch and repeats the epochs behind it to the bit, so while
+        it runs the store may be ahead of the disk.
+        """
+        data, columns, running = run.data, record.columns, record.status == "RUNNING"
+        if data.tags.get(ATTEMPT_TAG) != record.attempt or any(
+            record.params.get(name) != value for name, value in data.params.items()
         ):
+            return None
+        if not columns and running:
+            return set()
+        if data.metrics.keys() - record.summary.keys() - set(columns):
             return None
         if not columns:
             return set()
-        # Epochs are written whole, so one column tells which are there, and whether a resumed training redid them.
+        # Epochs are written whole, so one column tells which are there, and whether they are the same.
         column = columns[0]
         stored = {metric.step: metric.value for metric in self.client.get_metric_history(run.info.run_id, column)}
         for epoch, value in stored.items():
-            if epoch not in record.history or not _same(value, record.history[epoch][column]):
+            if not (_same(value, record.history[epoch][column]) if epoch in record.history else running):
                 return None
         return set(stored)
 
@@ -180,7 +217,7 @@ class Mirror:
         for name, file in files.items():
             folder = Path(name).parent.as_posix()
             self.client.log_artifact(run.info.run_id, str(file), None if folder == "." else folder)
-        with locked(self._uri):
+        with self._writing():
             self.client.set_tag(run.info.run_id, ARTIFACTS_TAG, digest)
 
 

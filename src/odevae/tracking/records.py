@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from odevae import runs
+from odevae.artifacts import read_json, sha256_of
+from odevae.errors import OdevaeError
 
 # The longest value of a parameter or tag that every MLflow store takes, in characters.
 MAX_VALUE = 6000
@@ -34,6 +36,9 @@ class Record:
         start_ms, end_ms: milliseconds since 1970; no end while it is running.
         dataset: name, digest and place of the recording.
         artifacts: file by its path among the artifacts.
+
+    Raises:
+        OdevaeError: if the name has a character that a search of MLflow could misread.
     """
 
     name: str
@@ -49,9 +54,23 @@ class Record:
     dataset: tuple[str, str, str] | None = None
     artifacts: dict[str, Path] = field(default_factory=dict)
 
+    def __post_init__(self):
+        require_plain(self.name)
+
     @property
     def columns(self) -> list[str]:
         return list(next(iter(self.history.values()), {}))
+
+
+def require_plain(name: str) -> str:
+    """The name itself, which stands in searches of MLflow between quotes.
+
+    Raises:
+        OdevaeError: if it has characters that no path of a run and no project has.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_./-]+", name):
+        raise OdevaeError(f"{name!r} is no name of a run; only letters, digits and the characters _ . / - are.")
+    return name
 
 
 def record_of_run(run_dir: str | Path) -> Record:
@@ -61,7 +80,7 @@ def record_of_run(run_dir: str | Path) -> Record:
         OdevaeError: if ``run.json`` or a later file is missing or damaged.
     """
     folder = Path(run_dir)
-    info = runs.read_json(folder / runs.RUN_FILE)
+    info = read_json(folder / runs.RUN_FILE)
     key, running = info["key"], info["status"] == "running"
     summary = {name: info[name] for name in SUMMARY if info.get(name) is not None}
     stage = "train"
@@ -70,7 +89,7 @@ def record_of_run(run_dir: str | Path) -> Record:
         ("manifold", runs.MANIFOLD_FILE, "manifold/"),
     ):
         if (folder / file).exists():
-            content = runs.read_json(folder / file)
+            content = read_json(folder / file)
             # What an earlier training left behind says nothing about this one.
             if content.get("attempt", info["attempt"]) == info["attempt"]:
                 stage = next_stage
@@ -117,7 +136,7 @@ def record_of_preprocessing(fold_dir: str | Path, name: str) -> Record:
         OdevaeError: if one of the two files is missing or damaged.
     """
     files = {file: Path(fold_dir) / file for file in (runs.PREPROCESSING_FILE, runs.AUDIT_FILE)}
-    settings, audit = (flat(runs.read_json(path)) for path in files.values())
+    settings, audit = (flat(read_json(path)) for path in files.values())
     written_ms = _written_ms(files[runs.AUDIT_FILE])
     return Record(
         name=name,
@@ -137,7 +156,7 @@ def record_of_preprocessing(fold_dir: str | Path, name: str) -> Record:
 
 def digest_of(files: dict[str, Path]) -> str:
     """SHA-256 of files and of their names, together."""
-    listing = [f"{runs.sha256_of(path)} {name}" for name, path in sorted(files.items())]
+    listing = [f"{sha256_of(path)} {name}" for name, path in sorted(files.items())]
     return hashlib.sha256("\n".join(listing).encode()).hexdigest()
 
 
@@ -176,7 +195,7 @@ def _allowed(name: str) -> str:
 
 
 def _artifacts_of_run(folder: Path) -> dict[str, Path]:
-    files = [folder / runs.CHECKPOINT_FILE, *sorted((folder / runs.FIGURES_FOLDER).rglob("*"))]
+    files = [folder / runs.RUN_FILE, folder / runs.CHECKPOINT_FILE, *sorted((folder / runs.FIGURES_FOLDER).rglob("*"))]
     # Hidden files are Snakemake's.
     return {f.relative_to(folder).as_posix(): f for f in files if f.is_file() and not f.name.startswith(".")}
 

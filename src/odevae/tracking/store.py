@@ -2,7 +2,7 @@
 
 MLflow creates its SQLite schema in the constructor of its client, without a lock that other jobs respect, and jobs that
 meet there kill each other. Everything that this package does with a SQLite store therefore happens under one
-file lock beside the database; a server needs none, because it is the only one that writes.
+file lock beside the database. A server needs none: it alone writes, and `claims` settles what two jobs create at once.
 """
 
 import fcntl
@@ -19,14 +19,12 @@ from mlflow.db import upgrade
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-SQLITE = "sqlite:///"
+from odevae.tracking.address import SQLITE, absolute
+
 # Long enough for sixteen jobs that each bring in a long history; only a hung job makes anybody wait this long.
 LOCK_WAIT_S = 600.0
-
-
-def absolute(uri: str) -> str:
-    """The same store, whatever the working directory is later."""
-    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).resolve()}" if uri.startswith(SQLITE) else uri
+# How long a program that knows nothing of our lock may hold the database; every waiting job waits as long.
+BUSY_S = 5.0
 
 
 def open_store(uri: str) -> MlflowClient:
@@ -46,7 +44,7 @@ def open_store(uri: str) -> MlflowClient:
         database = _database(uri)
         if not database.exists() or database.stat().st_size == 0:
             _create(database)
-        _require_writable(database)
+        require_writable(uri)
         try:
             return MlflowClient(tracking_uri=uri)
         except MlflowException:
@@ -76,6 +74,22 @@ def locked(uri: str) -> Iterator[None]:
         yield  # closing the file releases the lock, and so does the death of the process
 
 
+def require_writable(uri: str) -> None:
+    """Raise at once what MLflow would only raise after retrying for 100 s; nothing to do for a server.
+
+    Raises:
+        sqlite3.Error: if the database is missing or damaged, or if another program holds it for `BUSY_S`.
+    """
+    if not uri.startswith(SQLITE):
+        return
+    # Opened by an address, because a plain path would be created.
+    place = f"{_database(uri).as_uri()}?mode=rw"
+    with closing(sqlite3.connect(place, timeout=BUSY_S, uri=True)) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_master")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
+
+
 def _wait_for(file) -> None:
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
@@ -100,11 +114,3 @@ def _create(database: Path) -> None:
     upgrade.callback(f"{SQLITE}{folder / database.name}")
     os.replace(folder / database.name, database)
     folder.rmdir()
-
-
-def _require_writable(database: Path) -> None:
-    """Raise at once what MLflow would only raise after retrying for 100 s."""
-    with closing(sqlite3.connect(database, timeout=20.0)) as connection:
-        connection.execute("SELECT count(*) FROM sqlite_master")
-        connection.execute("BEGIN IMMEDIATE")
-        connection.rollback()

@@ -1,0 +1,72 @@
+"""Run directories as training leaves them, and what a store says of them."""
+
+from pathlib import Path
+
+from odevae import runs
+from odevae.artifacts import write_json
+from odevae.tracking.mirror import Mirror
+from odevae.tracking.records import record_of_run
+
+KEY = runs.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", 1)
+COLUMNS = ("train_loss", "val_loss", "val_r2", "kl")
+
+
+def write_run(root: Path, key=KEY, attempt="a" * 32, epochs=3, columns=COLUMNS, **changes) -> Path:
+    """A run directory as training leaves it; epochs that it already holds stay as they are."""
+    folder = root / key.path
+    folder.mkdir(parents=True, exist_ok=True)
+    history = folder / runs.HISTORY_FILE
+    for epoch in range(len(runs.read_history(history)), epochs):
+        runs.append_history(history, {"epoch": epoch} | {name: value_of(epoch, name) for name in columns})
+    info = {
+        "key": key.as_dict(),
+        "run": key.path,
+        "observations": "pca-baseline",
+        "spec": {"encoder": "gru", "width": 64, "layers": [32, 32]},
+        "status": "ok",
+        "reason": "",
+        "attempt": attempt,
+        "epochs": epochs,
+        "best_epoch": 1,
+        "best_r2": 0.5,
+        "final_r2": 0.25,
+        "best_val_loss": 1.5,
+        "started_at": "2025-01-01T10:00:00+00:00",
+        "finished_at": "2025-01-01T10:01:00+00:00",
+        "duration_s": 60.0,
+        "host": "node1",
+        "threads": 1,
+        "versions": {"torch": "2.6"},
+        "git_commit": "c" * 40,
+        "git_dirty": False,
+        "data_sha256": "d" * 64,
+    }
+    write_json(folder / runs.RUN_FILE, info | changes)
+    return folder
+
+
+def write_results(folder: Path, attempt="a" * 32) -> None:
+    """What evaluation and manifold leave in a run directory."""
+    write_json(folder / runs.METRICS_FILE, {"attempt": attempt, "values": {"test/raw/forecast@5/r2": 0.1}})
+    write_json(folder / runs.MANIFOLD_FILE, {"attempt": attempt, "values": {"stress": 0.2}})
+    (folder / runs.CHECKPOINT_FILE).write_bytes(b"weights")
+    (folder / runs.FIGURES_FOLDER).mkdir(exist_ok=True)
+    (folder / runs.FIGURES_FOLDER / "fit.png").write_bytes(b"figure")
+
+
+def put(mirror: Mirror, folder: Path) -> str:
+    """Bring one run directory into the store; gives its run id."""
+    return mirror.put(record_of_run(folder))
+
+
+def value_of(epoch: int, column: str) -> float:
+    return epoch + len(column) / 7
+
+
+def histories(mirror: Mirror, run_id: str, columns=COLUMNS) -> dict[str, list[tuple[int, float]]]:
+    client = mirror.client
+    return {name: sorted((m.step, m.value) for m in client.get_metric_history(run_id, name)) for name in columns}
+
+
+def whole(epochs: int, columns=COLUMNS) -> dict[str, list[tuple[int, float]]]:
+    return {name: [(epoch, value_of(epoch, name)) for epoch in range(epochs)] for name in columns}

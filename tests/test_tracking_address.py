@@ -1,0 +1,182 @@
+"""Which store is used, which are refused before anything runs, and that no password is printed or kept."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+from mirrored_runs import write_run
+from workflow_project import CHECKOUT, RUN_TIMEOUT_S, Project, small_config
+
+from odevae.artifacts import read_json, write_json
+from odevae.errors import OdevaeError
+from odevae.studies import check_config
+from odevae.tracking import Mirrors
+from odevae.tracking.address import VARIABLE, check_store, new_store_record, project_of, redacted, store_uri
+from odevae.tracking.filesystems import network_file_system
+
+LOCAL = "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw"
+TABLE = f"""{LOCAL}
+30 27 0:25 / /proc rw - proc proc rw
+31 27 0:30 / /home rw,noatime shared:7 - nfs4 filer:/export/home rw,vers=4.2
+32 31 8:17 / /home/ann/scratch rw - xfs /dev/sdb1 rw
+33 27 0:31 / /mnt/with\\040space rw - fuse.sshfs ann@host:/ rw
+34 27 0:32 / /mnt/lab rw master:1 propagate_from:2 - lustre 10.0.0.1@tcp:/lab rw
+35 27 8:18 / /mnt/covered rw - ext4 /dev/sdc1 rw
+36 35 0:33 / /mnt/covered rw - cifs //filer/share rw
+37 27 0:34 / /mnt/fuse rw - fuse.unionfs unionfs rw
+this is no line of the table
+"""
+
+
+def tracking(uri: str | None) -> dict:
+    return {"tracking": {} if uri is None else {"uri": uri}}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/srv/odevae/mlflow.db", None),
+        ("/home/ann/odevae/mlflow.db", ("nfs4", Path("/home"))),
+        ("/homely/mlflow.db", None),
+        ("/home/ann/scratch/mlflow.db", None),
+        ("/mnt/with space/mlflow.db", ("fuse.sshfs", Path("/mnt/with space"))),
+        ("/mnt/lab/a/b/c/mlflow.db", ("lustre", Path("/mnt/lab"))),
+        ("/mnt/covered/mlflow.db", ("cifs", Path("/mnt/covered"))),
+        ("/mnt/fuse/mlflow.db", None),
+    ],
+)
+def test_the_file_system_of_a_path(path, expected):
+    assert network_file_system(Path(path), TABLE) == expected
+
+
+@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "afs"])
+def test_network_file_systems_are_known(kind):
+    for name in (kind, f"fuse.{kind}"):
+        assert network_file_system(Path("/a/b"), f"1 0 0:1 / / rw - {name} where rw") == (name, Path("/"))
+
+
+def test_without_a_mount_table_nothing_is_refused():
+    assert network_file_system(Path("/home/x"), "") is None
+
+
+def test_the_configuration_wins_over_the_environment():
+    address = "http://127.0.0.1:5000"
+    assert store_uri(tracking(None), {}) == "sqlite:///mlflow.db"
+    assert store_uri(tracking(None), {VARIABLE: address}) == address
+    assert store_uri(tracking(None), {VARIABLE: ""}) == "sqlite:///mlflow.db"
+    assert store_uri(tracking("sqlite:///other.db"), {VARIABLE: address}) == "sqlite:///other.db"
+    schema = yaml.safe_load((CHECKOUT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    assert store_uri(check_config(small_config(), schema), {VARIABLE: address}) == address
+
+
+def refusal(uri: str | None, environment=None, table: str = LOCAL) -> str:
+    with pytest.raises(OdevaeError) as refused:
+        check_store(tracking(uri), table, environment or {})
+    return str(refused.value)
+
+
+def test_stores_that_are_refused():
+    sentence = refusal("sqlite:////home/ann/mlflow.db", table=TABLE)
+    assert sentence == (
+        "config: tracking.uri: the SQLite file /home/ann/mlflow.db would lie on a network file system (nfs4 at /home), "
+        "where jobs on several nodes damage it; start an MLflow server and give its address (docs/tracking.md)."
+    )
+    assert refusal(None, {VARIABLE: "file:///tmp/mlruns"}).startswith(
+        "MLFLOW_TRACKING_URI: 'file:///tmp/mlruns' is no store that jobs can share; give sqlite:/// and a file, "
+    )
+    sentence = refusal("postgresql://ann:secret@host/mlflow")
+    assert sentence.startswith("config: tracking.uri: 'postgresql://***@host/mlflow' is no store")
+    sentence = refusal("http://ann:secret@host:5000")
+    assert sentence.startswith("config: tracking.uri: 'http://***@host:5000' holds a user name or a password")
+
+
+def test_stores_that_are_accepted():
+    for uri in ("sqlite:////srv/mlflow.db", "http://127.0.0.1:5000", "https://mlflow.lab.example"):
+        check_store(tracking(uri), TABLE, {})
+    check_store(tracking(None), LOCAL, {VARIABLE: "https://ann:secret@mlflow.lab.example"})
+
+
+def test_a_password_is_never_shown():
+    for password in ("secret", "se@cret", "se/cret", "se:cret"):
+        text = f"request to https://ann:{password}@host/api failed: http://host:1/x"
+        assert redacted(text) == "request to https://***@host/api failed: http://host:1/x"
+
+
+def test_the_record_of_the_store_keeps_the_project_and_names_earlier_stores():
+    first = new_store_record({}, "sqlite:///mlflow.db", "my lab's project")
+    assert first["project"].startswith("my_lab_s_project-")
+    same = new_store_record(first, "sqlite:///mlflow.db", "moved")
+    assert (same["project"], same["earlier"]) == (first["project"], [])
+    second = new_store_record(same, "https://ann:secret@host", "moved")
+    assert (second["uri"], second["project"]) == ("https://***@host", first["project"])
+    assert second["earlier"] == [{"uri": "sqlite:///mlflow.db", "made_at": same["made_at"]}]
+    third = new_store_record(second, "http://host", "moved")
+    assert [entry["uri"] for entry in third["earlier"]] == ["sqlite:///mlflow.db", "https://***@host"]
+
+
+def test_a_job_with_another_store_than_the_workflow_tracks_nothing(tmp_path, capfd):
+    record = tmp_path / "store.json"
+    write_json(record, new_store_record({}, "http://ann:secret@host:5000", "lab"))
+    assert project_of("http://ben:other@host:5000", record).startswith("lab-")
+    mirrors = Mirrors(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts", {"demo": {}}, record)
+    assert mirrors.run(write_run(tmp_path)) == {}
+    (warning,) = capfd.readouterr().err.splitlines()
+    assert f"this job's store is sqlite:///{tmp_path}/mlflow.db but {record} names http://***@host:5000" in warning
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.slow
+def test_a_database_on_a_network_file_system_is_refused_before_anything_runs(tmp_path):
+    project = Project.create(tmp_path / "project", small_config())
+    table = tmp_path / "mountinfo"
+    table.write_text(f"{LOCAL}\n31 27 0:30 / {project.root} rw - nfs4 filer:/export rw\n", encoding="utf-8")
+    project.append("src/odevae/tracking/filesystems.py", f"\nMOUNT_TABLE = Path({str(table)!r})\n")
+    outcome = project.snakemake()
+    assert outcome.code == 1
+    sentence = f"config: tracking.uri: the SQLite file {project.root}/mlflow.db would lie on a network file system"
+    assert sentence in outcome.output
+    assert "Job stats" not in outcome.output
+    assert "Traceback" not in outcome.output
+    assert not (project.root / "results").exists()
+
+
+@pytest.mark.slow
+def test_a_password_in_the_environment_is_kept_nowhere(tmp_path):
+    """A server that refuses everybody, named with a password: it is sent there, and stands in no file and no output."""
+    project = Project.create(tmp_path / "project", small_config())
+    requests = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=refuse, args=(listener, requests), daemon=True).start()
+        environment = os.environ | {
+            "PYTHONPATH": str(project.root / "src"),
+            VARIABLE: f"http://ann:secret7word@127.0.0.1:{listener.getsockname()[1]}",
+        }
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", "-p", "results/mlflow/store.json"]
+        result = subprocess.run(
+            command, cwd=project.root, env=environment, capture_output=True, text=True, timeout=RUN_TIMEOUT_S
+        )
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output
+    assert any(b"Authorization: Basic YW5uOnNlY3JldDd3b3Jk" in request for request in requests)
+    (warning,) = [line for line in output.splitlines() if line.startswith("warning: ")]
+    assert "401" in warning
+    assert read_json(project.root / "results/mlflow/store.json")["uri"].startswith("http://***@127.0.0.1:")
+    assert "secret7word" not in output
+    kept = [file for file in project.root.rglob("*") if file.is_file() and b"secret7word" in file.read_bytes()]
+    assert kept == []
+
+
+def refuse(listener: socket.socket, requests: list[bytes]) -> None:
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            requests.append(connection.recv(65536))
+            connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

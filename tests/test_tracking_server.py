@@ -1,0 +1,293 @@
+"""A shared MLflow server on PostgreSQL: many jobs at once, and everything that can happen to the server meanwhile."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from conftest import ABOUT
+from mirrored_runs import COLUMNS, KEY, histories, put, whole, write_results, write_run
+from tracking_server import free_port, running_services
+from workflow_project import RUN_TIMEOUT_S, Project, kill, small_config
+
+from odevae import runs
+from odevae.artifacts import read_json
+from odevae.runs import RunKey, read_history
+from odevae.tables import MEAN_ROWS, read_csv
+from odevae.tracking import Mirrors, claims
+from odevae.tracking.mirror import PARENT_NAME, RUN_TAG, Mirror
+from odevae.tracking.records import record_of_run
+from odevae.training import train
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tracking_server")]
+
+# Three tries of ten seconds each and the pauses between them, on a machine that has other things to do.
+HELD_UP_S = 60.0
+WRITERS_S = 600
+
+
+@pytest.fixture(scope="module")
+def services():
+    with running_services() as both:
+        yield both
+
+
+@pytest.fixture
+def postgres(services):
+    return services[0]
+
+
+@pytest.fixture
+def server(services):
+    return services[1]
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Sixteen jobs and their server on a busy machine of two cores may take long; that is not what is tested then."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
+
+
+def open_mirrors(server, tmp_path, study: str) -> Mirrors:
+    return Mirrors(server.uri, tmp_path / "unused", {study: {}})
+
+
+def warnings_in(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("warning: ")]
+
+
+def test_sixteen_jobs_at_once_lose_nothing(postgres, server, patient, tmp_path):
+    jobs, epochs, columns = 16, 50, COLUMNS
+    keys = [RunKey("foraging", "heldout", 0, "v6", 5, "0.01", seed) for seed in range(jobs)]
+    folders = [write_run(tmp_path, key, epochs=epochs, columns=columns) for key in keys]
+    signals = tmp_path / "signals"
+    signals.mkdir()
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("tracking_writer.py")),
+        server.uri,
+        str(tmp_path / "unused"),
+    ]
+    writers = [
+        subprocess.Popen(
+            [*command, str(folder), str(signals)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for folder in folders
+    ]
+    try:
+        deadline = time.monotonic() + WRITERS_S
+        while len(list(signals.glob("*.ready"))) < jobs and time.monotonic() < deadline:
+            assert all(writer.poll() is None for writer in writers)
+            time.sleep(0.05)
+        (signals / "go").touch()
+        printed = [writer.communicate(timeout=WRITERS_S) for writer in writers]
+    finally:
+        for writer in writers:
+            writer.kill()
+    assert printed == [("", "")] * jobs
+
+    study = "(SELECT experiment_id FROM experiments WHERE name = 'parallel')"
+    active = f"SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active' AND experiment_id = {study}"
+    assert postgres.query("SELECT count(*) FROM experiments WHERE name = 'parallel'") == ["1"]
+    assert postgres.query(f"SELECT count(*) FROM runs WHERE run_uuid IN ({active})") == [str(jobs + 1)]
+    history = ", ".join(f"'{name}'" for name in columns)
+    rows = f"SELECT count(*) FROM metrics WHERE run_uuid IN ({active})"
+    assert postgres.query(f"{rows} AND key IN ({history})") == [str(jobs * epochs * len(columns))]
+    # Besides the history, each run has four values of its own: best_r2, final_r2, best_val_loss and best_epoch.
+    assert postgres.query(rows) == [str(jobs * (epochs * len(columns) + 4))]
+
+    mirror = Mirror(server.uri, tmp_path / "unused", "parallel")
+    (parent,) = mirror._search(PARENT_NAME)
+    children = [
+        run for run in mirror.client.search_runs([mirror.experiment_id]) if run.info.run_id != parent.info.run_id
+    ]
+    assert sorted(run.data.tags[RUN_TAG] for run in children) == sorted(key.path for key in keys)
+    for run in children:
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert claims.CLAIM_TAG not in run.data.tags
+        assert histories(mirror, run.info.run_id, columns) == whole(epochs, columns)
+
+
+def test_one_record_from_eight_jobs_at_once_is_one_run(server, patient, tmp_path):
+    record, barrier = record_of_run(write_run(tmp_path, epochs=3)), Barrier(8)
+
+    def job(_) -> str:
+        barrier.wait()
+        return Mirror(server.uri, tmp_path, "contested").put(record)
+
+    with ThreadPoolExecutor(8) as pool:
+        run_ids = set(pool.map(job, range(8)))
+    mirror = Mirror(server.uri, tmp_path, "contested")
+    assert {run.info.run_id for run in mirror._search(KEY.path)} == run_ids
+    assert len(run_ids) == len(mirror._search(PARENT_NAME)) == 1
+    (run_id,) = run_ids
+    assert histories(mirror, run_id) == whole(3)
+
+
+def test_a_claim_whose_job_died_is_cleared_away(server, tmp_path, monkeypatch):
+    mirror = Mirror(server.uri, tmp_path, "abandoned")
+    left = mirror.client.create_run(
+        mirror.experiment_id, tags={RUN_TAG: KEY.path, claims.CLAIM_TAG: "open"}, run_name=KEY.path
+    )
+    monkeypatch.setattr("odevae.tracking.mirror.ABANDONED_S", 1.0)
+    run_id = put(mirror, write_run(tmp_path))
+    assert run_id != left.info.run_id
+    assert [run.info.run_id for run in mirror._search(KEY.path)] == [run_id]
+
+
+def test_projects_with_the_same_study_leave_each_other_alone(server, tmp_path):
+    one, other = (Mirror(server.uri, tmp_path, "both", project=name) for name in ("ann-1", "ben-2"))
+    assert (one.experiment_id, one.parent_id) != (other.experiment_id, other.parent_id)
+    assert one.experiment_id == other.experiment_id
+    kept = put(one, write_run(tmp_path / "one"))
+    assert put(other, write_run(tmp_path / "other", attempt="b" * 32)) != kept
+    assert [run.info.run_id for run in one._search(KEY.path)] == [kept]
+
+
+def test_the_server_keeps_the_artifacts(server, tmp_path):
+    mirror = Mirror(server.uri, tmp_path / "unused", "artifacts")
+    folder = write_run(tmp_path)
+    write_results(folder)
+    run_id = put(mirror, folder)
+    assert mirror.client.get_experiment(mirror.experiment_id).artifact_location.startswith("mlflow-artifacts:")
+    (copy,) = server.artifacts.rglob(f"{run_id}/artifacts/checkpoint.pt")
+    assert copy.read_bytes() == b"weights"
+    assert not (tmp_path / "unused").exists()
+
+
+@pytest.mark.parametrize("accident", ["server killed", "database killed", "server hangs"])
+def test_an_outage_costs_a_training_one_warning_and_half_a_minute(
+    accident, postgres, server, tmp_path, capfd, heldout_fold, make_key, tiny
+):
+    """The training ends with the same bits as without tracking; afterwards its record is completed from the disk."""
+    study, key = accident.replace(" ", "_"), make_key()
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    train(heldout_fold, key, tiny, plain, ABOUT)
+    mirrors = open_mirrors(server, tmp_path, study)
+    folder = tmp_path / key.path
+    folder.mkdir(parents=True)
+    held_up = []
+
+    def on_epoch() -> None:
+        if len(held_up) == 1:
+            {
+                "server killed": server.kill,
+                "database killed": postgres.kill,
+                "server hangs": lambda: server.signal(signal.SIGSTOP),
+            }[accident]()
+        started = time.monotonic()
+        mirrors.run(folder)
+        held_up.append(time.monotonic() - started)
+
+    about = ABOUT | {"versions": {}, "git_dirty": False}
+    try:
+        train(heldout_fold, key, tiny, folder, about, on_epoch=on_epoch)
+        mirrors.run(folder)
+        printed = capfd.readouterr()
+    finally:
+        if accident == "server killed":
+            server.start()
+        if accident == "database killed":
+            postgres.start()
+        if accident == "server hangs":
+            server.signal(signal.SIGCONT)
+    print(f"{accident}: epochs held up by {', '.join(f'{seconds:.2f}' for seconds in held_up)} s")
+    assert held_up[1] < HELD_UP_S
+    assert not mirrors.working
+    (warning,) = warnings_in(printed.err)
+    assert warning.startswith("warning: tracking is off for the rest of this job: ")
+    assert scores(folder) == scores(plain)
+
+    again = open_mirrors(server, tmp_path, study)
+    (run_id,) = again.run(folder).values()
+    assert again.working
+    mirror = again._mirrors[study]
+    assert [run.info.run_id for run in mirror._search(key.path)] == [run_id]
+    assert mirror.client.get_run(run_id).info.status == "FINISHED"
+    losses = [(point.step, point.value) for point in mirror.client.get_metric_history(run_id, "train_loss")]
+    assert sorted(losses) == [(row["epoch"], row["train_loss"]) for row in read_history(folder / runs.HISTORY_FILE)]
+
+
+def scores(folder: Path) -> list[dict[str, float]]:
+    history = read_history(folder / runs.HISTORY_FILE)
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
+
+
+def test_a_sweep_survives_an_outage_and_its_record_is_completed(server, postgres, tmp_path):
+    config = small_config()
+    config["models"]["quick"]["epochs"] = 6
+    config["studies"]["small"]["protocols"] = ["heldout"]
+    config["tracking"] = {"uri": server.uri}
+    project = Project.create(tmp_path / "project", config)
+    names = [f"disc/heldout/split0/quick/d2_ls5e-4_seed{seed}" for seed in (1, 2)]
+    results = project.root / "results"
+
+    sweep = project.start()
+    try:
+        deadline = time.monotonic() + RUN_TIMEOUT_S
+        while not any(read_history(results / name / runs.HISTORY_FILE) for name in names):
+            assert sweep.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        server.kill()
+        output, _ = sweep.communicate(timeout=RUN_TIMEOUT_S)
+        assert sweep.returncode == 0, output
+        rows = [row for row in read_csv(results / "tables/small.csv") if row["seed"] not in MEAN_ROWS]
+        assert [(row["status"], row["mlflow_run_id"]) for row in rows] == [("ok", None)] * 2
+        logs = {path: warnings_in(path.read_text()) for path in (project.root / "logs").rglob("*.log")}
+        assert all(len(lines) <= 1 for lines in logs.values()), logs
+        assert len(logs[project.root / "logs/sync_study/small.log"]) == 1
+
+        failed = project.snakemake("sync")
+        assert failed.code == 1 and "the record is not complete" in failed.output
+    finally:
+        kill(sweep)
+        if server.process.poll() is not None:
+            server.start()
+    done = project.snakemake("sync")
+    assert done.code == 0, done.output
+    assert "small: 3 of 3 folds and runs on disk are in the record" in done.output
+    check_record(server, postgres, project, names)
+
+    # The table gets its run ids when the workflow runs again, which then has nothing more to do.
+    again = project.snakemake()
+    assert again.code == 0, again.output
+    rows = [row for row in read_csv(results / "tables/small.csv") if row["seed"] not in MEAN_ROWS]
+    ids = check_record(server, postgres, project, names)
+    assert [row["mlflow_run_id"] for row in rows] == ids
+    assert "Nothing to be done" in project.snakemake().output
+
+
+def check_record(server, postgres, project: Project, names: list[str]) -> list[str]:
+    """Each run once, finished, with every epoch of the disk; gives the ids."""
+    project_name = read_json(project.root / "results/mlflow/store.json")["project"]
+    mirror = Mirror(server.uri, project.root, "small", project=project_name)
+    ids = []
+    for name in names:
+        (run,) = mirror._search(name)
+        assert run.info.status == "FINISHED"
+        history = read_history(project.root / "results" / name / runs.HISTORY_FILE)
+        assert len(history) == 6
+        for column in ("train_loss", "val_r2"):
+            points = mirror.client.get_metric_history(run.info.run_id, column)
+            assert sorted((point.step, point.value) for point in points) == [
+                (row["epoch"], row[column]) for row in history
+            ]
+        count = f"SELECT count(*) FROM metrics WHERE run_uuid = '{run.info.run_id}' AND key = 'train_loss'"
+        assert postgres.query(count) == ["6"]
+        ids.append(run.info.run_id)
+    return ids
+
+
+def test_a_server_that_is_not_there_is_given_up_quickly(tmp_path, capfd):
+    started = time.monotonic()
+    mirrors = Mirrors(f"http://ann:secret@127.0.0.1:{free_port()}", tmp_path, {"one": {}, "two": {}})
+    assert not mirrors.working
+    assert time.monotonic() - started < HELD_UP_S
+    (warning,) = warnings_in(capfd.readouterr().err)
+    assert "secret" not in warning and re.search(r"127\.0\.0\.1", warning)
