@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow_project import CHECKOUT, Project, paper_data_dir, small_config
+from workflow_project import CHECKOUT, Project, jobs, paper_data_dir, small_config
 
+from odevae.artifacts import read_json
 from odevae.figure_names import BY_COVARIATE, FIGURES, manifold_by
-from odevae.runs import read_history, read_json
+from odevae.runs import read_history
 from odevae.tables import COLUMNS, MEAN_ROWS, read_csv
 from odevae.tracking.mirror import PARENT_NAME, RUN_TAG
 from odevae.tracking.store import open_store
@@ -82,10 +83,7 @@ CHANGES = {
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A project whose one study has run; not to be changed."""
-    project = Project.create(tmp_path_factory.mktemp("finished") / "project", small_config())
-    outcome = project.snakemake()
-    assert outcome.code == 0, outcome.output
-    return project
+    return Project.finished(tmp_path_factory.mktemp("finished") / "project", small_config())
 
 
 @pytest.fixture
@@ -138,7 +136,7 @@ def check_store(project: Project, study: str = "small", runs=RUNS, folds=FOLDS) 
         history = client.get_metric_history(run.info.run_id, "val_loss")
         assert [point.value for point in history] == [row["val_loss"] for row in read_history(folder / "history.csv")]
         artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
-        assert artifacts == {"checkpoint.pt", "figures"}
+        assert artifacts == {"run.json", "checkpoint.pt", "figures"}
     for name in folds:
         audit = read_json(project.root / "results" / name / "audit.json")
         assert by_name[name].data.metrics["shared_trials"] == audit["shared_trials"]
@@ -212,6 +210,19 @@ def test_second_call_does_nothing(finished):
     outcome = finished.snakemake()
     assert outcome.code == 0
     assert "Nothing to be done" in outcome.output
+
+
+@pytest.mark.slow
+def test_figures_on_demand(project):
+    sweep, page = "results/figures/small/disc/heldout/quick_dimensions", f"{RUN}/figures/manifold_trials.html"
+    outcome = project.snakemake(f"{sweep}.png", page)
+    assert outcome.code == 0, outcome.output
+    assert jobs(outcome.output) == {"plot_dimensions": 1, "draw_interactive_manifold": 1}
+    check_figures((project.root / sweep).parent, [Path(sweep).name])
+    text = (project.root / page).read_text(encoding="utf-8")
+    assert "<html" in text[:100].lower() and "Plotly.newPlot" in text
+    # It opens without a network.
+    assert 'src="http' not in text
 
 
 @pytest.mark.slow

@@ -1,0 +1,114 @@
+"""Files that were cut, changed, swapped or left by an older version: found, named, and never in a table."""
+
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from workflow_project import Project, small_config
+
+from odevae.artifacts import read_json
+
+pytestmark = pytest.mark.slow
+
+RUN = "disc/heldout/split0/quick/d2_ls5e-4_seed1"
+FOLD = "disc/heldout/split0/pca"
+# What is damaged, and a target that has to read it.
+READ_BY = {
+    "disc/recording.npz": f"results/{FOLD}/audit.json",
+    f"{FOLD}/trials.npz": f"results/{RUN}/metrics.json",
+    f"{FOLD}/preprocessing.json": f"results/{RUN}/metrics.json",
+    f"{FOLD}/audit.json": "results/tables/small.csv",
+    f"{RUN}/run.json": "results/tables/small.csv",
+    f"{RUN}/checkpoint.pt": f"results/{RUN}/metrics.json",
+    f"{RUN}/history.csv": f"results/{RUN}/manifold.json",
+    f"{RUN}/metrics.json": "results/tables/small.csv",
+    f"{RUN}/predictions.npz": f"results/{RUN}/manifold.json",
+}
+
+
+def config() -> dict:
+    content = small_config()
+    content["studies"]["small"] |= {"protocols": ["heldout"], "seeds": [1]}
+    return content
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return Project.finished(tmp_path_factory.mktemp("whole") / "project", config())
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flipped(content: bytes) -> bytes:
+    """One bit, in the middle of what the file holds."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
+
+
+def older(path: Path) -> None:
+    """As the version before this one left it: no seal, schema 1."""
+    if path.suffix == ".json":
+        path.write_text(json.dumps({"schema": 1} | read_json(path)), encoding="utf-8")
+    else:
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files if name not in ("schema", "sha256")}
+        np.savez(path, **arrays)
+
+
+@pytest.mark.parametrize("name", READ_BY)
+def test_damage_ends_in_a_sentence_and_after_its_advice_everything_is_there(whole, tmp_path, name):
+    project = whole.copy(tmp_path / "project")
+    path = project.root / "results" / name
+    content = path.read_bytes()
+    damages = [cut, flipped] + ([older] if path.suffix in (".json", ".npz") else [])
+    for damage in damages:
+        path.write_bytes(content)
+        if damage is older:
+            older(path)
+        else:
+            path.write_bytes(damage(content))
+        # Newer than what was made from it, as any file that somebody touched.
+        outcome = project.snakemake(READ_BY[name])
+        assert outcome.code != 0, f"{damage.__name__}: {outcome.output}"
+        assert "error: results/" + name in outcome.output, outcome.output
+        assert "run the workflow again" in outcome.output
+    path.unlink()
+    outcome = project.snakemake()
+    assert outcome.code == 0, outcome.output
+    assert project.scores() == whole.scores()
+
+
+def test_damage_that_keeps_its_date_is_found_by_verify(whole, tmp_path):
+    project = whole.copy(tmp_path / "project")
+    outcome = project.snakemake("verify")
+    assert outcome.code == 0 and "1 runs verified, 0 problems" in outcome.output
+    names = [name for name in READ_BY if name != "disc/recording.npz"] + ["tables/small.csv"]
+    for name in names:
+        path = project.root / "results" / name
+        content, dates = path.read_bytes(), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+        path.write_bytes(flipped(content))
+        os.utime(path, ns=dates)
+        assert project.planned() == {}
+        outcome = project.snakemake("verify")
+        assert outcome.code != 0
+        assert f"problem: results/{name}: " in outcome.output, outcome.output
+        path.write_bytes(content)
+        os.utime(path, ns=dates)
+    assert project.snakemake("verify").code == 0
+
+
+def test_a_corrupted_database_costs_a_warning_and_no_result(whole, tmp_path):
+    project = whole.copy(tmp_path / "project")
+    database = project.root / "mlflow.db"
+    database.write_bytes(b"This was a database." * 100)
+    with pytest.raises(sqlite3.DatabaseError):
+        sqlite3.connect(database).execute("SELECT * FROM runs")
+    outcome = project.snakemake("--forcerun", "train_model")
+    assert outcome.code == 0, outcome.output
+    assert "warning: tracking is off for the rest of this job" in outcome.output
+    assert project.scores() == whole.scores()

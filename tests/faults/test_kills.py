@@ -1,0 +1,118 @@
+"""The power fails at a random moment, again and again; what comes out in the end is what would have come out anyway."""
+
+import shutil
+import time
+
+import numpy as np
+import pytest
+from workflow_project import Project, kill, small_config
+
+from odevae.artifacts import read_json
+from odevae.checkpoints import load_checkpoint
+from odevae.runs import RUN_FILE, read_history, read_predictions
+
+pytestmark = pytest.mark.slow
+
+KILLS = 8
+
+
+def config() -> dict:
+    """One run under each protocol, long enough to be hit while it trains."""
+    content = small_config()
+    content["models"]["quick"]["epochs"] = 60
+    content["studies"]["small"]["seeds"] = [1]
+    return content
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return Project.finished(tmp_path_factory.mktemp("undisturbed") / "project", config())
+
+
+def assert_same(project, other) -> None:
+    assert project.scores() == other.scores()
+    folders = [path.parent for path in project.checkpoints()]
+    assert len(folders) == 2
+    for folder in folders:
+        twin = other.root / folder.relative_to(project.root)
+        run, twin_run = read_json(folder / RUN_FILE), read_json(twin / RUN_FILE)
+        histories = [[row | {"seconds": 0} for row in read_history(f / "history.csv")] for f in (folder, twin)]
+        assert histories[0] == histories[1]
+        states, twin_states = load_checkpoint(folder, run), load_checkpoint(twin, twin_run)
+        for name in ("best", "last"):
+            assert all(bool((states[name][key] == twin_states[name][key]).all()) for key in states[name])
+        arrays, twin_arrays = read_predictions(folder, run), read_predictions(twin, twin_run)
+        assert all(np.array_equal(arrays[name], twin_arrays[name], equal_nan=True) for name in arrays)
+
+
+def progress(project) -> int:
+    """Files of results and logs, and epochs: grows with every stage, and all the time while a model trains."""
+    files = [path for folder in ("results", "logs") for path in (project.root / folder).rglob("*") if path.is_file()]
+    return len(files) + sum(len(read_history(path)) for path in files if path.name == "history.csv")
+
+
+def test_killed_at_random_and_called_again(undisturbed, tmp_path):
+    """The moments are spread over all that a whole call makes, however fast the machine is."""
+    project = Project.create(tmp_path / "project", config())
+    moments = np.sort(np.random.default_rng(1).integers(1, progress(undisturbed), KILLS))
+    reached = []
+    for moment in moments:
+        process = project.start()
+        while process.poll() is None and progress(project) < moment:
+            time.sleep(0.02)
+        if process.poll() is not None:
+            break
+        kill(process)
+        reached.append(progress(project))
+        assert project.snakemake("--unlock").code == 0
+    outcome = project.snakemake()
+    assert outcome.code == 0, outcome.output
+    print(f"{len(reached)} kills, at {reached} of {progress(undisturbed)} files and epochs")
+    assert len(reached) >= KILLS // 2
+    assert_same(project, undisturbed)
+    assert project.snakemake("verify").code == 0
+    assert project.planned() == {}
+
+
+def begun(project, process, rule: str) -> bool:
+    """Wait until a job of the rule has begun its log; False if the call ends without one."""
+    while process.poll() is None and not list((project.root / "logs" / rule).rglob("*.log")):
+        time.sleep(0.02)
+    return process.poll() is None
+
+
+@pytest.mark.parametrize(("rule", "longest_s"), [("train_model", 3), ("evaluate_run", 2), ("tabulate_study", 1)])
+def test_killed_in_one_stage_again_and_again(undisturbed, tmp_path, rule, longest_s):
+    project = undisturbed.copy(tmp_path / "project")
+    generator = np.random.default_rng(2)
+    force, kills = ["--forcerun", rule], 0
+    for _ in range(3):
+        shutil.rmtree(project.root / "logs" / rule)
+        process = project.start(*force)
+        if not begun(project, process, rule):
+            # The kill before this one came when the stage was over.
+            assert process.returncode == 0, process.stdout.read()
+            break
+        time.sleep(generator.uniform(0, longest_s))
+        kill(process)
+        kills += 1
+        assert project.snakemake("--unlock").code == 0
+        force = []
+    outcome = project.snakemake()
+    assert outcome.code == 0, outcome.output
+    print(f"{rule}: {kills} kills")
+    assert kills
+    assert_same(project, undisturbed)
+
+
+def test_a_second_call_is_turned_away_and_the_first_goes_on(tmp_path):
+    project = Project.create(tmp_path / "project", config())
+    first = project.start()
+    assert begun(project, first, "train_model"), first.stdout.read()
+    second = project.snakemake()
+    assert second.code != 0
+    assert "cannot be locked" in second.output
+    assert "Traceback" not in second.output
+    output, _ = first.communicate(timeout=600)
+    assert first.returncode == 0, output
+    assert len(project.scores()) == 6
