@@ -1,5 +1,6 @@
 """Every figure of a run is there, under the names that the workflow expects, for good runs and diverged ones."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +29,9 @@ def figures(fold, folder, colour_by=(), **changed):
 
 def test_names_are_those_of_files():
     assert figure_names([]) == list(FIGURES)
-    assert figure_names(["x", "head angle (rad)"])[-2:] == ["manifold_trials_x", "manifold_trials_head-angle-rad-"]
+    plain, changed, other = figure_names(["x", "head angle (rad)", "head-angle-rad-"])[-3:]
+    assert (plain, other) == ("manifold_trials_x", "manifold_trials_head-angle-rad-")
+    assert re.fullmatch(r"manifold_trials_head-angle-rad--[0-9a-f]{8}", changed)
 
 
 def test_every_figure_of_a_run_is_there(heldout_fold, trained):

@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 
@@ -52,6 +53,22 @@ def test_each_line_is_in_the_log_at_once(tmp_path):
     with stage(log):
         print("now")
         assert log.read_text(encoding="utf-8") == "now\n"
+
+
+def test_a_line_is_written_in_one_piece_so_that_jobs_side_by_side_cannot_part_it(tmp_path, monkeypatch):
+    class Console(io.StringIO):
+        def write(self, text):
+            pieces.append(text)
+            return super().write(text)
+
+    pieces: list[str] = []
+    monkeypatch.setattr(sys, "stdout", Console())
+    with stage(tmp_path / "stage.log"):
+        print("one", "line")
+        print("begun", end="", flush=True)
+        print(" and ended\nand a last one without an end", end="")
+    assert pieces == ["one line\n", "begun", " and ended\n", "and a last one without an end"]
+    assert (tmp_path / "stage.log").read_text(encoding="utf-8") == "".join(pieces)
 
 
 def test_an_old_log_is_replaced_and_the_streams_are_given_back(tmp_path, capsys):

@@ -12,19 +12,28 @@ from odevae.errors import OdevaeError
 
 
 class _Tee:
-    """A text stream that writes to several streams; each line appears at once in all of them."""
+    """A text stream that writes to several streams; each line appears at once in all of them.
+
+    A line is written in one piece, because jobs that run side by side share the console: `print` hands over a line and
+    its end one after the other.
+    """
 
     def __init__(self, *streams):
         self.streams = streams
+        self.begun = ""
 
     def write(self, text: str) -> int:
-        for stream in self.streams:
-            stream.write(text)
-            stream.flush()
+        lines, end, self.begun = (self.begun + text).rpartition("\n")
+        self._write(lines + end)
         return len(text)
 
     def flush(self) -> None:
-        for stream in self.streams:
+        self._write(self.begun)
+        self.begun = ""
+
+    def _write(self, text: str) -> None:
+        for stream in self.streams if text else ():
+            stream.write(text)
             stream.flush()
 
     def isatty(self) -> bool:
@@ -59,7 +68,8 @@ def stage(log_path: str | Path) -> Iterator[None]:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     with open(log_path, "w", encoding="utf-8") as log:
-        sys.stdout, sys.stderr = _Tee(stdout, log), _Tee(stderr, log)
+        tees = _Tee(stdout, log), _Tee(stderr, log)
+        sys.stdout, sys.stderr = tees
         try:
             yield
         except OdevaeError as error:
@@ -84,4 +94,6 @@ def stage(log_path: str | Path) -> Iterator[None]:
             traceback.print_exc(file=log)
             raise
         finally:
+            for tee in tees:
+                tee.flush()
             sys.stdout, sys.stderr = stdout, stderr

@@ -21,6 +21,7 @@ from odevae.studies import (
     study_folds,
     study_runs,
 )
+from odevae.tracking.address import outages_of
 
 PROJECT = Path(workflow.basedir)
 ENVIRONMENT = "../../envs/odevae.yaml"
@@ -142,6 +143,10 @@ def predictions_of_runs(wildcards):
 
 def trials_of(wildcards):
     return [f"results/{fold}/{name}" for fold in folds_of(wildcards) for name in ("trials.npz", "preprocessing.json")]
+
+
+def outages_so_far(wildcards):
+    return outages_of(wildcards.study)
 
 
 def plot_of(wildcards):

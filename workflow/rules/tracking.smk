@@ -1,6 +1,6 @@
 # MLflow repeats what is on disk. The store is made once, before any parallel job; the sync rules bring it up to date.
 
-from odevae.tracking.address import OUTAGES, STORE_RECORD, check_store, outages_of, redacted, store_uri
+from odevae.tracking.address import OUTAGES, STORE_RECORD, check_store, redacted, store_uri
 from odevae.tracking.filesystems import read_mount_table
 
 try:
@@ -15,10 +15,6 @@ TRACKING_URI = store_uri(config)
 STORE_FILE = TRACKING_URI.removeprefix("sqlite:///") if TRACKING_URI.startswith("sqlite:///") else None
 STORE = ancient(STORE_RECORD)
 STORE_ITSELF = [ancient(path) for path in (STORE_RECORD, STORE_FILE) if path]
-
-
-def outages_so_far(wildcards):
-    return outages_of(wildcards.study)
 
 
 rule create_store:
