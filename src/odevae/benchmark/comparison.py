@@ -1,0 +1,46 @@
+"""Differences between models on the same splits, and how sure of them one can be."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+class Difference(NamedTuple):
+    """A mean difference over splits and its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def paired_difference(one: Sequence[float], other: Sequence[float], test_over_train: float) -> Difference:
+    """How much more one model scores than another on the same splits.
+
+    Random splits share training trials, so their scores are not independent and the usual t interval is too short. The
+    corrected one replaces 1/n by 1/n + n_test/n_train in the variance of the mean (Nadeau and Bengio 2003, Machine
+    Learning 52:239, eq. 9).
+
+    Args:
+        one, other: scores ``(n,)`` by split, in the same order.
+        test_over_train: trials tested over trials trained on, in one split.
+
+    Returns:
+        Mean and interval at `CONFIDENCE`; the interval is NaN for fewer than two splits.
+
+    Raises:
+        ValueError: if the lengths differ.
+    """
+    one, other = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
+    if one.shape != other.shape:
+        raise ValueError(f"{len(one)} and {len(other)} scores cannot be paired")
+    differences = one - other
+    n = len(differences)
+    mean = float(differences.mean())
+    if n < 2:
+        return Difference(mean, float("nan"), float("nan"))
+    half = stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * np.sqrt((1 / n + test_over_train) * differences.var(ddof=1))
+    return Difference(mean, float(mean - half), float(mean + half))
