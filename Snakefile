@@ -14,6 +14,7 @@ include: "workflow/rules/tracking.smk"
 include: "workflow/rules/recordings.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/benchmarks.smk"
 
 
 rule all:

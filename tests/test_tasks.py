@@ -94,8 +94,9 @@ def test_every_task_that_a_model_answers_is_scored(parts):
         def reconstruct(self, trials):
             return np.zeros(trials.values.shape)
 
-    assert set(all_scores(OnlyReconstructs, *parts, 1, ("x",))) == {"reconstruct"}
-    scores = all_scores(Oracle, *parts, 2, ("x", "Choice"))
+    assert set(all_scores(OnlyReconstructs, *parts, ("x",))[0]) == {"reconstruct"}
+    scores, fit_s = all_scores(Oracle, *parts, ("x", "Choice"), cosmooth_draws=2)
+    assert fit_s > 0
     assert set(scores) >= {"reconstruct", "onset1", "onset5", "forecast@5", "cosmooth/0", "cosmooth/1", "decode/Choice"}
     assert scores["reconstruct"]["r2_neuron"] == 1
     assert scores["decode/x"]["r2"] > 0.999 > scores["decode/x"]["null_95"]
@@ -115,8 +116,8 @@ def test_nothing_is_fitted_on_the_test_trials(parts):
         def infer(self, trials):
             return np.nan_to_num(super().infer(trials))
 
-    all_scores(Watches, train, validation, test, 1, ("x",))
-    all_scores(Watches, train, validation, poisoned, 1, ("x",))
+    all_scores(Watches, train, validation, test, ("x",), cosmooth_draws=1)
+    all_scores(Watches, train, validation, poisoned, ("x",), cosmooth_draws=1)
     assert len(seen) == 4
     assert all(np.array_equal(seen[i], seen[i + 2]) for i in (0, 1))
 

@@ -1,11 +1,14 @@
 # Helpers of the rules: the checked configuration, and functions from wildcards to inputs and parameters.
 
 import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
 
+from odevae.benchmark.cells import benchmark_cells, check_benchmarks, module_file
+from odevae.benchmark.tables import FAMILIES
 from odevae.errors import OdevaeError
 from odevae.figure_names import BY_COVARIATE, FIGURES
 from odevae.imports import digest_of_code
@@ -30,6 +33,9 @@ with open(PROJECT / "workflow/schemas/config.schema.yaml", encoding="utf-8") as 
     schema = yaml.safe_load(file)
 try:
     check_config(config, schema)
+    check_benchmarks(config)
+    for entry in config["references"].values():
+        module_file(PROJECT / "src", entry["class"])
     for dataset in config["datasets"]:
         path = config["datasets"][dataset].get("file")
         if path and not Path(path).is_file():
@@ -58,6 +64,8 @@ wildcard_constraints:
     lambda_smooth=r"\d+(\.\d+)?(e-?\d+)?",
     seed=r"\d+",
     study=one_of(config["studies"]),
+    reference=one_of(config["references"]),
+    benchmark=one_of(config["benchmarks"]),
 
 
 RUN = "{dataset}/{protocol}/split{split}/{model}/d{latent_dim}_ls{lambda_smooth}_seed{seed}"
@@ -65,9 +73,32 @@ FOLD = "{dataset}/{protocol}/split{split}/{observations}"
 SWEEP = "{study}/{dataset}/{protocol}/{model}"
 
 
+@cache
 def code(script):
     """Digest of a script and of all that it imports. Tracking only repeats what is on disk: it makes nothing rerun."""
     return digest_of_code(PROJECT, PROJECT / "workflow/scripts" / script, without={"odevae.tracking"})
+
+
+def place_of(wildcards):
+    """File and class of a model of the benchmarks."""
+    return config["references"][wildcards.reference]["class"]
+
+
+def code_of_reference(wildcards):
+    """Digest of the script that scores, and of the model's own file: editing one model leaves the others alone."""
+    return code("benchmark_reference.py") + digest_of_code(PROJECT, module_file(PROJECT / "src", place_of(wildcards)))
+
+
+def decode_of(wildcards):
+    return config["datasets"][wildcards.dataset]["decode"]
+
+
+def cells_of(wildcards):
+    return [f"results/{cell.path}" for cell in benchmark_cells(config, wildcards.benchmark)]
+
+
+def compare_with_of(wildcards):
+    return config["benchmarks"][wildcards.benchmark]["compare_with"]
 
 
 def fold_of(wildcards):
@@ -189,3 +220,5 @@ localrules:
     tabulate_study,
     verify,
     plot_study,
+    tabulate_benchmark,
+    plot_benchmark,

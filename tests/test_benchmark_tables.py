@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+
+from odevae.baselines.reference import Reference
+from odevae.benchmark.cells import Cell, benchmark_cells, check_benchmarks, module_file, reference_class
+from odevae.benchmark.comparison import paired_difference
+from odevae.benchmark.tables import COLUMNS, FAMILIES, benchmark_rows
+from odevae.errors import OdevaeError
+from odevae.plots.benchmark import benchmark_scores
+
+CONFIG = {
+    "datasets": {"disc": {}},
+    "studies": {},
+    "references": {
+        "pca": {"class": "linear.PCA", "latent_dims": [2, 3]},
+        "hold": {"class": "means.Persistence", "latent_dims": []},
+    },
+    "benchmarks": {"all": {"dataset": "disc", "splits": [0, 1], "compare_with": {"reconstruct": "pca"}}},
+}
+
+
+def changed(**settings) -> dict:
+    return CONFIG | {"benchmarks": {"all": CONFIG["benchmarks"]["all"] | settings}}
+
+
+def test_a_model_without_latents_has_one_cell_for_each_split():
+    paths = [cell.path for cell in benchmark_cells(CONFIG, "all")]
+    assert len(paths) == 2 * 2 + 2
+    assert paths[-1] == "disc/heldout/split1/references/hold/d0.json"
+
+
+def test_a_quick_benchmark_shares_cells_with_the_whole():
+    quick = benchmark_cells(changed(latent_dims=[3], splits=[0]), "all")
+    assert quick == [Cell("disc", 0, "pca", 3), Cell("disc", 0, "hold", 0)]
+    assert set(quick) < set(benchmark_cells(CONFIG, "all"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"dataset": "e66"}, "'e66', which is not under 'datasets'; known: disc"),
+        ({"references": ["lda"]}, "'lda', which is not under 'references'; known: pca, hold"),
+        ({"references": ["hold"]}, "compare_with.reconstruct: pca is not among its references"),
+        ({"compare_with": {"onset": "lda"}}, "'lda', which is not under 'references'"),
+    ],
+)
+def test_a_benchmark_of_what_does_not_exist_is_refused(settings, sentence):
+    check_benchmarks(CONFIG)
+    with pytest.raises(OdevaeError, match=sentence):
+        check_benchmarks(changed(**settings))
+    with pytest.raises(OdevaeError, match="a study has this name too"):
+        check_benchmarks(CONFIG | {"studies": {"all": {}}})
+
+
+@pytest.mark.parametrize("place", ["reference.nothing", "trivial.training_mean", "os.path.join", "reference"])
+def test_only_a_class_of_ours_is_a_model(place):
+    assert reference_class("reference.Reference") is Reference
+    with pytest.raises(OdevaeError, match=r"has no class|names no model"):
+        reference_class(place)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(OdevaeError, match=r"references: nowhere\.Model: there is no file"):
+        module_file(tmp_path, "nowhere.Model")
+
+
+def cell(reference: str, latent_dim: int, split: int, value: float) -> dict:
+    tasks = {"reconstruct": value, "forecast@5": value / 2, "forecast@10": value / 4}
+    scores = {task: {"r2_neuron": number, "r2_pooled": 0.0, "n_values": 100} for task, number in tasks.items()}
+    scores |= {f"cosmooth/{draw}": {"r2_neuron": value + draw, "n_values": 10} for draw in range(3)}
+    scores["decode/Choice"] = {"balanced_accuracy": 0.5 + value / 4, "null_mean": 0.5, "null_95": 0.6, "n_values": 7}
+    return {
+        "dataset": "disc",
+        "split": split,
+        "reference": reference,
+        "latent_dim": latent_dim,
+        "n_trials": {"train": 16, "validation": 2, "test": 2},
+        "fit_s": 1.0 + split,
+        "scores": scores,
+    }
+
+
+PCA, HOLD = (0.2, 0.3, 0.25), (0.1, 0.25, 0.05)
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict]:
+    cells = [cell("pca", 2, split, value) for split, value in enumerate(PCA)]
+    cells += [cell("hold", 0, split, value) for split, value in enumerate(HOLD)]
+    return benchmark_rows(cells[::-1], {"reconstruct": "pca", "forecast": "hold"})
+
+
+def row_of(rows, task, reference):
+    (row,) = (row for row in rows if (row["task"], row["reference"]) == (task, reference))
+    return row
+
+
+def test_a_row_says_what_it_rests_on(rows):
+    assert all(tuple(row) == COLUMNS for row in rows)
+    row = row_of(rows, "reconstruct", "pca")
+    assert (row["metric"], row["latent_dim"], row["n_splits"], row["n_values"]) == ("r2_neuron", 2, 3, 300)
+    assert (row["mean"], row["sd"]) == pytest.approx((np.mean(PCA), np.std(PCA, ddof=1)))
+    assert row["fit_s"] == 2.0
+    assert row_of(rows, "reconstruct", "hold")["latent_dim"] is None
+    assert row_of(rows, "decode/Choice", "pca")["null_95"] == pytest.approx(0.6)
+
+
+def test_draws_of_neurons_are_averaged_before_splits(rows):
+    row = row_of(rows, "cosmooth", "pca")
+    assert (row["mean"], row["sd"]) == pytest.approx((np.mean(PCA) + 1, np.std(PCA, ddof=1)))
+    assert row["n_values"] == 90
+
+
+def test_differences_are_paired_by_split(rows):
+    row = row_of(rows, "forecast@5", "pca")
+    expected = paired_difference(np.array(PCA) / 2, np.array(HOLD) / 2, 2 / 16)
+    assert row["compared_with"] == "hold"
+    assert (row["difference"], row["difference_low"], row["difference_high"]) == pytest.approx(expected)
+    assert row_of(rows, "reconstruct", "pca")["difference"] is None, "with itself"
+    # Of another dimension, so there is nothing to compare with.
+    assert row_of(rows, "reconstruct", "hold")["difference"] is None
+
+
+def test_horizons_stand_in_their_order(rows):
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    assert tasks == ["cosmooth", "decode/Choice", "forecast@5", "forecast@10", "reconstruct"]
+
+
+def test_every_family_has_a_figure(rows):
+    for family in FAMILIES:
+        figure = benchmark_scores(rows, family, "all")
+        if family == "onset":
+            assert "No model" in figure.texts[-1].get_text()
+        else:
+            shown = [axes for axes in figure.axes if axes.axison]
+            assert len(shown) == len({row["task"] for row in rows if row["task"].startswith(family)})
+            assert {text.get_text() for text in figure.legends[0].get_texts()} == {"hold", "pca"}

@@ -1,0 +1,85 @@
+# Models beside references on the same held-out trials.
+
+REFERENCE = "{dataset}/heldout/split{split}/references/{reference}/d{latent_dim}"
+
+
+rule benchmark_reference:
+    input:
+        fold=[
+            f"results/{{dataset}}/heldout/split{{split}}/neurons/{name}"
+            for name in ("trials.npz", "preprocessing.json")
+        ],
+    output:
+        scores=f"results/{REFERENCE}.json",
+    log:
+        f"logs/benchmark_reference/{REFERENCE}.log",
+    benchmark:
+        f"benchmarks/benchmark_reference/{REFERENCE}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        code=code_of_reference,
+        place=place_of,
+        decode=decode_of,
+    script:
+        "../scripts/benchmark_reference.py"
+
+
+rule tabulate_benchmark:
+    input:
+        cells=cells_of,
+    output:
+        csv=report(
+            "results/tables/{benchmark}.csv",
+            caption="../report/benchmark.rst",
+            category="Tables",
+            labels={"benchmark": "{benchmark}"},
+        ),
+        md="results/tables/{benchmark}.md",
+        tex="results/tables/{benchmark}.tex",
+    log:
+        "logs/tabulate_benchmark/{benchmark}.log",
+    benchmark:
+        "benchmarks/tabulate_benchmark/{benchmark}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("tabulate_benchmark.py"),
+        compare_with=compare_with_of,
+    script:
+        "../scripts/tabulate_benchmark.py"
+
+
+rule plot_benchmark:
+    input:
+        table="results/tables/{benchmark}.csv",
+    output:
+        report(
+            [f"results/figures/{{benchmark}}/{family}.png" for family in FAMILIES],
+            caption="../report/benchmark_figure.rst",
+            category="Tables",
+            labels={"benchmark": "{benchmark}"},
+        ),
+        [f"results/figures/{{benchmark}}/{family}.pdf" for family in FAMILIES],
+    log:
+        "logs/plot_benchmark/{benchmark}.log",
+    benchmark:
+        "benchmarks/plot_benchmark/{benchmark}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("plot_benchmark.py"),
+    script:
+        "../scripts/plot_benchmark.py"

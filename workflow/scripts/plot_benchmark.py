@@ -1,0 +1,19 @@
+"""Draw the scores of a benchmark, a figure for each kind of task."""
+
+from pathlib import Path
+
+from odevae.benchmark.tables import FAMILIES
+from odevae.plots.benchmark import benchmark_scores
+from odevae.plots.style import save
+from odevae.stage import stage
+from odevae.tables import read_csv
+
+
+def main(table: Path, folder: Path) -> None:
+    rows = read_csv(table)
+    for family in FAMILIES:
+        save(benchmark_scores(rows, family, f"{table.stem}: {family}"), folder / family)
+
+
+with stage(snakemake.log[0]):
+    main(Path(snakemake.input.table), Path(snakemake.output[0]).parent)
