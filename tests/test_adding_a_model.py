@@ -1,0 +1,70 @@
+"""The document for somebody who brings a model, followed to the letter."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from workflow_project import CHECKOUT, Project, jobs
+
+from odevae.tables import read_csv
+
+pytestmark = pytest.mark.slow
+
+DOCUMENT = (CHECKOUT / "docs/adding_a_model.md").read_text(encoding="utf-8")
+NAME, MODEL = "random_projection", "src/odevae/baselines/random_projection.py"
+TABLE = "results/tables/tiny.csv"
+
+
+def block(language: str) -> str:
+    """The one block of code in a language."""
+    (found,) = re.findall(rf"```{language}\n(.*?)```", DOCUMENT, re.DOTALL)
+    return found
+
+
+def config() -> dict:
+    return {
+        "datasets": {
+            "disc": {
+                "simulate": {"kind": "foraging", "settings": {"n_neurons": 20, "n_frames": 240, "n_trials": 12}},
+                "decode": ["x"],
+            }
+        },
+        "protocols": {"heldout": {"drop_first_trials": 0}},
+        "references": {"pca": {"class": "linear.PCA", "latent_dims": [3]}, "mean": {"class": "means.TrainingMean"}},
+        "benchmarks": {"tiny": {"dataset": "disc", "splits": [0], "compare_with": {"reconstruct": "pca"}}},
+        "studies": {
+            "unused": {
+                "datasets": ["disc"],
+                "protocols": ["heldout"],
+                "models": ["v1"],
+                "latent_dims": [2],
+                "lambdas_smooth": ["5e-4"],
+                "seeds": [1],
+            }
+        },
+    }
+
+
+def test_one_file_and_one_line_add_a_model(tmp_path):
+    project = Project.create(tmp_path / "project", config())
+    outcome = project.snakemake(TABLE)
+    assert outcome.code == 0, outcome.output
+    before = {row["reference"] for row in read_csv(project.root / TABLE)}
+    assert before == {"pca", "mean"}
+
+    text = block("python")
+    assert text.startswith(f"# {MODEL}\n")
+    (project.root / MODEL).write_text(text, encoding="utf-8")
+    added = config()
+    added["references"] |= yaml.safe_load(block("yaml"))["references"]
+    project.write_config(added)
+    new = len(added["references"][NAME]["latent_dims"])
+    outcome = project.snakemake(TABLE)
+    assert outcome.code == 0, outcome.output
+    assert jobs(outcome.output) == {"benchmark_reference": new, "tabulate_benchmark": 1}, "only the new model is fitted"
+    rows = [row for row in read_csv(project.root / TABLE) if row["reference"] == NAME]
+    assert {(row["task"], row["latent_dim"]) for row in rows} == {
+        (task, dim) for task in ("reconstruct", "cosmooth", "decode/x") for dim in (3, 5, 7, 10)
+    }
+    assert Path(project.root / "results/disc/heldout/split0/references" / NAME / "d3.json").exists()
