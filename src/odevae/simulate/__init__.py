@@ -4,9 +4,17 @@ import inspect
 
 from odevae.errors import OdevaeError
 from odevae.recording import Recording
+from odevae.simulate.attractors import arneodo, lorenz, roessler
 from odevae.simulate.foraging import foraging
+from odevae.simulate.sphere import sphere
 
-SIMULATIONS = {"foraging": foraging}
+SIMULATIONS = {
+    "foraging": foraging,
+    "arneodo": arneodo,
+    "lorenz": lorenz,
+    "roessler": roessler,
+    "sphere": sphere,
+}
 
 
 def simulate(kind: str, **settings) -> Recording:
