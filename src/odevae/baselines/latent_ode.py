@@ -1,0 +1,146 @@
+"""Latent ODE with an ODE-RNN encoder (Rubanova, Chen & Duvenaud, NeurIPS 2019): one initial state a trial.
+
+Two ODE-RNNs read a trial, as in the paper. One runs back from the last frame and ends at the posterior of ``z0``, from
+which the field is solved over the whole trial. The other runs forward, so that its state has seen no later frame, and
+gives the latent state from which the same field forecasts. Frames come at a steady rate, so time is counted in frames
+and steps of one frame are enough: Euler between the updates of the encoders, fourth-order Runge-Kutta for the latents.
+"""
+
+import torch
+from torch import nn
+
+from odevae.baselines.neural import (
+    ForecastingReference,
+    FrameReader,
+    Network,
+    Settings,
+    TwoPartOutput,
+    frame_decoder,
+    from_bin,
+    gaussian_head,
+    gaussian_kl,
+    squared_error,
+)
+
+FIELD_WIDTH = 64
+# The largest speed of a latent, per frame. It keeps every path finite, however the field is drawn or trained.
+SPEED = 0.3
+# Weight of the divergence, in nats a trial, beside the squared error in units of the scale.
+KL_WEIGHT = 1e-4
+# Share of the trials of a step of which the encoder sees the first frames only, as it does in the onset task.
+CUT_SHARE = 1 / 3
+# Forecasts of up to this many frames ahead are trained; validation looks at one.
+TRAINED_HORIZON, VALIDATED_HORIZON = 10, 3
+
+
+class ODERNN(nn.Module):
+    """A recurrent network whose state follows an ODE between frames (algorithm 1 of the paper)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.field = nn.Sequential(nn.Linear(width, FIELD_WIDTH), nn.Tanh(), nn.Linear(FIELD_WIDTH, width))
+        self.cell = nn.GRUCell(width, width)
+
+    def forward(self, inputs: torch.Tensor, seen: torch.Tensor, backward: bool) -> torch.Tensor:
+        """States ``(B, L, width)`` after each bin; a bin that is not `seen` ``(B, L)`` leaves the state as it is."""
+        state = torch.zeros_like(inputs[:, 0])
+        states = [state] * inputs.shape[1]
+        for t in reversed(range(len(states))) if backward else range(len(states)):
+            updated = self.cell(inputs[:, t], state + self.field(state))
+            state = torch.where(seen[:, t, None], updated, state)
+            states[t] = state
+        return torch.stack(states, dim=1)
+
+
+class LatentODENetwork(Network):
+    """Backward ODE-RNN -> ``q(z0)`` -> field -> decoder; forward ODE-RNN -> ``z_t`` -> field -> decoder."""
+
+    def __init__(self, mean: torch.Tensor, latent_dim: int, width: int, output: nn.Module):
+        super().__init__()
+        self.frames = FrameReader(mean, width)
+        self.backward_rnn = ODERNN(width)
+        self.initial = gaussian_head(width, latent_dim)
+        self.forward_rnn = ODERNN(width)
+        self.filtered = nn.Linear(width, latent_dim)
+        self.field = nn.Sequential(
+            nn.Linear(latent_dim, FIELD_WIDTH),
+            nn.Tanh(),
+            nn.Linear(FIELD_WIDTH, FIELD_WIDTH),
+            nn.Tanh(),
+            nn.Linear(FIELD_WIDTH, latent_dim),
+            nn.Tanh(),
+        )
+        self.decoder = frame_decoder(latent_dim, width, output)
+
+    def objective(self, values: torch.Tensor, recorded: torch.Tensor) -> torch.Tensor:
+        n_bins = recorded.shape[1]
+        inputs = self.frames(values)
+        mean, log_variance = self.initial_state(inputs, self._some_cut(recorded))
+        z0 = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
+        path = self.solve(z0, n_bins - 1)
+        reconstruction = squared_error(self.decoder, path, values, recorded)
+        unit = torch.zeros_like(mean)
+        divergence = gaussian_kl(mean, log_variance, unit, unit).mean()
+        horizon = min(int(torch.randint(TRAINED_HORIZON + 1, ())), n_bins - 1)
+        ahead = self.ahead(inputs, recorded, horizon)
+        return reconstruction + squared_error(self.decoder, ahead, values, recorded) + KL_WEIGHT * divergence
+
+    def validation_error(self, values: torch.Tensor, recorded: torch.Tensor) -> torch.Tensor:
+        ahead = self.ahead(self.frames(values), recorded, min(VALIDATED_HORIZON, values.shape[1] - 1))
+        return squared_error(self.decoder, self.infer(values, recorded), values, recorded) + squared_error(
+            self.decoder, ahead, values, recorded
+        )
+
+    def initial_state(self, inputs: torch.Tensor, seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and log variance of ``z0``, each ``(B, D)``, from the bins that are seen."""
+        mean, log_variance = self.initial(self.backward_rnn(inputs, seen, backward=True)[:, 0]).chunk(2, dim=-1)
+        return mean, log_variance
+
+    def solve(self, z: torch.Tensor, n_frames: int) -> torch.Tensor:
+        """The path ``(M, n_frames + 1, D)`` from ``z`` ``(M, D)``, by one Runge-Kutta step a frame."""
+        path = [z]
+        for _ in range(n_frames):
+            k1 = self.field(z)
+            k2 = self.field(z + SPEED / 2 * k1)
+            k3 = self.field(z + SPEED / 2 * k2)
+            k4 = self.field(z + SPEED * k3)
+            z = z + SPEED / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+            path.append(z)
+        return torch.stack(path, dim=1)
+
+    def infer(self, values: torch.Tensor, recorded: torch.Tensor) -> torch.Tensor:
+        return self.solve(self.initial_state(self.frames(values), recorded)[0], values.shape[1] - 1)
+
+    def ahead(self, inputs: torch.Tensor, recorded: torch.Tensor, horizon: int) -> torch.Tensor:
+        """Latents ``(B, L - horizon, D)`` of the bins from `horizon` on, each from those `horizon` bins before it."""
+        starts = inputs.shape[1] - horizon
+        filtered = self.filtered(self.forward_rnn(inputs[:, :starts], recorded[:, :starts], backward=False))
+        return self.solve(filtered.flatten(0, 1), horizon)[:, -1].unflatten(0, filtered.shape[:2])
+
+    def forecast(self, values: torch.Tensor, recorded: torch.Tensor, horizon: int) -> torch.Tensor:
+        if horizon >= values.shape[1]:
+            return torch.full_like(values, torch.nan)
+        return from_bin(self.decoder(self.ahead(self.frames(values), recorded, horizon)), horizon)
+
+    def onset(self, values: torch.Tensor, recorded: torch.Tensor, n_frames: int) -> torch.Tensor:
+        """The whole trial from the initial state that the first frames tell."""
+        z0, _ = self.initial_state(self.frames(values[:, :n_frames]), recorded[:, :n_frames])
+        return self.decoder(self.solve(z0, values.shape[1] - 1))
+
+    @staticmethod
+    def _some_cut(recorded: torch.Tensor) -> torch.Tensor:
+        """The recorded bins, in some trials the first of them only."""
+        n_trials, n_bins = recorded.shape
+        seen = 1 + (torch.rand(n_trials) * (recorded.sum(dim=1) - 1)).long()
+        seen = torch.where(torch.rand(n_trials) < CUT_SHARE, seen, n_bins)
+        return recorded & (torch.arange(n_bins) < seen[:, None])
+
+
+class LatentODE(ForecastingReference):
+    """Latent ODE with a two-part output; the posterior mean answers."""
+
+    default_settings = Settings(steps=600, frames_per_batch=640, width=128)
+
+    def build(self, mean: torch.Tensor, nonnegative: bool) -> Network:
+        width = self.settings.width
+        return LatentODENetwork(mean, self.latent_dim, width, TwoPartOutput(width, mean, nonnegative))
