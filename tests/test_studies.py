@@ -13,7 +13,6 @@ from odevae.models.encoders import ENCODERS
 from odevae.models.presets import PRESETS, ModelSpec
 from odevae.runs import RunKey
 from odevae.simulate import SIMULATIONS
-from odevae.simulate.foraging import foraging
 from odevae.solvers import METHODS
 from odevae.studies import (
     SPLIT_BY_SEED,
@@ -287,14 +286,24 @@ def test_the_schema_knows_every_part_of_a_model(part, table):
     assert SCHEMA["$defs"]["model"]["properties"][part]["enum"] == list(table)
 
 
-def test_the_schema_knows_the_settings_of_the_simulation():
+@pytest.mark.parametrize("kind", SIMULATIONS)
+def test_the_schema_knows_the_settings_of_the_simulation(kind):
     simulate = SCHEMA["$defs"]["dataset"]["properties"]["simulate"]["properties"]
     assert simulate["kind"]["enum"] == list(SIMULATIONS)
-    parameters = inspect.signature(foraging).parameters
-    # The frame rate only names the unit of time.
-    assert set(simulate["settings"]["properties"]) == set(parameters) - {"frame_rate_hz"}
-    for name, rule in simulate["settings"]["properties"].items():
-        assert rule["default"] == parameters[name].default, name
+    settings = SCHEMA["$defs"][kind if kind in SCHEMA["$defs"] else "attractor"]["properties"]
+    parameters = inspect.signature(SIMULATIONS[kind]).parameters
+    # The frame rate only names the unit of time; the system of an attractor is the kind itself.
+    assert set(settings) == set(parameters) - {"frame_rate_hz", "system"}
+    for name, rule in settings.items():
+        assert rule.get("default") == parameters[name].default, name
+
+
+def test_each_simulation_takes_its_own_settings():
+    lorenz = {"kind": "lorenz", "settings": {"frames_per_trial": 50}}
+    settings = checked(changed("datasets.toy.simulate", lorenz))["datasets"]["toy"]["simulate"]["settings"]
+    assert (settings["frames_per_trial"], settings["n_neurons"]) == (50, 10)
+    with pytest.raises(OdevaeError, match=r"unknown key n_frames at datasets.toy.simulate.settings"):
+        checked(changed("datasets.toy.simulate", {"kind": "sphere", "settings": {"n_frames": 50}}))
 
 
 def test_the_schema_says_which_observations_there_are():
