@@ -6,17 +6,16 @@ from scipy.linalg import subspace_angles
 from scipy.stats import multivariate_normal
 from sklearn.decomposition import FactorAnalysis
 
-from odevae.baselines.gpfa import (
-    GPFA,
+from odevae.baselines.gpfa import GPFA, WHITE_SHARE
+from odevae.baselines.lds import LDS
+from odevae.baselines.linear_gaussian import (
     NOISE_FLOOR,
-    WHITE_SHARE,
     Emission,
     first_emission,
     fit_emission,
     noise_floor,
     recorded_frames,
 )
-from odevae.baselines.lds import LDS
 from odevae.errors import OdevaeError
 from odevae.trials import Trials
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from odevae.baselines.gpfa import LinearGaussian, Step, in_trials
+from odevae.baselines.linear_gaussian import LinearGaussian, Step, in_trials
 
 
 @dataclass(frozen=True)
