@@ -1,0 +1,40 @@
+"""Isomap (Tenenbaum, de Silva and Langford, Science 290, 2000) with the maps that MIND uses, both ways.
+
+It differs from MIND in its distances only: Euclidean ones between neighbours, whatever the order of the frames.
+"""
+
+import warnings
+
+import numpy as np
+from scipy.sparse import SparseEfficiencyWarning
+from sklearn import manifold
+
+from odevae.baselines.lle_maps import N_LANDMARKS, LandmarkManifold
+
+N_NEIGHBORS = 15
+
+
+class Isomap(LandmarkManifold):
+    """scikit-learn's Isomap of the landmarks, with LLE maps both ways.
+
+    Attributes:
+        n_neighbors: edges from each landmark in the graph of neighbours.
+        distances: ``(n_landmarks, n_landmarks)``, after `fit`: geodesic distances of the landmarks, symmetric.
+    """
+
+    def __init__(
+        self, latent_dim: int = 1, seed: int = 0, n_landmarks: int = N_LANDMARKS, n_neighbors: int = N_NEIGHBORS
+    ):
+        super().__init__(latent_dim, seed, n_landmarks)
+        self.n_neighbors = n_neighbors
+
+    def embed(self, landmarks: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        n_neighbors = min(self.n_neighbors, len(landmarks) - 1)
+        isomap = manifold.Isomap(n_neighbors=n_neighbors, n_components=self.latent_dim, eigen_solver="dense")
+        with warnings.catch_warnings():
+            # Parts of the graph without an edge between them are joined by their shortest one, as is wanted here.
+            warnings.filterwarnings("ignore", message="The number of connected components")
+            warnings.filterwarnings("ignore", category=SparseEfficiencyWarning)
+            coordinates = isomap.fit_transform(landmarks)
+        self.distances = isomap.dist_matrix_
+        return coordinates

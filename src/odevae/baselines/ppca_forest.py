@@ -1,0 +1,221 @@
+"""A forest that says how probable it is for a population to go from one state to another in one frame.
+
+After Low et al. (bioRxiv 418939, 2018). A tree parts the states ``x_t`` by hyperplanes; each of its leaves models the
+successors ``x_{t+1}`` of its states as one Gaussian, whose covariance is that of probabilistic principal component
+analysis (PPCA; Tipping and Bishop, J. R. Stat. Soc. B 61, 1999). A forest takes the median over its trees.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+
+# A Gaussian keeps as many of its axes as this share of its variance needs; the others share one noise variance.
+LOCAL_VARIANCE = 0.95
+# Random hyperplanes tried at each split. The authors' scripts say 20 for the recordings of 2021 and 2 in later ones.
+N_DIRECTIONS = 2
+# No Gaussian gets a variance below this share of the mean variance of all successors: a leaf whose successors are the
+# same (silent frames, say) would have an infinite density.
+VARIANCE_FLOOR = 1e-9
+# Rows of the table of transitions whose medians over trees are taken together, to bound the memory.
+ROWS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Number, sum ``(P,)`` and second moment ``(P, P)`` of some states: those of two sets add and subtract."""
+
+    n: int
+    total: np.ndarray
+    square: np.ndarray
+
+    @classmethod
+    def of(cls, states: np.ndarray) -> "Moments":
+        return cls(len(states), states.sum(axis=0), states.T @ states)
+
+    def __sub__(self, other: "Moments") -> "Moments":
+        return Moments(self.n - other.n, self.total - other.total, self.square - other.square)
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self.total / self.n
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """The maximum-likelihood estimate."""
+        return self.square / self.n - np.outer(self.mean, self.mean)
+
+
+@dataclass(frozen=True)
+class Ppca:
+    """A Gaussian with covariance ``U diag(variances - noise) U' + noise I`` (Tipping and Bishop, section 3.2).
+
+    Attributes:
+        mean: ``(P,)``.
+        axes: ``(P, q)``, orthonormal: ``U``.
+        variances: ``(q,)``, along the axes.
+        noise: variance along every direction that is orthogonal to the axes.
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray
+    variances: np.ndarray
+    noise: float
+
+    @classmethod
+    def fit(cls, moments: Moments, floor: float = 0.0) -> "Ppca":
+        """By maximum likelihood, with no variance below `floor`."""
+        values, vectors = np.linalg.eigh(moments.covariance)
+        variances, noise = _spectrum(values, floor)
+        return cls(moments.mean, vectors[:, ::-1][:, : len(variances)], variances, noise)
+
+    def log_density(self, states: np.ndarray) -> np.ndarray:
+        """``(n, P)`` to ``(n,)``."""
+        centred = states - self.mean
+        along = np.square(centred @ self.axes)
+        across = np.square(centred).sum(axis=1) - along.sum(axis=1)
+        distance = (along / self.variances).sum(axis=1) + across / self.noise
+        return -0.5 * (distance + _log_determinant(self.variances, self.noise, states.shape[1]))
+
+
+@dataclass(frozen=True)
+class Split:
+    """States whose projection on `normal` is at most `threshold` go `below`; a child is a split or a leaf's number."""
+
+    normal: np.ndarray
+    threshold: float
+    below: "Split | int"
+    above: "Split | int"
+
+
+@dataclass(frozen=True)
+class Tree:
+    root: Split | int
+    leaves: list[Ppca]
+
+    def leaf_of(self, states: np.ndarray) -> np.ndarray:
+        """The number of the leaf ``(n,)`` of each of the states ``(n, P)``."""
+        numbers = np.empty(len(states), dtype=int)
+        waiting = [(self.root, np.arange(len(states)))]
+        while waiting:
+            node, rows = waiting.pop()
+            if isinstance(node, Split):
+                below = states[rows] @ node.normal <= node.threshold
+                waiting += [(node.below, rows[below]), (node.above, rows[~below])]
+            else:
+                numbers[rows] = node
+        return numbers
+
+
+def grow_tree(
+    before: np.ndarray, after: np.ndarray, min_leaf: int, n_directions: int, generator: np.random.Generator
+) -> Tree:
+    """Part states until no part can be split into two of `min_leaf` or more.
+
+    Each split is the best of some random directions: the one whose two Gaussians give the successors the largest
+    likelihood. Along one direction the threshold is the best for spherical Gaussians, which one pass over the sorted
+    states finds; the authors' code takes the same short cut.
+
+    Args:
+        before: ``(n, P)``, states ``x_t``.
+        after: ``(n, P)``, their successors ``x_{t+1}``.
+    """
+    leaves: list[Ppca] = []
+    everything = Moments.of(after)
+    floor = VARIANCE_FLOOR * np.trace(everything.covariance) / after.shape[1]
+
+    def grow(rows: np.ndarray, moments: Moments) -> Split | int:
+        if len(rows) < 2 * min_leaf:
+            leaves.append(Ppca.fit(moments, floor))
+            return len(leaves) - 1
+        smallest_loss = math.inf
+        for normal in generator.standard_normal((n_directions, before.shape[1])):
+            projections = before[rows] @ normal
+            order = np.argsort(projections, kind="stable")
+            ordered = after[rows[order]]
+            n_below = _spherical_split(ordered, min_leaf)
+            below = Moments.of(ordered[:n_below])
+            above = moments - below
+            loss = _loss(below, floor) + _loss(above, floor)
+            if loss < smallest_loss:
+                smallest_loss = loss
+                threshold = projections[order[n_below - 1 : n_below + 1]].mean()
+                best = (normal, threshold, rows[order[:n_below]], below, rows[order[n_below:]], above)
+        normal, threshold, rows_below, below, rows_above, above = best
+        return Split(normal, threshold, grow(rows_below, below), grow(rows_above, above))
+
+    root = grow(np.arange(len(before)), everything)
+    return Tree(root, leaves)
+
+
+class PpcaForest:
+    """Trees that were grown on the same transitions with different random hyperplanes.
+
+    Args:
+        before: ``(n, P)``, states ``x_t``.
+        after: ``(n, P)``, their successors ``x_{t+1}``.
+        n_trees: 100 in the authors' scripts.
+        min_leaf: fewest transitions of a leaf.
+    """
+
+    def __init__(
+        self,
+        before: np.ndarray,
+        after: np.ndarray,
+        n_trees: int,
+        min_leaf: int,
+        seed: int,
+        n_directions: int = N_DIRECTIONS,
+    ):
+        generator = np.random.default_rng(seed)
+        self.trees = [grow_tree(before, after, min_leaf, n_directions, generator) for _ in range(n_trees)]
+
+    def log_probabilities(self, states: np.ndarray) -> np.ndarray:
+        """Log probability ``(n, n)`` that state i is followed by state j, if one of these states must follow.
+
+        The median over trees of the log densities, normalised over the successors: rows of probabilities sum to 1.
+        """
+        leaf_of = [tree.leaf_of(states) for tree in self.trees]
+        densities = [np.stack([leaf.log_density(states) for leaf in tree.leaves]) for tree in self.trees]
+        median = np.empty((len(states), len(states)))
+        for start in range(0, len(states), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            by_tree = [density[leaf[rows]] for leaf, density in zip(leaf_of, densities, strict=True)]
+            median[rows] = np.median(np.stack(by_tree, axis=-1), axis=-1, overwrite_input=True)
+        return median - logsumexp(median, axis=1, keepdims=True)
+
+
+def _spherical_split(ordered: np.ndarray, min_leaf: int) -> int:
+    """How many of the ordered states go below, so that the squared distances to the two means are the smallest."""
+    n = len(ordered)
+    sums = np.cumsum(ordered, axis=0)
+    n_below = np.arange(min_leaf, n - min_leaf + 1)
+    below = sums[n_below - 1]
+    above = sums[-1] - below
+    # The squared distances are a constant less this.
+    explained = np.square(below).sum(axis=1) / n_below + np.square(above).sum(axis=1) / (n - n_below)
+    return int(n_below[explained.argmax()])
+
+
+def _loss(moments: Moments, floor: float) -> float:
+    """Negative log likelihood of the states under their own PPCA, up to what is the same for every split."""
+    # At the maximum of the likelihood the mean squared Mahalanobis distance is P, whatever the parameters.
+    variances, noise = _spectrum(np.linalg.eigvalsh(moments.covariance), floor)
+    return 0.5 * moments.n * _log_determinant(variances, noise, len(moments.total))
+
+
+def _spectrum(ascending: np.ndarray, floor: float) -> tuple[np.ndarray, float]:
+    """Variances of the axes that are kept and the noise variance of the others, from the eigenvalues of a covariance.
+
+    The noise variance is the mean of the discarded eigenvalues (Tipping and Bishop, eq. 8); one is always discarded.
+    """
+    values = np.maximum(ascending[::-1], floor)
+    shares = np.cumsum(values) / values.sum()
+    n_axes = min(int(np.searchsorted(shares, LOCAL_VARIANCE)) + 1, len(values) - 1)
+    return values[:n_axes], float(values[n_axes:].mean())
+
+
+def _log_determinant(variances: np.ndarray, noise: float, n_dims: int) -> float:
+    """Of ``2 pi`` times the covariance."""
+    return n_dims * math.log(2 * math.pi) + np.log(variances).sum() + (n_dims - len(variances)) * math.log(noise)

@@ -1,0 +1,105 @@
+"""How many dimensions a cloud of states fills, whatever the number of neurons: the correlation dimension.
+
+The number of pairs of states within a radius grows as a power of it, and the exponent is the dimension (Grassberger and
+Procaccia, Physica D 9, 1983). Low et al. (bioRxiv 418939, 2018) and Nieh et al. (Nature 595, 2021) measure it with
+geodesic distances, so that the curvature of a manifold does not count.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse.csgraph import connected_components, shortest_path
+from sklearn.neighbors import kneighbors_graph
+
+from odevae.errors import OdevaeError
+
+# Shares of all pairs between which the slope is fitted. The scripts of Nieh et al. fit from 1e3 to 1e6 pairs; of their
+# 1e8 pairs (all frames of a recording) that is 1e-5 to 1e-2. The upper end is kept: beyond it a state's neighbourhood
+# reaches the edge of the manifold. A thousand states have too few pairs for the lower end.
+FIT_SHARES = (1e-3, 1e-2)
+# For the distances of MIND, which part states no finer than one step of the population, and for landmarks that were
+# spread evenly, of which few are close: both have too few pairs within small radii, and too steep a slope there. On
+# the foraging disc MIND's distances give 5 to 6 with `FIT_SHARES`, about 2 with these.
+COARSE_SHARES = (1e-2, 1e-1)
+# The radii of the fit are spaced evenly in their logarithm.
+N_RADII = 30
+# With fewer pairs than this inside the smallest radius the slope is chance.
+FEWEST_PAIRS = 20
+
+
+@dataclass(frozen=True)
+class CorrelationDimension:
+    """The slope of a straight line and the points that it was fitted to.
+
+    Attributes:
+        dimension: slope of log share against log radius.
+        radii: ``(n,)``, in the unit of the distances.
+        shares: ``(n,)``, share of all pairs that lie within each radius.
+    """
+
+    dimension: float
+    radii: np.ndarray
+    shares: np.ndarray
+
+
+def correlation_dimension(distances: np.ndarray, fit_shares: tuple[float, float] = FIT_SHARES) -> CorrelationDimension:
+    """Slope of the log number of pairs within a radius against the log radius, by least squares.
+
+    The radii reach from the one that holds the first of the `fit_shares` of all pairs to the one that holds the second.
+    Two things bend the curve: noise makes states fill more dimensions at small radii, and edges of the manifold make
+    them fill fewer at large ones, so that a disc comes out at some 1.8. See `COARSE_SHARES` before giving distances of
+    landmarks.
+
+    Args:
+        distances: ``(n, n)``, symmetric; only the part above the diagonal is read.
+
+    Raises:
+        OdevaeError: if the distances are no square matrix, one is not finite, the shares do not grow, or there are too
+            few pairs or too many at distance 0.
+    """
+    distances = np.asarray(distances, dtype=float)
+    if distances.ndim != 2 or distances.shape[0] != distances.shape[1]:
+        raise OdevaeError(
+            f"the correlation dimension needs distances of shape (n, n), not {distances.shape}; give every state's "
+            "distance to every other."
+        )
+    pairs = np.sort(distances[np.triu_indices(len(distances), k=1)])
+    if not np.isfinite(pairs).all():
+        raise OdevaeError(
+            "the correlation dimension needs finite distances, but some states cannot be reached from others; connect "
+            "the graph with more neighbours, or give one connected part of it."
+        )
+    low, high = fit_shares
+    if not 0 < low < high <= 1:
+        raise OdevaeError(f"fit_shares is {fit_shares}; give two growing shares of the pairs, between 0 and 1.")
+    if low * len(pairs) < FEWEST_PAIRS:
+        raise OdevaeError(
+            f"{len(distances)} states have {len(pairs)} pairs, and a share of {low:g} of them is less than "
+            f"{FEWEST_PAIRS}; give more states or raise fit_shares."
+        )
+    smallest, largest = pairs[round(low * len(pairs)) - 1], pairs[round(high * len(pairs)) - 1]
+    if not 0 < smallest < largest:
+        raise OdevaeError(
+            f"the radii that hold {low:g} and {high:g} of the pairs are {smallest:g} and {largest:g}, and a slope "
+            "needs two different positive ones; leave out states that are the same as others."
+        )
+    radii = np.geomspace(smallest, largest, N_RADII)
+    shares = np.searchsorted(pairs, radii * (1 + 1e-12), side="right") / len(pairs)
+    return CorrelationDimension(float(np.polyfit(np.log(radii), np.log(shares), 1)[0]), radii, shares)
+
+
+def geodesic_distances(states: np.ndarray, n_neighbors: int = 15) -> np.ndarray:
+    """Shortest paths ``(n, n)`` between states ``(n, P)`` through the graph of nearest neighbours.
+
+    Raises:
+        OdevaeError: if the graph falls into parts, between which there is no path.
+    """
+    graph = kneighbors_graph(states, n_neighbors, mode="distance")
+    graph = graph.maximum(graph.T)
+    n_parts, _ = connected_components(graph, directed=False)
+    if n_parts > 1:
+        raise OdevaeError(
+            f"with {n_neighbors} neighbours each, the {len(states)} states fall into {n_parts} parts without a path "
+            "between them; raise n_neighbors."
+        )
+    return shortest_path(graph, method="D", directed=False)

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from odevae.baselines.isomap import Isomap
+from odevae.metrics import r2_neuron
+from odevae.simulate.foraging import foraging
+from odevae.trials import cut
+
+
+@pytest.fixture(scope="module")
+def trials():
+    recording = foraging(n_neurons=60, n_frames=1600, n_trials=8)
+    return cut(recording, recording.activity, recording.trial_ids)
+
+
+@pytest.fixture(scope="module")
+def model(trials):
+    model = Isomap(latent_dim=2, n_landmarks=250)
+    model.fit(trials.take(np.arange(6)), trials.take(np.arange(0)))
+    return model
+
+
+def test_distances_are_symmetric_and_zero_on_the_diagonal(model):
+    np.testing.assert_allclose(model.distances, model.distances.T)
+    np.testing.assert_array_equal(np.diag(model.distances), 0)
+    assert model.coordinates.shape == (250, 2)
+
+
+def r2_of_position(model, train, held_out) -> float:
+    """Of held-out trials, by linear regression from the latents that is fitted on training trials."""
+    known = np.column_stack([model.infer(train)[train.recorded], np.ones(train.recorded.sum())])
+    asked = np.column_stack([model.infer(held_out)[held_out.recorded], np.ones(held_out.recorded.sum())])
+    weights, *_ = np.linalg.lstsq(known, train.latents[train.recorded])
+    return r2_neuron(held_out.latents[held_out.recorded], asked @ weights)
+
+
+def test_position_and_activity_of_held_out_trials_are_found(trials, model):
+    train, held_out = trials.take(np.arange(6)), trials.take(np.arange(6, 8))
+    # Six short trials do not visit all of the disc.
+    assert r2_of_position(model, train, held_out) > 0.8
+    reconstructed = model.reconstruct(held_out)[held_out.recorded]
+    assert r2_neuron(held_out.values[held_out.recorded], reconstructed) > 0.8
+
+
+@pytest.mark.slow
+def test_the_position_of_a_foraging_animal_is_found_without_being_told():
+    recording = foraging()
+    trials = cut(recording, recording.activity, recording.trial_ids)
+    order = np.random.default_rng(0).permutation(len(trials))
+    train, held_out = trials.take(order[4:]), trials.take(order[:4])
+    model = Isomap(latent_dim=2)
+    model.fit(train, held_out.take(np.arange(0)))
+    assert r2_of_position(model, train, held_out) >= 0.95
+
+
+def test_the_same_seed_gives_the_same_model_and_held_out_trials_do_not_matter(trials, model):
+    again = Isomap(latent_dim=2, n_landmarks=250)
+    again.fit(trials.take(np.arange(6)), trials.take(np.arange(6, 8)))
+    np.testing.assert_array_equal(again.infer(trials), model.infer(trials))
+    np.testing.assert_array_equal(again.reconstruct(trials), model.reconstruct(trials))
+
+
+def test_parts_without_an_edge_between_them_are_joined(recwarn):
+    generator = np.random.default_rng(0)
+    islands = np.concatenate([generator.standard_normal((20, 3)), generator.standard_normal((20, 3)) + 50])
+    coordinates = Isomap(latent_dim=2, n_landmarks=40, n_neighbors=4).embed(islands, islands[:0], islands[:0])
+    assert np.isfinite(coordinates).all()
+    assert not recwarn.list
+
+
+def test_it_answers_what_it_can():
+    assert [task for task in ("reconstruct", "onset", "forecast", "infer") if Isomap.answers(task)] == [
+        "reconstruct",
+        "infer",
+    ]

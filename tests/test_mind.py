@@ -1,0 +1,184 @@
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+from scipy.stats import multivariate_normal
+
+from odevae.baselines.mind import Mind, classical_scaling, sammon, transition_distances
+from odevae.baselines.ppca_forest import LOCAL_VARIANCE, Moments, Ppca, PpcaForest, Split, grow_tree
+from odevae.intrinsic_dimension import COARSE_SHARES, correlation_dimension
+from odevae.simulate.foraging import foraging
+from odevae.trials import cut
+
+SMALL = {"n_landmarks": 80, "n_trees": 4}
+
+
+def ring(n: int = 400, noise: float = 0.02, seed: int = 0):
+    """States of a ring in four dimensions, in random order, and their successors one step of 0.3 rad further."""
+    generator = np.random.default_rng(seed)
+    angles = generator.uniform(0, 2 * np.pi, n)
+
+    def states(angle):
+        plane = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(n), np.zeros(n)])
+        return plane + noise * generator.standard_normal((n, 4))
+
+    return states(angles), states(angles + 0.3)
+
+
+def place_cells(n_trials: int = 6):
+    recording = foraging(n_neurons=30, n_frames=100 * n_trials, n_trials=n_trials)
+    return cut(recording, recording.activity, recording.trial_ids)
+
+
+def test_moments_of_a_part_are_those_of_the_whole_less_the_rest():
+    states = np.random.default_rng(0).standard_normal((50, 3)) + 5
+    rest = Moments.of(states) - Moments.of(states[:20])
+    assert rest.n == 30
+    np.testing.assert_allclose(rest.mean, states[20:].mean(axis=0))
+    np.testing.assert_allclose(rest.covariance, np.cov(states[20:].T, bias=True))
+
+
+def test_a_leaf_is_the_gaussian_of_probabilistic_pca():
+    states = np.random.default_rng(0).standard_normal((300, 5)) * [5, 3, 0.4, 0.3, 0.2] + 1
+    leaf = Ppca.fit(Moments.of(states))
+    values = np.linalg.eigvalsh(np.cov(states.T, bias=True))[::-1]
+    assert len(leaf.variances) == 1 + np.flatnonzero(np.cumsum(values) / values.sum() >= LOCAL_VARIANCE)[0]
+    assert leaf.noise == pytest.approx(values[len(leaf.variances) :].mean())
+    covariance = leaf.axes @ np.diag(leaf.variances - leaf.noise) @ leaf.axes.T + leaf.noise * np.eye(5)
+    expected = multivariate_normal(states.mean(axis=0), covariance).logpdf(states[:10])
+    np.testing.assert_allclose(leaf.log_density(states[:10]), expected)
+
+
+def test_states_that_fill_no_volume_keep_a_finite_density():
+    line = np.linspace(0, 1, 50)[:, None] * np.ones(4)
+    for flat in (line, np.ones((50, 4)), line[:, :1]):
+        leaf = Ppca.fit(Moments.of(flat), floor=1e-6)
+        assert np.append(leaf.variances, leaf.noise).min() >= 1e-6
+        assert np.isfinite(leaf.log_density(flat + 0.1)).all()
+    # Of a tree's two leaves, one with silent successors.
+    after = np.where(line > 0.5, line, 0.0)
+    tree = grow_tree(line, after, 20, 1, np.random.default_rng(0))
+    assert all(np.isfinite(leaf.log_density(line)).all() for leaf in tree.leaves)
+
+
+def test_a_tree_parts_the_states_into_leaves_of_the_smallest_size_or_more():
+    before, after = ring()
+    tree = grow_tree(before, after, 40, 2, np.random.default_rng(0))
+    sizes = np.bincount(tree.leaf_of(before), minlength=len(tree.leaves))
+    assert sizes.min() >= 40
+    assert sizes.max() < 80
+    for number, leaf in enumerate(tree.leaves):
+        np.testing.assert_allclose(leaf.mean, after[tree.leaf_of(before) == number].mean(axis=0))
+
+
+def test_a_split_comes_where_the_successors_part():
+    before = np.linspace(-1, 1, 100)[:, None] * [1.0, 0.0]
+    after = np.where(before[:, :1] > 0.3, 4.0, -4.0) + 0.1 * np.random.default_rng(0).standard_normal((100, 2))
+    root = grow_tree(before, after, 30, 1, np.random.default_rng(0)).root
+    assert isinstance(root, Split)
+    assert root.threshold / root.normal[0] == pytest.approx(0.3, abs=0.02)
+
+
+def test_a_forest_knows_where_a_state_goes():
+    before, after = ring(800)
+    forest = PpcaForest(before, after, n_trees=8, min_leaf=30, seed=0)
+    angles = np.arange(0, 2 * np.pi, 0.1)
+    landmarks = np.column_stack([np.cos(angles), np.sin(angles), 0 * angles, 0 * angles])
+    log_probability = forest.log_probabilities(landmarks)
+    np.testing.assert_allclose(np.exp(log_probability).sum(axis=1), 1)
+    step = np.angle(np.exp(1j * (angles[log_probability.argmax(axis=1)] - angles)))
+    assert np.median(step) == pytest.approx(0.3, abs=0.1)
+
+
+def test_distances_are_symmetric_zero_on_the_diagonal_only_and_shortest():
+    log_probability = -np.random.default_rng(0).exponential(3, (30, 30))
+    log_probability[3, 4] = 0.0
+    distances = transition_distances(log_probability)
+    np.testing.assert_array_equal(distances, distances.T)
+    np.testing.assert_array_equal(np.diag(distances), 0)
+    assert (distances + np.eye(30) > 0).all()
+    through = (distances[:, :, None] + distances[None]).min(axis=1)
+    assert (distances <= through + 1e-12).all()
+
+
+def test_paths_lead_along_the_likely_transitions():
+    steps = np.abs(np.subtract.outer(np.arange(12), np.arange(12)))
+    distances = transition_distances(np.where(steps <= 1, -4.0, -1e6))
+    np.testing.assert_allclose(distances, 2.0 * steps)
+
+
+def test_scaling_gives_euclidean_distances_back():
+    points = np.random.default_rng(0).standard_normal((40, 3)) * [3, 2, 1]
+    distances = cdist(points, points)
+    for scaling in (classical_scaling, sammon):
+        coordinates = scaling(distances, 3)
+        np.testing.assert_allclose(cdist(coordinates, coordinates), distances, atol=1e-4)
+    assert classical_scaling(distances[:3, :3], 5).shape == (3, 5)
+
+
+def test_sammon_lowers_the_stress_that_it_is_said_to_lower():
+    points = np.random.default_rng(0).standard_normal((40, 4))
+    distances = cdist(points, points)
+    upper = np.triu_indices(40, k=1)
+
+    def stress(coordinates):
+        d, delta = cdist(coordinates, coordinates)[upper], distances[upper]
+        return (np.square(d - delta) / delta).sum() / delta.sum()
+
+    coordinates = sammon(distances, 2)
+    lowest = stress(coordinates)
+    assert lowest < 0.9 * stress(classical_scaling(distances, 2))
+    for change in np.random.default_rng(1).standard_normal((5, 40, 2)):
+        assert stress(coordinates + 0.01 * change) > lowest
+    np.testing.assert_allclose(sammon(1000 * distances, 2) / 1000, coordinates, atol=1e-3)
+
+
+def test_the_same_seed_gives_the_same_model_and_held_out_trials_do_not_matter():
+    trials = place_cells()
+    train, held_out = trials.take(np.arange(4)), trials.take(np.arange(4, 6))
+    answers = []
+    for seed, validation in ((0, held_out), (0, held_out.take(np.arange(0))), (1, held_out)):
+        model = Mind(latent_dim=2, seed=seed, **SMALL)
+        model.fit(train, validation)
+        answers.append((model.infer(held_out), model.reconstruct(held_out)))
+    assert answers[0][0].shape == (2, 100, 2)
+    assert answers[0][1].shape == held_out.values.shape
+    for a, b in zip(answers[0], answers[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(answers[0][0], answers[2][0])
+
+
+def test_padding_and_the_rest_of_a_trial_do_not_matter_to_a_frame():
+    trials = place_cells()
+    model = Mind(latent_dim=2, **SMALL)
+    model.fit(trials.take(np.arange(5)), trials.take(np.arange(0)))
+    held_out = trials.take(np.array([5]))
+    whole = model.infer(held_out)
+    recorded = np.arange(100)[None] < 60
+    shorter = type(held_out)(**{**vars(held_out), "recorded": recorded, "mask": recorded})
+    np.testing.assert_allclose(model.infer(shorter)[:, :60], whole[:, :60])
+    assert np.isfinite(model.reconstruct(shorter)).all()
+    np.testing.assert_array_equal(model.reconstruct(shorter)[:, 60:], 0)
+
+
+def test_it_answers_what_it_can():
+    assert [task for task in ("reconstruct", "onset", "forecast", "infer") if Mind.answers(task)] == [
+        "reconstruct",
+        "infer",
+    ]
+
+
+@pytest.mark.slow
+def test_the_position_of_a_foraging_animal_is_found_without_being_told():
+    recording = foraging()
+    trials = cut(recording, recording.activity, recording.trial_ids)
+    order = np.random.default_rng(0).permutation(len(trials))
+    train, held_out = trials.take(order[4:]), trials.take(order[:4])
+    model = Mind(latent_dim=2)
+    model.fit(train, held_out.take(np.arange(0)))
+    known = np.column_stack([model.infer(train)[train.recorded], np.ones(train.recorded.sum())])
+    asked = np.column_stack([model.infer(held_out)[held_out.recorded], np.ones(held_out.recorded.sum())])
+    weights, *_ = np.linalg.lstsq(known, train.latents[train.recorded])
+    position = held_out.latents[held_out.recorded]
+    error = np.square(asked @ weights - position).sum()
+    assert 1 - error / np.square(position - position.mean(axis=0)).sum() >= 0.95
+    assert correlation_dimension(model.distances, COARSE_SHARES).dimension == pytest.approx(2, abs=0.5)
