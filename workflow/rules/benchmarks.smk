@@ -32,6 +32,7 @@ rule benchmark_reference:
 rule tabulate_benchmark:
     input:
         cells=cells_of,
+        store=STORE,
     output:
         csv=report(
             "results/tables/{benchmark}.csv",

@@ -11,8 +11,8 @@ from odevae.tracking.address import new_store_record, store_uri
 def main(config: dict, record: Path, file: str | None) -> None:
     content = new_store_record(read_json(record) if record.exists() else {}, store_uri(config), Path.cwd().name)
     write_json(record, content)
-    # The parents of all studies are created here, so that parallel jobs find them.
-    working = mirrors_of_studies(config, config["studies"]).working
+    # The parents of all studies and benchmarks are created here, so that parallel jobs find them.
+    working = mirrors_of_studies(config, config["studies"] | config["benchmarks"]).working
     if file and not working:
         # Tracking stops no stage: later jobs try again, and the rules that wait for this file go on.
         Path(file).touch()

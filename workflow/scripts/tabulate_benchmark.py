@@ -1,20 +1,29 @@
-"""Write a benchmark's table from the scores of its models."""
+"""Write a benchmark's table from the scores of its models, and repeat both in MLflow."""
 
 from pathlib import Path
 
 from odevae.artifacts import read_json
-from odevae.benchmark.tables import READABLE, benchmark_rows
+from odevae.benchmark.cells import benchmark_cells
+from odevae.benchmark.tables import READABLE, benchmark_metrics, benchmark_rows
 from odevae.stage import stage
 from odevae.tables import write_csv, write_latex, write_markdown
+from odevae.tracking import mirrors_of_study
+
+RESULTS = Path("results")
 
 
-def main(cells: list[str], compare_with: dict[str, str], output) -> None:
-    rows = benchmark_rows([read_json(cell) for cell in cells], compare_with)
+def main(config: dict, benchmark: str, compare_with: dict[str, str], output) -> None:
+    paths = [cell.path for cell in benchmark_cells(config, benchmark)]
+    rows = benchmark_rows([read_json(RESULTS / path) for path in paths], compare_with)
     write_csv(rows, Path(output.csv))
     write_markdown(rows, READABLE, Path(output.md))
     write_latex(rows, READABLE, Path(output.tex))
+    mirrors = mirrors_of_study(config, benchmark)
+    for path in paths:
+        mirrors.cell(RESULTS / path, path.removesuffix(".json"))
+    mirrors.study(benchmark, [output.csv, output.md, output.tex], benchmark_metrics(rows))
     print(Path(output.md).read_text(encoding="utf-8"), end="")
 
 
 with stage(snakemake.log[0]):
-    main(list(snakemake.input.cells), snakemake.params.compare_with, snakemake.output)
+    main(snakemake.config, snakemake.wildcards.benchmark, snakemake.params.compare_with, snakemake.output)

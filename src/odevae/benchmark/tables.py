@@ -68,6 +68,14 @@ def benchmark_rows(cells: list[dict], compare_with: dict[str, str]) -> list[dict
     return [_row(key, scores, compare_with) for key in sorted(scores, key=_order)]
 
 
+def benchmark_metrics(rows: list[dict]) -> dict[str, float]:
+    """The means of a table as metrics of the whole benchmark, by task, model and dimension."""
+    return {
+        f"{row['task']}/{row['reference']}/d{row['latent_dim'] or WITHOUT_LATENTS}/{row['metric']}": row["mean"]
+        for row in rows
+    }
+
+
 def _tasks(cell: dict) -> dict[str, dict]:
     """The scores of a cell by task, draws of neurons averaged."""
     tasks, draws = {}, []

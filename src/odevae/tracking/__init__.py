@@ -18,7 +18,7 @@ from pathlib import Path
 from odevae.runs import RunKey
 from odevae.studies import study_folds, study_runs
 from odevae.tracking.address import STORE_RECORD, project_of, redacted, store_uri
-from odevae.tracking.records import Record, record_of_preprocessing, record_of_run
+from odevae.tracking.records import Record, record_of_cell, record_of_preprocessing, record_of_run
 
 # MLflow reads these when it is first imported, so they stand before anything that does; a user's own setting wins.
 for _name, _value in {
@@ -69,6 +69,10 @@ class Mirrors:
     def preprocessing(self, fold_dir: str | Path, name: str, study: str | None = None) -> dict[str, str]:
         """The same for a preprocessing, under `name`."""
         return self._put(lambda: record_of_preprocessing(fold_dir, name), fold_dir, study)
+
+    def cell(self, file: str | Path, name: str, study: str | None = None) -> dict[str, str]:
+        """The same for a cell of a benchmark, under `name`."""
+        return self._put(lambda: record_of_cell(file, name), file, study)
 
     def study(self, study: str, table_files: Iterable[str | Path], metrics: dict[str, float]) -> str | None:
         """Finish the parent run of one study; gives its run id, None when tracking is off."""
@@ -134,6 +138,7 @@ def mirrors_of_study(config: dict, study: str) -> Mirrors:
 
 
 def mirrors_of_studies(config: dict, studies: Iterable[str]) -> Mirrors:
-    """The same for several studies."""
-    settings = {study: config["studies"][study] for study in studies}
+    """The same for several studies, or benchmarks: each has an experiment of its name."""
+    known = config["studies"] | config["benchmarks"]
+    settings = {study: known[study] for study in studies}
     return Mirrors(store_uri(config), ARTIFACT_ROOT, settings, STORE_RECORD)
