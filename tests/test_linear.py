@@ -1,0 +1,138 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import decomposition
+from sklearn.linear_model import LinearRegression
+
+from odevae.baselines.linear import PCA, FactorAnalysis
+from odevae.errors import OdevaeError
+from odevae.trials import Trials, cut
+
+REFERENCES = (PCA, FactorAnalysis)
+
+
+@pytest.fixture(scope="module")
+def make_trials(make_recording):
+    def make(lengths, seed: int = 0) -> Trials:
+        recording = make_recording(lengths, n_neurons=8, seed=seed)
+        return cut(recording, recording.activity, recording.trial_ids)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def train(make_trials):
+    return make_trials([30, 17, 24, 28, 3])
+
+
+@pytest.fixture(scope="module")
+def held_out(make_trials):
+    return make_trials([20, 2, 26], seed=1)
+
+
+def fitted(reference, train: Trials):
+    reference.fit(train, train)
+    return reference
+
+
+def frames_of(trials: Trials) -> np.ndarray:
+    return trials.values[trials.recorded].astype(float)
+
+
+def test_pca_is_that_of_scikit_learn(train, held_out):
+    model = fitted(PCA(latent_dim=3), train)
+    expected = decomposition.PCA(3).fit(frames_of(train))
+    scores = expected.transform(frames_of(held_out))
+    np.testing.assert_allclose(model.infer(held_out)[held_out.recorded], scores, atol=1e-6)
+    np.testing.assert_allclose(
+        model.reconstruct(held_out)[held_out.recorded], expected.inverse_transform(scores), atol=1e-6
+    )
+
+
+def test_factor_analysis_is_that_of_scikit_learn(train, held_out):
+    model = fitted(FactorAnalysis(latent_dim=3, seed=5), train)
+    expected = decomposition.FactorAnalysis(3, random_state=5).fit(frames_of(train))
+    factors = expected.transform(frames_of(held_out))
+    np.testing.assert_allclose(model.infer(held_out)[held_out.recorded], factors, atol=1e-6)
+
+
+def test_factor_analysis_reconstructs_the_posterior_mean(train, held_out):
+    """Against the conditional mean of the joint Gaussian, ``E[x'] = W W^T (W W^T + Psi)^-1 (x - m) + m``."""
+    model = fitted(FactorAnalysis(latent_dim=3), train)
+    loadings, noise, mean = model.model.components_.T, model.model.noise_variance_, frames_of(train).mean(axis=0)
+    shared = loadings @ loadings.T
+    smoother = shared @ np.linalg.inv(shared + np.diag(noise))
+    np.testing.assert_allclose(
+        model.reconstruct(held_out)[held_out.recorded], (frames_of(held_out) - mean) @ smoother.T + mean, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("horizon", [1, 4])
+def test_pca_forecasts_by_least_squares_on_scores(horizon, train, held_out):
+    model = fitted(PCA(latent_dim=3), train)
+    pca = decomposition.PCA(3).fit(frames_of(train))
+    scores = [pca.transform(values[n].astype(float)) for values, n in zip(train.values, train.recorded, strict=True)]
+    regression = LinearRegression().fit(
+        np.concatenate([x[:-horizon] for x in scores]), np.concatenate([x[horizon:] for x in scores])
+    )
+    found = model.forecast(held_out, horizon)
+    values = held_out.values[2].astype(float)
+    expected = pca.inverse_transform(regression.predict(pca.transform(values[:-horizon])))
+    np.testing.assert_allclose(found[2, horizon:], expected, atol=1e-6)
+
+
+def test_every_bin_from_the_horizon_on_is_forecast(train, held_out):
+    model = fitted(PCA(latent_dim=2), train)
+    for horizon in (1, 2, 3, 5, 10):
+        found = model.forecast(held_out, horizon)
+        assert np.isnan(found[:, :horizon]).all()
+        assert np.isfinite(found[:, horizon:]).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(horizon=st.sampled_from([1, 3, 10]), unseen=st.integers(0, 25), poison=st.sampled_from([np.nan, -1e6, 0.0]))
+def test_no_forecast_looks_at_what_is_not_past(train, held_out, horizon, unseen, poison):
+    model = fitted(PCA(latent_dim=2), train)
+    values = held_out.values.copy()
+    values[:, unseen:] = poison
+    found = model.forecast(replace(held_out, values=values), horizon)[:, : unseen + horizon]
+    np.testing.assert_allclose(found, model.forecast(held_out, horizon)[:, : unseen + horizon], rtol=1e-12)
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_values_outside_the_recorded_trial_change_nothing(reference, train, held_out):
+    filled = [
+        replace(trials, values=np.where(trials.recorded[..., None], trials.values, np.nan))
+        for trials in (train, held_out)
+    ]
+    tasks = [lambda model, trials: model.reconstruct(trials), lambda model, trials: model.infer(trials)]
+    if reference.answers("forecast"):
+        tasks.append(lambda model, trials: model.forecast(trials, 2))
+    for answer in tasks:
+        found = answer(fitted(reference(latent_dim=2), filled[0]), filled[1])
+        np.testing.assert_allclose(
+            found[held_out.recorded], answer(fitted(reference(latent_dim=2), train), held_out)[held_out.recorded]
+        )
+        assert np.isfinite(found[:, 2:]).all()
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_a_neuron_that_is_silent_in_training_is_no_trouble(reference, train, held_out):
+    silent = replace(train, values=train.values * (np.arange(8) > 0))
+    found = fitted(reference(latent_dim=2), silent).reconstruct(held_out)
+    np.testing.assert_allclose(found[..., 0], 0, atol=1e-6)
+    assert np.abs(found).max() < 10 * np.abs(held_out.values).max()
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_more_dimensions_than_neurons_are_refused(reference, train):
+    with pytest.raises(OdevaeError, match=r"9 latent dimensions needs as many .* 8 neurons"):
+        fitted(reference(latent_dim=9), train)
+
+
+def test_a_horizon_longer_than_every_training_trial_is_refused(make_trials):
+    with pytest.raises(OdevaeError, match="no training trial has more than 10 frames"):
+        fitted(PCA(latent_dim=2), make_trials([10, 4])).forecast(make_trials([20]), 10)
