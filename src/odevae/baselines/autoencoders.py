@@ -59,7 +59,11 @@ class TrialEncoder(nn.Module):
     def __init__(self, mean: torch.Tensor, latent_dim: int, width: int):
         super().__init__()
         self.frames = FrameReader(mean, width)
-        self.convolutions = nn.ModuleList(nn.Conv1d(width, width, KERNEL, padding="same") for _ in range(2))
+        self.convolutions = nn.ModuleList(
+            # Along time within each unit, then across units: a fifth of the weights of a full convolution.
+            nn.Sequential(nn.Conv1d(width, width, KERNEL, padding="same", groups=width), nn.Conv1d(width, width, 1))
+            for _ in range(2)
+        )
         self.codes = nn.Linear(width, latent_dim)
 
     def forward(self, values: torch.Tensor, recorded: torch.Tensor) -> torch.Tensor:
