@@ -8,6 +8,7 @@ from odevae.baselines.neural import (
     LinearOutput,
     Network,
     NeuralReference,
+    Settings,
     TwoPartOutput,
     frame_decoder,
     squared_error,
@@ -77,6 +78,8 @@ class TrialEncoder(nn.Module):
 
 class FrameAutoencoder(NeuralReference):
     """A code for each frame from that frame alone; linear output."""
+
+    default_settings = Settings(jitter=0.5)
 
     def build(self, mean: torch.Tensor, nonnegative: bool) -> Network:
         width = self.settings.width

@@ -39,7 +39,7 @@ POSTERIOR_LOG_VARIANCE = -4.0
 
 @dataclass(frozen=True)
 class Settings:
-    """How a network is fitted.
+    """How a network is fitted; the defaults were chosen on the validation trials of one split of E65.
 
     Attributes:
         steps: of AdamW, at most.
@@ -53,11 +53,11 @@ class Settings:
         patience: looks without progress after which the fit ends.
     """
 
-    steps: int = 1000
+    steps: int = 700
     frames_per_batch: int = 320
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    jitter: float = 0.5
+    jitter: float = 0.35
     width: int = 256
     check_every: int = 25
     patience: int = 12
