@@ -4,18 +4,18 @@ import pytest
 from odevae.baselines.reference import Reference
 from odevae.benchmark.cells import Cell, benchmark_cells, check_benchmarks, module_file, reference_class
 from odevae.benchmark.comparison import paired_difference
-from odevae.benchmark.tables import COLUMNS, FAMILIES, benchmark_rows
+from odevae.benchmark.tables import COLUMNS, FAMILIES, benchmark_rows, family_of, saturation
 from odevae.errors import OdevaeError
 from odevae.plots.benchmark import benchmark_scores
 
 CONFIG = {
-    "datasets": {"disc": {}},
+    "datasets": {"disc": {}, "sphere": {}},
     "studies": {},
     "references": {
-        "pca": {"class": "linear.PCA", "latent_dims": [2, 3]},
+        "pca": {"class": "linear.PCA", "latent_dims": "any"},
         "hold": {"class": "means.Persistence", "latent_dims": []},
     },
-    "benchmarks": {"all": {"dataset": "disc", "splits": [0, 1], "compare_with": {"reconstruct": "pca"}}},
+    "benchmarks": {"all": {"datasets": {"disc": [2, 3]}, "splits": [0, 1], "compare_with": {"reconstruct": "pca"}}},
 }
 
 
@@ -30,15 +30,27 @@ def test_a_model_without_latents_has_one_cell_for_each_split():
 
 
 def test_a_quick_benchmark_shares_cells_with_the_whole():
-    quick = benchmark_cells(changed(latent_dims=[3], splits=[0]), "all")
+    quick = benchmark_cells(changed(datasets={"disc": [3]}, splits=[0]), "all")
     assert quick == [Cell("disc", 0, "pca", 3), Cell("disc", 0, "hold", 0)]
     assert set(quick) < set(benchmark_cells(CONFIG, "all"))
+
+
+def test_a_slow_model_is_fitted_at_its_own_dimensions_only():
+    slow = CONFIG["references"] | {"slow": {"class": "means.Persistence", "latent_dims": [3, 9]}}
+    cells = benchmark_cells(changed(splits=[0]) | {"references": slow}, "all")
+    assert [cell.latent_dim for cell in cells if cell.reference == "slow"] == [3]
+    several = benchmark_cells(changed(splits=[0], datasets={"disc": [3], "sphere": [6]}) | {"references": slow}, "all")
+    assert [(c.dataset, c.latent_dim) for c in several if c.reference != "hold"] == [
+        ("disc", 3),
+        ("disc", 3),
+        ("sphere", 6),
+    ]
 
 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"dataset": "e66"}, "'e66', which is not under 'datasets'; known: disc"),
+        ({"datasets": {"e66": [3]}}, "'e66', which is not under 'datasets'; known: disc, sphere"),
         ({"references": ["lda"]}, "'lda', which is not under 'references'; known: pca, hold"),
         ({"references": ["hold"]}, "compare_with.reconstruct: pca is not among its references"),
         ({"compare_with": {"onset": "lda"}}, "'lda', which is not under 'references'"),
@@ -64,13 +76,14 @@ def test_a_missing_file_is_named(tmp_path):
         module_file(tmp_path, "nowhere.Model")
 
 
-def cell(reference: str, latent_dim: int, split: int, value: float) -> dict:
+def cell(reference: str, latent_dim: int, split: int, value: float, dataset: str = "disc") -> dict:
     tasks = {"reconstruct": value, "forecast@5": value / 2, "forecast@10": value / 4}
     scores = {task: {"r2_neuron": number, "r2_pooled": 0.0, "n_values": 100} for task, number in tasks.items()}
-    scores |= {f"cosmooth/{draw}": {"r2_neuron": value + draw, "n_values": 10} for draw in range(3)}
+    scores["cosmooth"] = {"r2_neuron": value + 1, "n_values": 10}
+    scores["intrinsic_dimension"] = {"correlation_dimension": 2 + value, "n_values": 50}
     scores["decode/Choice"] = {"balanced_accuracy": 0.5 + value / 4, "null_mean": 0.5, "null_95": 0.6, "n_values": 7}
     return {
-        "dataset": "disc",
+        "dataset": dataset,
         "split": split,
         "reference": reference,
         "latent_dim": latent_dim,
@@ -105,10 +118,14 @@ def test_a_row_says_what_it_rests_on(rows):
     assert row_of(rows, "decode/Choice", "pca")["null_95"] == pytest.approx(0.6)
 
 
-def test_draws_of_neurons_are_averaged_before_splits(rows):
-    row = row_of(rows, "cosmooth", "pca")
-    assert (row["mean"], row["sd"]) == pytest.approx((np.mean(PCA) + 1, np.std(PCA, ddof=1)))
-    assert row["n_values"] == 90
+def test_cosmooth_saturates_where_more_dimensions_no_longer_help(rows):
+    clear = {2: {0: 0.1, 1: 0.2, 2: 0.3}, 3: {0: 0.2, 1: 0.3, 2: 0.4}, 5: {0: 0.21, 1: 0.29, 2: 0.42}}
+    assert saturation(clear, 0.1) == 3
+    assert saturation({2: {0: 0.5, 1: 0.4}, 3: {0: 0.4, 1: 0.3}}, 0.1) == 2
+    assert not [row for row in rows if row["task"] == "cosmooth_saturation"], "one dimension says nothing"
+    cells = [cell("pca", dim, split, value + 0.1 * (dim > 2)) for dim in (2, 3, 5) for split, value in enumerate(PCA)]
+    (row,) = (row for row in benchmark_rows(cells, {}) if row["task"] == "cosmooth_saturation")
+    assert (row["reference"], row["metric"], row["mean"], row["n_splits"]) == ("pca", "latent_dim", 3, 3)
 
 
 def test_differences_are_paired_by_split(rows):
@@ -123,15 +140,26 @@ def test_differences_are_paired_by_split(rows):
 
 def test_horizons_stand_in_their_order(rows):
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    assert tasks == ["cosmooth", "decode/Choice", "forecast@5", "forecast@10", "reconstruct"]
+    assert tasks == ["cosmooth", "decode/Choice", "forecast@5", "forecast@10", "intrinsic_dimension", "reconstruct"]
 
 
-def test_every_family_has_a_figure(rows):
-    for family in FAMILIES:
-        figure = benchmark_scores(rows, family, "all")
-        if family == "onset":
-            assert "No model" in figure.texts[-1].get_text()
-        else:
-            shown = [axes for axes in figure.axes if axes.axison]
-            assert len(shown) == len({row["task"] for row in rows if row["task"].startswith(family)})
-            assert {text.get_text() for text in figure.legends[0].get_texts()} == {"hold", "pca"}
+def test_data_sets_are_compared_with_their_own():
+    cells = [cell("pca", 2, split, value, dataset) for dataset in ("disc", "sphere") for split, value in enumerate(PCA)]
+    cells += [cell("hold", 0, split, value, "disc") for split, value in enumerate(HOLD)]
+    rows = benchmark_rows(cells, {"reconstruct": "hold"})
+    compared = {row["dataset"]: row["difference"] for row in rows if row["task"] == "reconstruct" and row["latent_dim"]}
+    assert compared["disc"] == pytest.approx(np.mean(PCA) - np.mean(HOLD)) and compared["sphere"] is None
+    (panel,) = benchmark_scores(rows, "reconstruct", "all").axes
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["disc\nD = 2", "sphere\nD = 2"]
+
+
+def test_every_family_that_was_asked_has_a_figure(rows):
+    families = {family_of(row["task"]) for row in rows}
+    assert families & set(FAMILIES) == {"cosmooth", "decode", "forecast", "reconstruct"}
+    for family in families & set(FAMILIES):
+        shown = [axes for axes in benchmark_scores(rows, family, "all").axes if axes.axison]
+        assert len(shown) == len({row["task"] for row in rows if row["task"].startswith(family)})
+        assert {text.get_text() for text in benchmark_scores(rows, family, "all").legends[0].get_texts()} == {
+            "hold",
+            "pca",
+        }

@@ -9,6 +9,7 @@ rule benchmark_reference:
             f"results/{{dataset}}/heldout/split{{split}}/neurons/{name}"
             for name in ("trials.npz", "preprocessing.json")
         ],
+        recording=truth_of,
     output:
         scores=f"results/{REFERENCE}.json",
     log:
@@ -63,13 +64,13 @@ rule plot_benchmark:
     input:
         table="results/tables/{benchmark}.csv",
     output:
-        report(
-            [f"results/figures/{{benchmark}}/{family}.png" for family in FAMILIES],
+        folder=report(
+            directory("results/figures/{benchmark}"),
+            patterns=["{family}.png"],
             caption="../report/benchmark_figure.rst",
             category="Tables",
-            labels={"benchmark": "{benchmark}"},
+            labels={"benchmark": "{benchmark}", "task": "{family}"},
         ),
-        [f"results/figures/{{benchmark}}/{family}.pdf" for family in FAMILIES],
     log:
         "logs/plot_benchmark/{benchmark}.log",
     benchmark:

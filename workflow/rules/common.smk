@@ -8,7 +8,6 @@ import yaml
 from snakemake.exceptions import WorkflowError
 
 from odevae.benchmark.cells import benchmark_cells, check_benchmarks, module_file
-from odevae.benchmark.tables import FAMILIES
 from odevae.errors import OdevaeError
 from odevae.figure_names import BY_COVARIATE, FIGURES
 from odevae.imports import digest_of_code
@@ -87,6 +86,11 @@ def place_of(wildcards):
 def code_of_reference(wildcards):
     """Digest of the script that scores, and of the model's own file: editing one model leaves the others alone."""
     return code("benchmark_reference.py") + digest_of_code(PROJECT, module_file(PROJECT / "src", place_of(wildcards)))
+
+
+def truth_of(wildcards):
+    """The recording of a simulation, whose true latents and rates are known."""
+    return f"results/{wildcards.dataset}/recording.npz" if wildcards.dataset in SIMULATED else []
 
 
 def decode_of(wildcards):

@@ -1,31 +1,52 @@
 """Fit one model on the training trials of one split and score it on every task that it answers."""
 
+import sys
 from functools import partial
 from pathlib import Path
 
-import torch
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from odevae.artifacts import write_json
 from odevae.benchmark.cells import Cell, reference_class
-from odevae.benchmark.tasks import all_scores
-from odevae.folds import load_fold
+from odevae.benchmark.scoring import all_scores
+from odevae.folds import Fold, load_fold
 from odevae.provenance import provenance
-from odevae.recording import require_covariate
+from odevae.recording import load_recording, require_covariate
+from odevae.simulate import expected_activity
 from odevae.stage import stage
+from odevae.trials import cut
 
 SEED = 0
 
 
-def main(fold_folder: Path, cell: Cell, place: str, covariates: list[str], threads: int, output: Path) -> None:
-    torch.set_num_threads(threads)
+def main(
+    fold_folder: Path,
+    recording: str | None,
+    cell: Cell,
+    place: str,
+    covariates: list[str],
+    threads: int,
+    output: Path,
+) -> None:
+    model = reference_class(place)
+    if "torch" in sys.modules:
+        # Most models need no PyTorch, which takes longer to import than they to fit.
+        sys.modules["torch"].set_num_threads(threads)
     fold = load_fold(fold_folder)
     for name in covariates:
         require_covariate(name, fold.raw.covariates, f"{cell.dataset}.decode")
     parts = {name: fold.raw.take(fold.parts[name]) for name in ("train", "validation", "test")}
-    make = partial(reference_class(place), latent_dim=max(cell.latent_dim, 1), seed=SEED)
+    make = partial(model, latent_dim=max(cell.latent_dim, 1), seed=SEED)
     with threadpool_limits(threads):
-        scores, fit_s = all_scores(make, *parts.values(), tuple(covariates))
+        scores, fit_s = all_scores(
+            make,
+            *parts.values(),
+            tuple(covariates),
+            # Every split holds out other neurons.
+            draw=cell.split,
+            expected=expected_in_test(recording, fold) if recording else None,
+        )
     content = {
         "dataset": cell.dataset,
         "split": cell.split,
@@ -41,13 +62,20 @@ def main(fold_folder: Path, cell: Cell, place: str, covariates: list[str], threa
     print(f"{cell.path}: " + ", ".join(f"{task} {_headline(values):.3f}" for task, values in scores.items()))
 
 
+def expected_in_test(recording_file: str, fold: Fold) -> np.ndarray:
+    """Activity ``(B, L, N)`` of the test trials of a simulation without noise."""
+    recording = load_recording(recording_file)
+    return cut(recording, expected_activity(recording), fold.raw.trial_ids).values[fold.parts["test"]]
+
+
 def _headline(values: dict) -> float:
-    return next(values[name] for name in ("r2_neuron", "r2", "balanced_accuracy") if name in values)
+    return next(iter(values.values()))
 
 
 with stage(snakemake.log[0]):
     main(
         fold_folder=Path(snakemake.input.fold[0]).parent,
+        recording=snakemake.input.get("recording"),
         cell=Cell(
             snakemake.wildcards.dataset,
             int(snakemake.wildcards.split),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from odevae.benchmark.tables import FAMILIES
+from odevae.benchmark.tables import FAMILIES, family_of
 from odevae.plots.benchmark import benchmark_scores
 from odevae.plots.style import save
 from odevae.stage import stage
@@ -11,9 +11,10 @@ from odevae.tables import read_csv
 
 def main(table: Path, folder: Path) -> None:
     rows = read_csv(table)
-    for family in FAMILIES:
+    asked = {family_of(row["task"]) for row in rows}
+    for family in (family for family in FAMILIES if family in asked):
         save(benchmark_scores(rows, family, f"{table.stem}: {family}"), folder / family)
 
 
 with stage(snakemake.log[0]):
-    main(Path(snakemake.input.table), Path(snakemake.output[0]).parent)
+    main(Path(snakemake.input.table), Path(snakemake.output.folder))

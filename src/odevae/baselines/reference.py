@@ -44,7 +44,11 @@ class Reference:
         """Latents ``(B, L, D)`` of trials that are seen whole."""
         raise NotImplementedError
 
+    def intrinsic_dimension(self) -> dict[str, float]:
+        """``correlation_dimension`` of the manifold that was found in training trials, and ``n_values``, its states."""
+        raise NotImplementedError
+
     @classmethod
     def answers(cls, task: str) -> bool:
-        """Whether the model implements one of ``reconstruct``, ``onset``, ``forecast`` and ``infer``."""
+        """Whether the model implements one of the methods above."""
         return getattr(cls, task) is not getattr(Reference, task)

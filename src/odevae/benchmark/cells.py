@@ -12,6 +12,8 @@ PLACE = r"[a-z_][a-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*"
 PACKAGE = "odevae.baselines"
 # Dimension of a model that has no latents.
 WITHOUT_LATENTS = 0
+# `latent_dims` of a model that is fitted at every dimension that a benchmark asks for.
+ANY = "any"
 
 
 @dataclass(frozen=True)
@@ -33,18 +35,19 @@ def benchmark_cells(config: dict, benchmark: str) -> list[Cell]:
     """What a benchmark asks for, model by model."""
     settings = config["benchmarks"][benchmark]
     return [
-        Cell(settings["dataset"], split, reference, latent_dim)
+        Cell(dataset, split, reference, latent_dim)
+        for dataset, asked in settings["datasets"].items()
         for reference in settings.get("references", config["references"])
-        for latent_dim in _dims(config["references"][reference], settings)
+        for latent_dim in _dims(config["references"][reference], asked)
         for split in settings["splits"]
     ]
 
 
-def _dims(reference: dict, settings: dict) -> list[int]:
-    if not reference["latent_dims"]:
+def _dims(reference: dict, asked: list[int]) -> list[int]:
+    own = reference["latent_dims"]
+    if not own:
         return [WITHOUT_LATENTS]
-    asked = settings.get("latent_dims", reference["latent_dims"])
-    return [dim for dim in reference["latent_dims"] if dim in asked]
+    return asked if own == ANY else [dim for dim in asked if dim in own]
 
 
 def check_benchmarks(config: dict) -> None:
@@ -56,11 +59,12 @@ def check_benchmarks(config: dict) -> None:
     """
     for name, settings in config["benchmarks"].items():
         where = f"config: benchmarks.{name}"
-        if settings["dataset"] not in config["datasets"]:
-            raise OdevaeError(
-                f"{where}.dataset names {settings['dataset']!r}, which is not under 'datasets'; known: "
-                f"{', '.join(config['datasets'])}."
-            )
+        for dataset in settings["datasets"]:
+            if dataset not in config["datasets"]:
+                raise OdevaeError(
+                    f"{where}.datasets names {dataset!r}, which is not under 'datasets'; known: "
+                    f"{', '.join(config['datasets'])}."
+                )
         if name in config["studies"]:
             raise OdevaeError(f"{where}: a study has this name too, and both would write one table; rename one.")
         chosen = settings.get("references", list(config["references"]))

@@ -4,7 +4,6 @@ Every task is scored with `metrics.score` in recorded units on native frames. Th
 here, after it was fitted.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,7 +11,6 @@ import numpy as np
 from sklearn.linear_model import Ridge
 
 from odevae.baselines.reference import Reference
-from odevae.benchmark.decoding import decode
 from odevae.metrics import r2_neuron, score
 from odevae.trials import Trials
 
@@ -22,7 +20,6 @@ HORIZONS = (1, 2, 3, 5, 10)
 ONSETS = (1, 5)
 # Share of the neurons that cosmooth holds out.
 HELD_OUT_NEURONS = 0.25
-COSMOOTH_DRAWS = 3
 # Strengths of the ridge from latents to held-out neurons; validation trials choose.
 STRENGTHS = tuple(10.0**power for power in range(-3, 7))
 # Of `metrics.score`, what the benchmark keeps.
@@ -55,7 +52,8 @@ def cosmooth(
     Args:
         make: gives a model to fit.
         train, validation, test: trials of all neurons.
-        draw: number of the draw of neurons; the same for every model.
+        draw: number of the draw of neurons: that of the split, so that every split holds out others, the same ones
+            for every model.
     """
     held_out = held_out_neurons(train.values.shape[2], draw)
     model = make()
@@ -85,46 +83,6 @@ def fit_readout(latents: np.ndarray, target: np.ndarray, held_latents: np.ndarra
     """A ridge from latents ``(M, D)`` to a target ``(M, C)``, its strength the best of `STRENGTHS` on other frames."""
     fits = [Ridge(alpha=strength).fit(latents, target) for strength in STRENGTHS]
     return max(fits, key=lambda fit: r2_neuron(held_target, fit.predict(held_latents)))
-
-
-def all_scores(
-    make: Callable[[], Reference],
-    train: Trials,
-    validation: Trials,
-    test: Trials,
-    covariates: tuple[str, ...],
-    cosmooth_draws: int = COSMOOTH_DRAWS,
-) -> tuple[dict[str, dict[str, float]], float]:
-    """Scores of every task that a model answers.
-
-    Args:
-        make: gives a model to fit.
-        train, validation, test: trials of one split.
-        covariates: names of the behaviour to decode.
-        cosmooth_draws: how many times neurons are drawn for cosmooth.
-
-    Returns:
-        Scores by task, ``reconstruct``, ``onset1``, ``forecast@5``, ``cosmooth/0``, ``decode/Position`` and so on; and
-        the processor time of the fit on all neurons and of its reconstructions and forecasts, s: some models fit a
-        horizon when they are first asked for it.
-    """
-    model = make()
-    started = time.process_time()
-    model.fit(train, validation)
-    scores: dict[str, dict[str, float]] = {}
-    if model.answers("reconstruct"):
-        scores["reconstruct"] = reconstruct(model, test)
-    if model.answers("onset"):
-        scores |= {f"onset{n}": onset(model, test, n) for n in ONSETS}
-    if model.answers("forecast"):
-        scores |= {f"forecast@{h}": forecast(model, test, h) for h in HORIZONS}
-    fit_s = time.process_time() - started
-    if model.answers("infer"):
-        scores |= {f"cosmooth/{draw}": cosmooth(make, train, validation, test, draw) for draw in range(cosmooth_draws)}
-        parts = [(model.infer(trials), trials) for trials in (train, validation, test)]
-        decoded = decode(*parts, covariates)
-        scores |= {f"decode/{name}": values for name, values in decoded.items()}
-    return scores, fit_s
 
 
 def _neurons(trials: Trials, chosen: np.ndarray) -> Trials:

@@ -1,9 +1,12 @@
-"""The scores of a benchmark against the latent dimension, one panel for each task of a family."""
+"""The scores of a benchmark against the latent dimension or over data sets, one panel for each task of a family."""
+
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from odevae.plots.style import GREY, SMALL_SIZE, TEXT_SIZE, describe, message, new_figure
+from odevae.benchmark.tables import family_of
+from odevae.plots.style import GREY, SMALL_SIZE, TEXT_SIZE, describe, new_figure
 
 # Far below nothing is told apart any more; what lies below is named under the panel.
 LOWEST = -0.6
@@ -13,24 +16,26 @@ LABELS = {
     "r2_neuron": "r2_neuron, recorded units, test trials",
     "r2": "R², test trials",
     "balanced_accuracy": "balanced accuracy, test trials",
+    "frames": "frames until R² < 0.5, test trials",
 }
 
 
 def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
-    """Mean and SD over splits of each model against its latent dimension; models without latents lie at the left.
+    """Mean and SD over splits of each model, a line against its latent dimension.
+
+    Models without latents lie at the left. A benchmark of several data sets has these on the x axis instead, each at
+    its dimensions; models without latents lie at the first of them.
 
     Args:
-        rows: of the benchmark's table.
-        family: ``reconstruct``, ``onset``, ``forecast``, ``cosmooth`` or ``decode``.
+        rows: of the benchmark's table; one or more of the family.
+        family: one of `odevae.benchmark.tables.FAMILIES`.
         title: of the figure; the number of splits is added.
     """
-    rows = [row for row in rows if str(row["task"]).startswith(family)]
-    if not rows:
-        return message(f"No model of this benchmark was asked to {family}.", title)
+    rows = [row for row in rows if family_of(row["task"]) == family]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    dims = sorted({int(row["latent_dim"]) for row in rows if row["latent_dim"]})
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     models = sorted({row["reference"] for row in rows})
-    places = {None: 0} | {dim: place for place, dim in enumerate(dims, start=1)}
+    labels, place_of = _places(rows, datasets)
     n_columns = min(COLUMNS, len(tasks))
     n_rows = -(-len(tasks) // n_columns)
     splits = sorted({int(row["n_splits"]) for row in rows})
@@ -44,9 +49,9 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
             own = [row for row in rows if row["task"] == task and row["reference"] == model]
             if not own:
                 continue
-            own.sort(key=lambda row: places[_dim(row)])
+            own.sort(key=place_of)
             # Side by side, so that bars of equal scores do not cover each other.
-            x = np.array([places[_dim(row)] for row in own]) + 0.5 * (number / max(1, len(models) - 1) - 0.5)
+            x = np.array([place_of(row) for row in own]) + 0.6 * (number / max(1, len(models) - 1) - 0.5)
             y = np.array([row["mean"] for row in own])
             spread = np.array([row["sd"] or 0.0 for row in own])
             below += [f"{model} {value:.2f}" for value in y[y < LOWEST]]
@@ -58,7 +63,7 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
                 color=colour,
                 marker=MARKERS[number % len(MARKERS)],
                 markersize=4,
-                linewidth=1,
+                linewidth=1 if len(datasets) == 1 else 0,
                 elinewidth=0.7,
             )
         nulls = [row["null_95"] for row in rows if row["task"] == task and row["null_95"] is not None]
@@ -69,16 +74,34 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
         axes.set_title(task + (f"\ncut off: {', '.join(below)}" if below else ""), fontsize=TEXT_SIZE, parse_math=False)
         low = min((row["mean"] - (row["sd"] or 0) for row in rows if row["task"] == task), default=0)
         axes.set_ylim(bottom=max(LOWEST, min(low, 0)) - 0.03)
-        axes.set_xticks(list(places.values()), ["none", *map(str, dims)])
-        axes.set_xlim(-0.5, len(dims) + 0.5)
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set_xlim(-0.5, len(labels) - 0.5)
         metric = next(row["metric"] for row in rows if row["task"] == task)
-        describe(axes, "latent dimension", LABELS[metric])
+        describe(axes, "latent dimension" if len(datasets) == 1 else "", LABELS[metric])
     for axes in panels[len(tasks) :]:
         axes.set_axis_off()
     figure.legend(
         handles.values(), handles.keys(), fontsize=SMALL_SIZE, frameon=False, loc="outside lower center", ncols=4
     )
     return figure
+
+
+def _places(rows: list[dict], datasets: list[str]) -> tuple[list[str], Callable[[dict], int]]:
+    """Labels of the places on the x axis, and the place of a row."""
+    if len(datasets) == 1:
+        dims = sorted({int(row["latent_dim"]) for row in rows if row["latent_dim"]})
+        places = {None: 0} | {dim: place for place, dim in enumerate(dims, start=1)}
+        return ["none", *map(str, dims)], lambda row: places[_dim(row)]
+    pairs = list(dict.fromkeys((row["dataset"], _dim(row)) for row in rows if row["latent_dim"]))
+    pairs += [(dataset, None) for dataset in datasets if dataset not in dict(pairs)]
+    pairs.sort(key=lambda pair: (datasets.index(pair[0]), pair[1] or 0))
+    labels = [dataset.replace("_", "\n") + (f"\nD = {dim}" if dim else "") for dataset, dim in pairs]
+
+    def place(row: dict) -> int:
+        dim = _dim(row)
+        return next(i for i, pair in enumerate(pairs) if pair[0] == row["dataset"] and dim in (None, pair[1]))
+
+    return labels, place
 
 
 def _dim(row: dict) -> int | None:

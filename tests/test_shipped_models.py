@@ -1,0 +1,113 @@
+"""What holds for every model that the shipped benchmarks compare."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+from workflow_project import CHECKOUT
+
+from odevae.baselines import history_mlp
+from odevae.baselines.neural import NeuralReference
+from odevae.benchmark.cells import reference_class
+from odevae.benchmark.scoring import all_scores
+from odevae.trials import Trials
+
+CONFIG = yaml.safe_load((CHECKOUT / "config/config.yaml").read_text(encoding="utf-8"))
+LATENT_DIM, N_NEURONS = 2, 8
+
+
+def trials(lengths: list[int], seed: int) -> Trials:
+    """Neurons that fire in places of a track that every trial runs along at its own pace."""
+    generator = np.random.default_rng(seed)
+    mask = np.arange(max(lengths)) < np.asarray(lengths)[:, None]
+    pace = generator.uniform(0.6, 1.0, (len(lengths), 1))
+    position = np.where(mask, pace * np.arange(mask.shape[1]) / mask.shape[1], 0.0)
+    choice = np.where(mask, np.arange(len(lengths))[:, None] % 2, 0)
+    places = np.linspace(0, 1, N_NEURONS)
+    activity = np.exp(-np.square(position[..., None] - places) / 0.05) * (1 + choice[..., None] * (places > 0.5))
+    activity += 0.05 * generator.random(activity.shape)
+    return Trials(
+        values=np.where(mask[..., None], activity, 0).astype(np.float32),
+        mask=mask,
+        recorded=mask,
+        times=np.where(mask, 0.1 * np.arange(mask.shape[1]), 0.0),
+        trial_ids=np.arange(len(lengths)),
+        covariates={"Position": position, "Choice": choice.astype(float)},
+    )
+
+
+TRAIN, VALIDATION = trials([14, 18, 16, 20] * 4, 1), trials([15, 19, 17], 2)
+CLEAN = trials([20, 15, 18], 3)
+
+every_model = pytest.mark.parametrize("name", CONFIG["references"])
+
+
+@pytest.fixture(autouse=True)
+def short_fits(monkeypatch):
+    """What is asked here does not hang on how long a network is trained."""
+    monkeypatch.setattr(history_mlp, "EPOCHS", 2)
+
+
+def model_class(name: str) -> type:
+    found = reference_class(CONFIG["references"][name]["class"])
+    if issubclass(found, NeuralReference):
+        return type(name, (found,), {"default_settings": replace(found.default_settings, steps=30, check_every=10)})
+    return found
+
+
+@pytest.mark.slow
+@every_model
+def test_test_trials_are_nan_until_scoring_and_nothing_changes(name):
+    """No model and no choice between settings sees a test trial: while any fit goes on, they hold nothing but NaN."""
+    fits = []
+
+    def scores(poison: bool) -> dict:
+        test = replace(CLEAN, values=CLEAN.values.copy())
+
+        class Watched(model_class(name)):
+            def fit(self, train, validation):
+                if poison:
+                    test.values[...] = np.nan
+                super().fit(train, validation)
+                test.values[...] = CLEAN.values
+                fits.append(poison)
+
+        def make():
+            return Watched(latent_dim=LATENT_DIM, seed=0)
+
+        return all_scores(make, TRAIN, VALIDATION, test, ("Position", "Choice"), draw=0)[0]
+
+    clean = scores(poison=False)
+    assert clean and scores(poison=True) == clean
+    assert fits.count(True) == fits.count(False) == (2 if model_class(name).answers("infer") else 1)
+    assert all(np.isfinite(list(values.values())).all() for values in clean.values())
+
+
+@pytest.mark.slow
+@every_model
+def test_the_answer_for_a_trial_does_not_depend_on_the_others(name):
+    """Nor on what lies outside its recorded bins, or after the frames that a task shows."""
+    model = model_class(name)(latent_dim=LATENT_DIM, seed=0)
+    model.fit(TRAIN, VALIDATION)
+    alone = CLEAN.take(np.array([1]))
+    unseen = replace(CLEAN, values=CLEAN.values.copy())
+    unseen.values[:, 6:] = 7.0
+    asked = {
+        "reconstruct": lambda given: model.reconstruct(given),
+        "infer": lambda given: model.infer(given),
+        "onset": lambda given: model.onset(given, 5),
+        "forecast": lambda given: model.forecast(given, 2),
+    }
+    for task, ask in asked.items():
+        if not model.answers(task):
+            continue
+        whole = ask(CLEAN)
+        known = alone.mask[0] & np.isfinite(whole[1]).all(axis=-1)
+        assert known.any()
+        assert ask(alone)[0][known] == pytest.approx(whole[1][known], rel=1e-3, abs=1e-4), task
+        if task == "onset":
+            assert np.array_equal(ask(unseen), whole, equal_nan=True)
+        if task == "forecast":
+            # Bins up to 7 rest on bins up to 5.
+            assert np.array_equal(ask(unseen)[:, :8], whole[:, :8], equal_nan=True)
