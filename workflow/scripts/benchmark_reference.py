@@ -13,7 +13,7 @@ from odevae.benchmark.scoring import all_scores
 from odevae.folds import Fold, load_fold
 from odevae.provenance import provenance
 from odevae.recording import load_recording, require_covariate
-from odevae.simulate import expected_activity
+from odevae.simulate.expected import expected_activity
 from odevae.stage import stage
 from odevae.trials import cut
 

@@ -11,6 +11,7 @@ FAMILIES = ("reconstruct", "onset", "forecast", "cosmooth", "decode", "rates", "
 HEADLINE = {
     "decode": ("r2", "balanced_accuracy"),
     "latent": ("r2",),
+    "rates": ("r2_neuron", "r2_mean"),
     "lost": ("frames",),
     "intrinsic_dimension": ("correlation_dimension",),
 }

@@ -15,6 +15,7 @@ MARKERS = "osD^vP*Xph<>"
 LABELS = {
     "r2_neuron": "r2_neuron, recorded units, test trials",
     "r2": "R², test trials",
+    "r2_mean": "R², plain mean over neurons, test trials",
     "balanced_accuracy": "balanced accuracy, test trials",
     "frames": "frames until R² < 0.5, test trials",
 }
