@@ -70,18 +70,14 @@ def published(
         fitted_on, before_split = "the frames of the training trials", []
         observed = resample(recording, preprocessor.transform(recording.activity), trial_ids, **grid)
     return _fold(
-        recording,
         raw,
         observed.values,
-        seen,
         parts,
         preprocessor,
         grid_s=raw.times[0],
         time_scale_s=float(settings["duration_s"]),
         about={
-            "split": split,
-            "observations": observations,
-            "settings": settings,
+            **_about(recording, split, observations, settings),
             "fitted_on": fitted_on,
             "fitted_before_split": before_split,
             "drop_last_batch": True,
@@ -112,18 +108,14 @@ def published_v2(recording: Recording, observations: str, split: int, settings: 
     parts = {"train": order[:-n_held_out], "validation": order[-n_held_out:]}
     preprocessor = fit_scaled_pca(raw.values[parts["train"]].reshape(-1, recording.n_neurons))
     return _fold(
-        recording,
         raw,
         preprocessor.transform(raw.values),
-        Observations.parse(observations),
         parts,
         preprocessor,
         grid_s=raw.times[0],
         time_scale_s=1.0,
         about={
-            "split": split,
-            "observations": observations,
-            "settings": settings,
+            **_about(recording, split, observations, settings),
             "fitted_on": "the padded training sequences",
             "fitted_before_split": [],
             "drop_last_batch": True,
@@ -140,35 +132,46 @@ def heldout(recording: Recording, observations: str, split: int, settings: dict)
         split: number of the random split.
         settings: ``drop_first_trials``, ``test_fraction``, ``validation_fraction``, ``seed``.
     """
-    seen = Observations.parse(observations)
     trial_ids = usable_trials(recording, settings["drop_first_trials"])
     raw = cut(recording, recording.activity, trial_ids)
     parts = random_trials(len(raw), settings["test_fraction"], settings["validation_fraction"], settings["seed"], split)
+    return fit_heldout(raw, parts, _about(recording, split, observations, settings))
+
+
+def fit_heldout(raw: Trials, parts: dict[str, np.ndarray], about: dict) -> Fold:
+    """The fold of `heldout` from trials that are cut and split already.
+
+    Args:
+        raw: on native frames.
+        parts: rows by part; on ``train`` everything is fitted.
+        about: ``recording`` and ``observations``, with whatever else the fold is to say of itself.
+
+    Raises:
+        OdevaeError: if a trial does not keep to the frame interval of the training trials.
+    """
     training = raw.take(parts["train"])
-    preprocessor = fit_preprocessor(training.values[training.mask], seen.space, floored=True)
-    observed = np.where(raw.mask[..., None], preprocessor.transform(raw.values), 0.0).astype(np.float32)
-    frame_interval_s = _frame_interval(recording, raw, parts["train"])
-    grid_s = frame_interval_s * np.arange(raw.mask.shape[1])
-    return _fold(
-        recording,
+    space = Observations.parse(about["observations"]).space
+    preprocessor = fit_preprocessor(training.values[training.mask], space, floored=True)
+    frame_interval_s = _frame_interval(about["recording"], raw, parts["train"])
+    return _on_native_frames(
         raw,
-        observed,
-        seen,
         parts,
         preprocessor,
-        grid_s=grid_s,
         # The longest training trial spans [0, 1], as the paper's grid does; a longer held-out trial goes beyond 1.
-        time_scale_s=float(grid_s[training.mask.sum(axis=1).max() - 1]),
+        time_scale_s=float(frame_interval_s * (training.mask.sum(axis=1).max() - 1)),
         about={
-            "split": split,
-            "observations": observations,
-            "settings": settings,
+            **about,
             "fitted_on": "the frames of the training trials",
             "fitted_before_split": [],
             "drop_last_batch": False,
             "frame_interval_s": frame_interval_s,
         },
     )
+
+
+def as_seen_in(fold: Fold, raw: Trials) -> Fold:
+    """Further trials, all of them its part ``test``, as a model of a `heldout` fold sees them; nothing is fitted."""
+    return _on_native_frames(raw, {"test": np.arange(len(raw))}, fold.preprocessor, fold.time_scale_s, fold.about)
 
 
 PROTOCOLS = {
@@ -192,11 +195,29 @@ def _fits(seen: Observations) -> list[str]:
     return ["pca", "scaling"] if seen.space == "pca" else ["scaling"]
 
 
+def _about(recording: Recording, split: int, observations: str, settings: dict) -> dict:
+    """What every fold says of where it comes from."""
+    return {
+        "recording": recording.name,
+        "data_sha256": str(recording.source.get("sha256", "")),
+        "units": recording.units,
+        "split": split,
+        "observations": observations,
+        "settings": settings,
+    }
+
+
+def _on_native_frames(
+    raw: Trials, parts: dict[str, np.ndarray], preprocessor: Preprocessor, time_scale_s: float, about: dict
+) -> Fold:
+    observed = np.where(raw.mask[..., None], preprocessor.transform(raw.values), 0.0).astype(np.float32)
+    grid_s = about["frame_interval_s"] * np.arange(raw.mask.shape[1])
+    return _fold(raw, observed, parts, preprocessor, grid_s, time_scale_s, about)
+
+
 def _fold(
-    recording: Recording,
     raw: Trials,
     observed: np.ndarray,
-    seen: Observations,
     parts: dict[str, np.ndarray],
     preprocessor: Preprocessor,
     grid_s: np.ndarray,
@@ -204,7 +225,7 @@ def _fold(
     about: dict,
 ) -> Fold:
     """Subtract the baseline, which the source does after choosing landmarks, and put the fold together."""
-    if seen.baseline:
+    if Observations.parse(about["observations"]).baseline:
         baseline = first_bins_mean(observed, raw.mask)
         observed = np.where(raw.mask[..., None], observed - baseline[:, None, :], 0.0)
     else:
@@ -217,16 +238,11 @@ def _fold(
         preprocessor=preprocessor,
         grid_s=grid_s,
         time_scale_s=time_scale_s,
-        about={
-            "recording": recording.name,
-            "data_sha256": str(recording.source.get("sha256", "")),
-            "units": recording.units,
-            **about,
-        },
+        about=about,
     )
 
 
-def _frame_interval(recording: Recording, raw: Trials, training_rows: np.ndarray) -> float:
+def _frame_interval(recording: str, raw: Trials, training_rows: np.ndarray) -> float:
     """Median frame interval of the training trials, s; refuses trials that do not keep to it."""
     steps = np.diff(raw.times, axis=1)
     within = raw.mask[:, 1:]
@@ -235,7 +251,7 @@ def _frame_interval(recording: Recording, raw: Trials, training_rows: np.ndarray
     if irregular.any():
         row, frame = np.argwhere(irregular)[0]
         raise OdevaeError(
-            f"{recording.name}: in trial {raw.trial_ids[row]} frame {frame + 1} follows after {steps[row, frame]:.4g} "
+            f"{recording}: in trial {raw.trial_ids[row]} frame {frame + 1} follows after {steps[row, frame]:.4g} "
             f"s, but the frame interval of the training trials is {interval:.4g} s; the heldout protocol needs a "
             "steady frame rate, so resample that trial or leave it out."
         )
