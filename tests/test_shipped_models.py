@@ -1,6 +1,7 @@
 """What holds for every model that the shipped benchmarks compare."""
 
 from dataclasses import replace
+from functools import partialmethod
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from workflow_project import CHECKOUT
 
 from odevae.baselines import history_mlp
 from odevae.baselines.neural import NeuralReference
+from odevae.baselines.ode_vae import Preset
 from odevae.benchmark.cells import reference_class
 from odevae.benchmark.scoring import all_scores
 from odevae.trials import Trials
@@ -53,6 +55,8 @@ def model_class(name: str) -> type:
     found = reference_class(CONFIG["references"][name]["class"])
     if issubclass(found, NeuralReference):
         return type(name, (found,), {"default_settings": replace(found.default_settings, steps=30, check_every=10)})
+    if issubclass(found, Preset):
+        return type(name, (found,), {"__init__": partialmethod(found.__init__, epochs=2)})
     return found
 
 
