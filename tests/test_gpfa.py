@@ -6,7 +6,7 @@ from scipy.linalg import subspace_angles
 from scipy.stats import multivariate_normal
 from sklearn.decomposition import FactorAnalysis
 
-from odevae.baselines.gpfa import GPFA, WHITE_SHARE
+from odevae.baselines.gpfa import GPFA, WHITE_SHARE, in_segments
 from odevae.baselines.lds import LDS
 from odevae.baselines.linear_gaussian import (
     NOISE_FLOOR,
@@ -197,6 +197,14 @@ def test_without_timescales_it_is_factor_analysis():
     assert model.log_likelihoods[-1] / len(frames) == pytest.approx(analysis.score(frames), abs=1e-4)
     expected = analysis.transform(frames) @ analysis.components_ + analysis.mean_
     np.testing.assert_allclose(model.reconstruct(trials)[seen], expected, atol=0.02)
+
+
+def test_long_trials_are_fitted_in_pieces_that_hold_every_frame():
+    trials = make_trials(np.random.default_rng(0).standard_normal((3, 7, 2)), [7, 3, 5])
+    cut = in_segments(trials, 3)
+    assert cut.recorded.sum(axis=1).tolist() == [3, 3, 1, 3, 3, 2]
+    assert cut.trial_ids.tolist() == [1, 1, 1, 2, 3, 3]
+    assert np.array_equal(cut.values[cut.recorded], trials.values[trials.recorded])
 
 
 def test_validation_chooses_the_noise():

@@ -23,11 +23,15 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import minimize_scalar
 
 from odevae.baselines.linear_gaussian import LinearGaussian, Step
+from odevae.trials import Trials
 
 # The variance ``e`` of a latent that is white, as in Yu et al.; it keeps the covariances invertible.
 WHITE_SHARE = 1e-3
 # One M-step looks for a timescale up to this factor away.
 TIMESCALE_STEP = np.e
+# Longer trials are cut into pieces for the fit, which costs the cube of their length; the authors' toolbox cuts them at
+# 20 bins. Answers are exact for trials of every length.
+SEGMENT = 100
 
 
 def covariances(timescales: np.ndarray, n_bins: int) -> np.ndarray:
@@ -76,6 +80,9 @@ class GPFA(LinearGaussian):
         super().__init__(*args, **settings)
         self.first_timescale = first_timescale
 
+    def fit(self, train: Trials, validation: Trials) -> None:
+        super().fit(in_segments(train, SEGMENT), validation)
+
     @property
     def timescales(self) -> np.ndarray:
         return self.prior
@@ -115,6 +122,21 @@ class GPFA(LinearGaussian):
         past = np.subtract.outer(bins, bins) >= horizon
         weights = smoother.weights * past[:, None, :, None]
         return np.tensordot(weights, smoother.innovations(projections, seen), 2).transpose(2, 0, 1)
+
+
+def in_segments(trials: Trials, n_bins: int) -> Trials:
+    """The recorded bins of trials, in pieces of at most `n_bins`; without covariates."""
+    n_pieces = -(-trials.recorded.shape[1] // n_bins)
+    missing = n_pieces * n_bins - trials.recorded.shape[1]
+
+    def pieces(array: np.ndarray) -> np.ndarray:
+        padded = np.pad(array, [(0, 0), (0, missing), *[(0, 0)] * (array.ndim - 2)])
+        return padded.reshape(len(trials) * n_pieces, n_bins, *array.shape[2:])
+
+    return Trials(
+        **{name: pieces(getattr(trials, name)) for name in ("values", "mask", "recorded", "times")},
+        trial_ids=np.repeat(trials.trial_ids, n_pieces),
+    ).take(np.flatnonzero(pieces(trials.recorded).any(axis=1)))
 
 
 def _next_timescale(
