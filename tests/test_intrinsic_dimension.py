@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from odevae.errors import OdevaeError
-from odevae.intrinsic_dimension import FIT_SHARES, correlation_dimension, geodesic_distances
+from odevae.intrinsic_dimension import COARSE_SHARES, FIT_SHARES, correlation_dimension, geodesic_distances
 from odevae.simulate.foraging import foraging
 
 
@@ -19,6 +19,11 @@ def dimension(states: np.ndarray) -> float:
 def test_a_circle_has_one_dimension_and_a_sphere_two():
     assert dimension(on_sphere(500, 2)) == pytest.approx(1, abs=0.1)
     assert dimension(on_sphere(500, 3)) == pytest.approx(2, abs=0.2)
+
+
+def test_three_dimensions_are_told_from_two_by_coarse_shares_too():
+    found = [correlation_dimension(geodesic_distances(on_sphere(600, n)), COARSE_SHARES).dimension for n in (2, 3, 4)]
+    np.testing.assert_allclose(found, [1, 1.8, 2.5], atol=0.2)
 
 
 def test_place_cells_of_a_disc_have_two_dimensions():

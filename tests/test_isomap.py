@@ -26,6 +26,13 @@ def test_distances_are_symmetric_and_zero_on_the_diagonal(model):
     assert model.coordinates.shape == (250, 2)
 
 
+def test_a_disc_has_two_dimensions_whatever_the_dimension_of_the_latents(trials, model):
+    assert model.intrinsic_dimension() == pytest.approx(2, abs=0.4)
+    other = Isomap(latent_dim=1, n_landmarks=250)
+    other.fit(trials.take(np.arange(6)), trials.take(np.arange(0)))
+    assert other.intrinsic_dimension() == model.intrinsic_dimension()
+
+
 def r2_of_position(model, train, held_out) -> float:
     """Of held-out trials, by linear regression from the latents that is fitted on training trials."""
     known = np.column_stack([model.infer(train)[train.recorded], np.ones(train.recorded.sum())])

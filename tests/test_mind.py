@@ -3,9 +3,9 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import multivariate_normal
 
+from odevae.baselines import mind
 from odevae.baselines.mind import Mind, classical_scaling, sammon, transition_distances
 from odevae.baselines.ppca_forest import LOCAL_VARIANCE, Moments, Ppca, PpcaForest, Split, grow_tree
-from odevae.intrinsic_dimension import COARSE_SHARES, correlation_dimension
 from odevae.simulate.foraging import foraging
 from odevae.trials import cut
 
@@ -89,6 +89,19 @@ def test_a_forest_knows_where_a_state_goes():
     assert np.median(step) == pytest.approx(0.3, abs=0.1)
 
 
+@pytest.mark.parametrize("n_trees", [4, 5])
+def test_a_forest_takes_the_median_over_its_trees(n_trees):
+    before, after = ring()
+    forest = PpcaForest(before, after, n_trees=n_trees, min_leaf=40, seed=0)
+    states = before[:20]
+    by_tree = [
+        np.stack([tree.leaves[leaf].log_density(states) for leaf in tree.leaf_of(states)]) for tree in forest.trees
+    ]
+    median = np.median(by_tree, axis=0)
+    found = forest.log_probabilities(states)
+    np.testing.assert_allclose(found - found[:, :1], median - median[:, :1], atol=1e-9)
+
+
 def test_distances_are_symmetric_zero_on_the_diagonal_only_and_shortest():
     log_probability = -np.random.default_rng(0).exponential(3, (30, 30))
     log_probability[3, 4] = 0.0
@@ -147,6 +160,27 @@ def test_the_same_seed_gives_the_same_model_and_held_out_trials_do_not_matter():
     assert not np.array_equal(answers[0][0], answers[2][0])
 
 
+def test_of_many_transitions_the_forest_sees_some(monkeypatch):
+    seen = []
+
+    class Forest(PpcaForest):
+        def __init__(self, before, after, *settings):
+            seen.append((before, after))
+            super().__init__(before, after, *settings)
+
+    monkeypatch.setattr(mind, "PpcaForest", Forest)
+    monkeypatch.setattr(mind, "MOST_TRANSITIONS", 150)
+    before, after = ring(200)
+    model = Mind(latent_dim=2, n_trees=2)
+    model.embed(before[:40], before[:150], after[:150])
+    model.embed(before[:40], before, after)
+    np.testing.assert_array_equal(seen[0][0], before[:150])
+    assert len(seen[1][0]) == 150
+    rows = [np.flatnonzero((before == state).all(axis=1))[0] for state in seen[1][0]]
+    assert len(set(rows)) == 150
+    np.testing.assert_array_equal(seen[1][1], after[rows])
+
+
 def test_padding_and_the_rest_of_a_trial_do_not_matter_to_a_frame():
     trials = place_cells()
     model = Mind(latent_dim=2, **SMALL)
@@ -181,4 +215,4 @@ def test_the_position_of_a_foraging_animal_is_found_without_being_told():
     position = held_out.latents[held_out.recorded]
     error = np.square(asked @ weights - position).sum()
     assert 1 - error / np.square(position - position.mean(axis=0)).sum() >= 0.95
-    assert correlation_dimension(model.distances, COARSE_SHARES).dimension == pytest.approx(2, abs=0.5)
+    assert model.intrinsic_dimension() == pytest.approx(2, abs=0.5)

@@ -19,7 +19,6 @@ class Isomap(LandmarkManifold):
 
     Attributes:
         n_neighbors: edges from each landmark in the graph of neighbours.
-        distances: ``(n_landmarks, n_landmarks)``, after `fit`: geodesic distances of the landmarks, symmetric.
     """
 
     def __init__(

@@ -5,6 +5,7 @@ The map is that of locally linear embedding (LLE; Roweis and Saul, Science 290, 
 the same mean of their images.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from odevae.baselines.reference import Reference
 from odevae.errors import OdevaeError
+from odevae.intrinsic_dimension import COARSE_SHARES, correlation_dimension
 from odevae.trials import Trials
 
 # Share of the variance of the activity that the principal components keep before anything else (Low et al.).
@@ -31,7 +33,7 @@ CHECKED_POINTS = 1000
 NUMBERS_AT_ONCE = 4_000_000
 
 
-def barycentric_weights(offsets: np.ndarray, ridge: float) -> np.ndarray:
+def barycentric_weights(offsets: np.ndarray, ridges: Sequence[float]) -> np.ndarray:
     """Weights that sum to 1 and make the weighted mean of a point's neighbours the point itself, or nearly.
 
     They minimise ``|sum_j w_j o_j|^2 + ridge tr(G) / k |w|^2`` under ``sum_j w_j = 1``, with ``G`` the Gram matrix of
@@ -40,25 +42,28 @@ def barycentric_weights(offsets: np.ndarray, ridge: float) -> np.ndarray:
 
     Args:
         offsets: ``(n, k, P)``, from each point to its k neighbours.
-        ridge: positive, relative to the mean squared offset.
+        ridges: ``(R,)``, positive, relative to the mean squared offset.
 
     Returns:
-        ``(n, k)``.
+        ``(n, R, k)``.
     """
     n_points, n_neighbors, n_dims = offsets.shape
-    scale = ridge * np.square(offsets).sum(axis=(1, 2)) / n_neighbors
+    scale = np.einsum("nkp,nkp->n", offsets, offsets)[:, None] / n_neighbors
     # A point on top of all its neighbours has no offsets to weigh by; this gives it equal weights.
-    scale = np.where(scale > 0, scale, 1.0)[:, None, None]
+    scale = np.where(scale > 0, scale, 1.0)
     transposed = offsets.transpose(0, 2, 1)
-    if n_neighbors <= n_dims:
-        gram = offsets @ transposed + scale * np.eye(n_neighbors)
-        weights = np.linalg.solve(gram, np.ones((n_points, n_neighbors, 1)))
-    else:
-        # The same by Woodbury's identity: a system of P unknowns instead of k.
-        inner = transposed @ offsets + scale * np.eye(n_dims)
-        weights = 1 - offsets @ np.linalg.solve(inner, transposed.sum(axis=2, keepdims=True))
-    weights = weights[..., 0]
-    return weights / weights.sum(axis=1, keepdims=True)
+    few = n_neighbors <= n_dims
+    gram = offsets @ transposed if few else transposed @ offsets
+    diagonal = np.einsum("nii->ni", gram)
+    unregularized = diagonal.copy()
+    right = np.ones((n_points, n_neighbors, 1)) if few else offsets.sum(axis=1)[..., None]
+    weights = np.empty((n_points, len(ridges), n_neighbors))
+    for number, ridge in enumerate(ridges):
+        diagonal[:] = unregularized + ridge * scale
+        solved = np.linalg.solve(gram, right)
+        # With more neighbours than dimensions, Woodbury's identity leaves a system of P unknowns instead of k.
+        weights[:, number] = (solved if few else 1 - offsets @ solved)[..., 0]
+    return weights / weights.sum(axis=2, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -101,9 +106,8 @@ class LLEMap:
             for rows, offsets, images in known_map.neighborhoods(inputs[asked]):
                 true = outputs[asked[rows]]
                 for i, k in enumerate(neighbors):
-                    for j, ridge in enumerate(RIDGES):
-                        predicted = _weighted_mean(barycentric_weights(offsets[:, :k], ridge), images[:, :k])
-                        errors[i, j] += np.square(predicted - true).sum()
+                    predicted = barycentric_weights(offsets[:, :k], RIDGES) @ images[:, :k]
+                    errors[i] += np.square(predicted - true[:, None]).sum(axis=(0, 2))
         best = np.unravel_index(errors.argmin(), errors.shape)
         return cls(inputs, outputs, neighbors[best[0]], RIDGES[best[1]])
 
@@ -111,7 +115,7 @@ class LLEMap:
         """Images ``(n, Q)`` of points ``(n, P)``."""
         images = np.empty((len(points), self.outputs.shape[1]))
         for rows, offsets, neighbors in self.neighborhoods(points):
-            images[rows] = _weighted_mean(barycentric_weights(offsets, self.ridge), neighbors)
+            images[rows] = (barycentric_weights(offsets, (self.ridge,)) @ neighbors)[:, 0]
         return images
 
     def from_other_folds(self, folds: np.ndarray, points: np.ndarray, point_folds: np.ndarray) -> np.ndarray:
@@ -141,7 +145,9 @@ class LLEMap:
         for start in range(0, len(points), at_once):
             rows = np.arange(start, min(start + at_once, len(points)))
             found = nearest.kneighbors(points[rows], return_distance=False)
-            yield rows, self.inputs[found] - points[rows, None], self.outputs[found]
+            offsets = self.inputs[found]
+            offsets -= points[rows, None]
+            yield rows, offsets, self.outputs[found]
 
 
 class LandmarkManifold(Reference):
@@ -156,6 +162,7 @@ class LandmarkManifold(Reference):
     Attributes:
         n_landmarks: how many frames are embedded, or all of the training frames if those are fewer.
         landmarks: ``(n_landmarks,)``, after `fit`: which of the training frames, counted over the trials in order.
+        distances: ``(n_landmarks, n_landmarks)``, after `fit`: their geodesic distances, symmetric.
         coordinates: ``(n_landmarks, D)``, after `fit`: their embedding.
     """
 
@@ -164,7 +171,7 @@ class LandmarkManifold(Reference):
         self.n_landmarks = n_landmarks
 
     def embed(self, landmarks: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """Coordinates ``(n, D)`` of the landmarks ``(n, P)``.
+        """Coordinates ``(n, D)`` of the landmarks ``(n, P)``; also sets `distances`, of which they are made.
 
         Args:
             landmarks: ``(n, P)``, principal components.
@@ -211,6 +218,21 @@ class LandmarkManifold(Reference):
         latents = self.to_latent.from_other_folds(landmark_folds, states, folds)
         self.to_activity = LLEMap.fit(latents, activity, folds, NEIGHBORS_TO_ACTIVITY, self.seed)
 
+    def intrinsic_dimension(self, fit_shares: tuple[float, float] = COARSE_SHARES) -> float:
+        """The correlation dimension of the landmarks' geodesic distances; it does not depend on `latent_dim`.
+
+        State it with its shares: where activity is noisy it changes with them. A thousand landmarks tell one, two and
+        three dimensions apart, but not more: a graph of neighbours makes the distances of a sphere of five or of seven
+        dimensions grow as if it had two or three.
+
+        Args:
+            fit_shares: shares of the pairs of landmarks between which the slope is fitted.
+
+        Raises:
+            OdevaeError: if the landmarks are too few for `correlation_dimension`.
+        """
+        return correlation_dimension(self.distances, fit_shares).dimension
+
     def infer(self, trials: Trials) -> np.ndarray:
         latents = np.zeros((*trials.recorded.shape, self.latent_dim))
         latents[trials.recorded] = self.to_latent(self.pca.transform(trials.values[trials.recorded].astype(np.float64)))
@@ -239,8 +261,3 @@ def spread_landmarks(states: np.ndarray, n_landmarks: int, seed: int) -> np.ndar
         if len(chosen) == n_landmarks or nearest[farthest] <= 1e-12 * squares.max():
             return np.sort(chosen)
         chosen.append(farthest)
-
-
-def _weighted_mean(weights: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """``(n, k)`` weights of ``(n, k, Q)`` images, ``(n, Q)``."""
-    return (weights[:, None] @ images)[:, 0]

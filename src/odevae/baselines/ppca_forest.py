@@ -18,8 +18,6 @@ N_DIRECTIONS = 2
 # No Gaussian gets a variance below this share of the mean variance of all successors: a leaf whose successors are the
 # same (silent frames, say) would have an infinite density.
 VARIANCE_FLOOR = 1e-9
-# Rows of the table of transitions whose medians over trees are taken together, to bound the memory.
-ROWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,14 @@ class Moments:
 
     def __sub__(self, other: "Moments") -> "Moments":
         return Moments(self.n - other.n, self.total - other.total, self.square - other.square)
+
+    def parts(self, ordered: np.ndarray, n_first: int) -> tuple["Moments", "Moments"]:
+        """Those of the first `n_first` of these states ``(n, P)`` and of the others. Only the fewer are summed."""
+        if 2 * n_first <= len(ordered):
+            first = Moments.of(ordered[:n_first])
+            return first, self - first
+        others = Moments.of(ordered[n_first:])
+        return self - others, others
 
     @property
     def mean(self) -> np.ndarray:
@@ -74,8 +80,8 @@ class Ppca:
         """``(n, P)`` to ``(n,)``."""
         centred = states - self.mean
         along = np.square(centred @ self.axes)
-        across = np.square(centred).sum(axis=1) - along.sum(axis=1)
-        distance = (along / self.variances).sum(axis=1) + across / self.noise
+        # What lies across the axes is the whole less what lies along them.
+        distance = along @ (1 / self.variances - 1 / self.noise) + np.vecdot(centred, centred) / self.noise
         return -0.5 * (distance + _log_determinant(self.variances, self.noise, states.shape[1]))
 
 
@@ -125,27 +131,33 @@ def grow_tree(
     everything = Moments.of(after)
     floor = VARIANCE_FLOOR * np.trace(everything.covariance) / after.shape[1]
 
-    def grow(rows: np.ndarray, moments: Moments) -> Split | int:
-        if len(rows) < 2 * min_leaf:
+    # The states of a node are handed down in one piece: to pick them from all states at every split costs more.
+    def grow(before: np.ndarray, after: np.ndarray, moments: Moments) -> Split | int:
+        if len(before) < 2 * min_leaf:
             leaves.append(Ppca.fit(moments, floor))
             return len(leaves) - 1
         smallest_loss = math.inf
         for normal in generator.standard_normal((n_directions, before.shape[1])):
-            projections = before[rows] @ normal
+            projections = before @ normal
             order = np.argsort(projections, kind="stable")
-            ordered = after[rows[order]]
+            ordered = after[order]
             n_below = _spherical_split(ordered, min_leaf)
-            below = Moments.of(ordered[:n_below])
-            above = moments - below
+            below, above = moments.parts(ordered, n_below)
             loss = _loss(below, floor) + _loss(above, floor)
             if loss < smallest_loss:
                 smallest_loss = loss
                 threshold = projections[order[n_below - 1 : n_below + 1]].mean()
-                best = (normal, threshold, rows[order[:n_below]], below, rows[order[n_below:]], above)
-        normal, threshold, rows_below, below, rows_above, above = best
-        return Split(normal, threshold, grow(rows_below, below), grow(rows_above, above))
+                best = (normal, threshold, n_below, order, ordered, below, above)
+        normal, threshold, n_below, order, after, below, above = best
+        before = before[order]
+        return Split(
+            normal,
+            threshold,
+            grow(before[:n_below], after[:n_below], below),
+            grow(before[n_below:], after[n_below:], above),
+        )
 
-    root = grow(np.arange(len(before)), everything)
+    root = grow(before, after, everything)
     return Tree(root, leaves)
 
 
@@ -176,13 +188,14 @@ class PpcaForest:
 
         The median over trees of the log densities, normalised over the successors: rows of probabilities sum to 1.
         """
-        leaf_of = [tree.leaf_of(states) for tree in self.trees]
-        densities = [np.stack([leaf.log_density(states) for leaf in tree.leaves]) for tree in self.trees]
+        densities = np.stack([leaf.log_density(states) for tree in self.trees for leaf in tree.leaves])
+        first_leaf = np.cumsum([0] + [len(tree.leaves) for tree in self.trees[:-1]])
+        leaf_of = np.stack([tree.leaf_of(states) for tree in self.trees], axis=1) + first_leaf
         median = np.empty((len(states), len(states)))
-        for start in range(0, len(states), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
-            by_tree = [density[leaf[rows]] for leaf, density in zip(leaf_of, densities, strict=True)]
-            median[rows] = np.median(np.stack(by_tree, axis=-1), axis=-1, overwrite_input=True)
+        middle = [(len(self.trees) - 1) // 2, len(self.trees) // 2]
+        for state, leaves in enumerate(leaf_of):
+            # As np.median, which needs several times as long.
+            median[state] = np.sort(densities[leaves].T, axis=1)[:, middle].mean(axis=1)
         return median - logsumexp(median, axis=1, keepdims=True)
 
 
@@ -190,11 +203,14 @@ def _spherical_split(ordered: np.ndarray, min_leaf: int) -> int:
     """How many of the ordered states go below, so that the squared distances to the two means are the smallest."""
     n = len(ordered)
     sums = np.cumsum(ordered, axis=0)
+    total = sums[-1]
     n_below = np.arange(min_leaf, n - min_leaf + 1)
-    below = sums[n_below - 1]
-    above = sums[-1] - below
+    below = sums[n_below[0] - 1 : n_below[-1]]
+    square_below = np.vecdot(below, below)
+    # The sum of those above is the total less the sum of those below.
+    square_above = square_below - 2 * below @ total + total @ total
     # The squared distances are a constant less this.
-    explained = np.square(below).sum(axis=1) / n_below + np.square(above).sum(axis=1) / (n - n_below)
+    explained = square_below / n_below + square_above / (n - n_below)
     return int(n_below[explained.argmax()])
 
 
