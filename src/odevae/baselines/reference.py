@@ -44,8 +44,8 @@ class Reference:
         """Latents ``(B, L, D)`` of trials that are seen whole."""
         raise NotImplementedError
 
-    def intrinsic_dimension(self) -> dict[str, float]:
-        """``correlation_dimension`` of the manifold that was found in training trials, and ``n_values``, its states."""
+    def intrinsic_dimension(self) -> float:
+        """The dimension of the manifold that was found in the training trials."""
         raise NotImplementedError
 
     @classmethod

@@ -7,6 +7,7 @@ import numpy as np
 
 from odevae.baselines.reference import Reference
 from odevae.benchmark.decoding import decode
+from odevae.benchmark.dimension import intrinsic_dimension
 from odevae.benchmark.tasks import HORIZONS, ONSETS, cosmooth, forecast, onset, reconstruct
 from odevae.benchmark.truth import truth_scores
 from odevae.trials import Trials
@@ -54,7 +55,7 @@ def all_scores(
         decoded = decode(*parts, covariates)
         scores |= {f"decode/{name}": values for name, values in decoded.items()}
     if model.answers("intrinsic_dimension"):
-        scores["intrinsic_dimension"] = model.intrinsic_dimension()
+        scores["intrinsic_dimension"] = intrinsic_dimension(model, make, train, validation)
     if expected is not None:
         scores |= truth_scores(model, train, test, expected)
     return scores, fit_s

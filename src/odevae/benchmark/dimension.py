@@ -1,0 +1,49 @@
+"""The dimension that a model finds in training trials, beside the one that it finds where there is no manifold."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from odevae.baselines.reference import Reference
+from odevae.trials import Trials
+
+CONTROL_SEED = 0
+
+
+def intrinsic_dimension(
+    model: Reference, make: Callable[[], Reference], train: Trials, validation: Trials
+) -> dict[str, float]:
+    """The dimension that a fitted model reports, and that of a control.
+
+    Args:
+        model: fitted on `train`, with an answer to ``intrinsic_dimension``.
+        make: gives a model to fit on the control.
+        train, validation: as in `Reference.fit`.
+
+    Returns:
+        ``correlation_dimension``, the same for `shifted_apart` training trials as ``null_mean``, and ``n_values``, the
+        training frames behind both.
+    """
+    control = make()
+    control.fit(shifted_apart(train), validation)
+    return {
+        "correlation_dimension": model.intrinsic_dimension(),
+        "null_mean": control.intrinsic_dimension(),
+        "n_values": int(train.recorded.sum()),
+    }
+
+
+def shifted_apart(trials: Trials) -> Trials:
+    """Each neuron's activity, taken through all trials, shifted in a circle by an amount of its own.
+
+    Every neuron keeps its values and its smoothness in time, but what neurons do together is gone: a dimension that is
+    as large here says nothing of the population.
+    """
+    generator = np.random.default_rng(CONTROL_SEED)
+    frames = trials.values[trials.recorded]
+    shifts = generator.integers(len(frames), size=frames.shape[1])
+    rows = (np.arange(len(frames))[:, None] - shifts) % len(frames)
+    values = np.zeros_like(trials.values)
+    values[trials.recorded] = np.take_along_axis(frames, rows, axis=0)
+    return replace(trials, values=values)
