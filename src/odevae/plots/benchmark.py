@@ -37,11 +37,12 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     models = sorted({row["reference"] for row in rows})
     labels, place_of = _places(rows, datasets)
-    n_columns = min(COLUMNS, len(tasks))
+    columns, panel_width = (COLUMNS, 3.7) if len(datasets) == 1 else (2, 0.8 * len(labels))
+    n_columns = min(columns, len(tasks))
     n_rows = -(-len(tasks) // n_columns)
     splits = sorted({int(row["n_splits"]) for row in rows})
     note = f"mean ± SD over {' or '.join(map(str, splits))} splits"
-    figure = new_figure(max(6.5, 3.7 * n_columns), 3.4 * n_rows + 1.2, f"{title}\n{note}")
+    figure = new_figure(max(6.5, panel_width * n_columns), 3.4 * n_rows + 1.2, f"{title}\n{note}")
     panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     handles = {}
     for axes, task in zip(panels, tasks, strict=False):
@@ -55,7 +56,11 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
             x = np.array([place_of(row) for row in own]) + 0.6 * (number / max(1, len(models) - 1) - 0.5)
             y = np.array([row["mean"] for row in own])
             spread = np.array([row["sd"] or 0.0 for row in own])
-            below += [f"{model} {value:.2f}" for value in y[y < LOWEST]]
+            hidden = y[y < LOWEST]
+            if len(datasets) == 1:
+                below += [f"{model} {value:.2f}" for value in hidden]
+            elif len(hidden):
+                below.append(f"{model} on {len(hidden)} of {len(datasets)}")
             colour = f"C{number % 10}"
             handles[model] = axes.errorbar(
                 x,
@@ -75,7 +80,7 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
         axes.set_title(task + (f"\ncut off: {', '.join(below)}" if below else ""), fontsize=TEXT_SIZE, parse_math=False)
         low = min((row["mean"] - (row["sd"] or 0) for row in rows if row["task"] == task), default=0)
         axes.set_ylim(bottom=max(LOWEST, min(low, 0)) - 0.03)
-        axes.set_xticks(range(len(labels)), labels)
+        axes.set_xticks(range(len(labels)), labels, fontsize=TEXT_SIZE if len(datasets) == 1 else SMALL_SIZE)
         axes.set_xlim(-0.5, len(labels) - 0.5)
         metric = next(row["metric"] for row in rows if row["task"] == task)
         describe(axes, "latent dimension" if len(datasets) == 1 else "", LABELS[metric])
