@@ -8,7 +8,8 @@ import torch
 from odevae.baselines.autoencoders import FrameAutoencoder, TrialAutoencoder, TwoPartAutoencoder
 from odevae.baselines.gru_vae import GRUVAE
 from odevae.baselines.latent_ode import SPEED, LatentODE, LatentODENetwork
-from odevae.baselines.neural import LinearOutput, Settings, TwoPartOutput, batches, gaussian_kl
+from odevae.baselines.neural import LinearOutput, Settings, TwoPartOutput, batches, gaussian_kl, some_bins
+from odevae.baselines.two_way_gru import TwoWayGRU
 from odevae.errors import OdevaeError
 from odevae.metrics import r2_neuron
 from odevae.trials import Trials
@@ -230,6 +231,30 @@ def test_a_round_of_batches_takes_every_trial_once():
         drawn = [next(draw) for _ in range(3)]  # 43 frames in batches of about 15
         assert sorted(int(v) for batch, _ in drawn for v in batch[:, 0, 0]) == list(range(7))
         assert all(seen.shape == batch.shape[:2] and seen[:, -1].any() for batch, seen in drawn)
+
+
+def test_some_bins_are_recorded_ones():
+    recorded = torch.arange(10) < torch.tensor([10, 3, 7])[:, None]
+    everywhere = list(zip(*(rows.tolist() for rows in some_bins(recorded, 1.0)), strict=True))
+    assert sorted(everywhere) == [tuple(pair) for pair in recorded.nonzero().tolist()]
+    trials, bins = some_bins(recorded, 0.26)
+    assert len(trials) == 6 and recorded[trials, bins].all()
+
+
+def test_two_way_gru_against_torch():
+    ours, theirs = TwoWayGRU(4), torch.nn.GRU(4, 4, batch_first=True, bidirectional=True)
+    with torch.no_grad():
+        for direction, suffix in enumerate(["", "_reverse"]):
+            for name, maps in (("ih", ours.read), ("hh", ours.carry)):
+                getattr(theirs, f"weight_{name}_l0{suffix}").copy_(maps.weight[direction].T)
+                getattr(theirs, f"bias_{name}_l0{suffix}").copy_(maps.bias[direction, 0])
+    lengths = torch.tensor([7, 2, 5])
+    inputs, seen = torch.randn(3, 7, 4), torch.arange(7) < lengths[:, None]
+    found = torch.cat(ours(inputs, seen), dim=-1)
+    packed = torch.nn.utils.rnn.pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+    expected, _ = torch.nn.utils.rnn.pad_packed_sequence(theirs(packed)[0], batch_first=True)
+    torch.testing.assert_close(found[seen], expected[seen])
+    assert not found[..., 4:][~seen].any()
 
 
 def test_gaussian_kl_against_torch():

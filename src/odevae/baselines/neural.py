@@ -251,6 +251,13 @@ def squared_error(
     return functional.mse_loss(decoder(latents[counted]), values[:, first:][counted])
 
 
+def some_bins(recorded: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Trials and bins, each ``(M,)``, of a random share of the recorded bins ``(B, L)``, one at least."""
+    trials, bins = recorded.nonzero(as_tuple=True)
+    drawn = torch.randperm(len(bins))[: math.ceil(share * len(bins))]
+    return trials[drawn], bins[drawn]
+
+
 def from_bin(predicted: torch.Tensor, first: int) -> torch.Tensor:
     """Predictions ``(B, L - first, N)`` of the bins from `first` on, with NaN before them: ``(B, L, N)``."""
     return functional.pad(predicted, (0, 0, first, 0), value=torch.nan)
