@@ -19,12 +19,13 @@ CONFIG_MISTAKES = {
         ("datasets", "disc", "color_by"),
         "x",
         "config: unknown key color_by at datasets.disc; known keys there: file, fetch, simulate, units, colour_by, "
-        "published, heldout.",
+        "decode, published, heldout.",
     ),
     "unknown key at the top": (
         ("study",),
         {},
-        "config: unknown key study at the top level; known keys there: datasets, protocols, models, studies, tracking.",
+        "config: unknown key study at the top level; known keys there: datasets, protocols, models, studies, "
+        "references, benchmarks, tracking.",
     ),
     "seed as text": (
         ("studies", "small", "seeds"),
