@@ -138,7 +138,7 @@ class LatentODENetwork(Network):
 class LatentODE(ForecastingReference):
     """Latent ODE with a two-part output; the posterior mean answers."""
 
-    default_settings = Settings(steps=225, frames_per_batch=640, jitter=0.5, width=128, patience=4)
+    default_settings = Settings(steps=250, frames_per_batch=640, jitter=0.5, width=128, patience=4)
 
     def build(self, mean: torch.Tensor, nonnegative: bool) -> Network:
         width = self.settings.width
