@@ -49,6 +49,7 @@ READABLE = {
     "difference": "difference",
     "difference_low": "from",
     "difference_high": "to",
+    "null_mean": "null",
     "null_95": "null (95 %)",
 }
 
