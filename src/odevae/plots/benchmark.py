@@ -12,6 +12,7 @@ from odevae.plots.style import GREY, SMALL_SIZE, TEXT_SIZE, describe, new_figure
 LOWEST = -0.6
 COLUMNS = 3
 MARKERS = "osD^vP*Xph<>"
+NULL = "null (95 %) of the model above or below it"
 LABELS = {
     "r2_neuron": "r2_neuron, recorded units, test trials",
     "r2": "R², test trials",
@@ -28,10 +29,11 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
     its dimensions; models without latents lie at the first of them.
 
     Args:
-        rows: of the benchmark's table; one or more of the family.
+        rows: of the benchmark's table; one or more of the family. A model looks the same in every figure of a table.
         family: one of `odevae.benchmark.tables.FAMILIES`.
         title: of the figure; the number of splits is added.
     """
+    everyone = sorted({row["reference"] for row in rows})
     rows = [row for row in rows if family_of(row["task"]) == family]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
@@ -61,21 +63,20 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
                 below += [f"{model} {value:.2f}" for value in hidden]
             elif len(hidden):
                 below.append(f"{model} on {len(hidden)} of {len(datasets)}")
-            colour = f"C{number % 10}"
+            look = everyone.index(model)
             handles[model] = axes.errorbar(
                 x,
                 y,
                 spread,
-                color=colour,
-                marker=MARKERS[number % len(MARKERS)],
+                color=f"C{look % 10}",
+                marker=MARKERS[look % len(MARKERS)],
                 markersize=4,
                 linewidth=1 if len(datasets) == 1 else 0,
                 elinewidth=0.7,
             )
-        nulls = [row["null_95"] for row in rows if row["task"] == task and row["null_95"] is not None]
-        if nulls:
-            axes.axhline(max(nulls), color=GREY, linewidth=0.8, linestyle=":", label="largest null (95 %)")
-            axes.legend(fontsize=SMALL_SIZE, frameon=False, loc="lower right")
+            nulls = np.array([np.nan if row["null_95"] is None else row["null_95"] for row in own])
+            if np.isfinite(nulls).any():
+                handles[NULL] = axes.plot(x, nulls, color=GREY, marker="_", markersize=7, linewidth=0)[0]
         axes.axhline(0, color=GREY, linewidth=0.6)
         axes.set_title(task + (f"\ncut off: {', '.join(below)}" if below else ""), fontsize=TEXT_SIZE, parse_math=False)
         low = min((row["mean"] - (row["sd"] or 0) for row in rows if row["task"] == task), default=0)
@@ -86,6 +87,9 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
         describe(axes, "latent dimension" if len(datasets) == 1 else "", LABELS[metric])
     for axes in panels[len(tasks) :]:
         axes.set_axis_off()
+    if NULL in handles:
+        # Last, after the models.
+        handles[NULL] = handles.pop(NULL)
     figure.legend(
         handles.values(), handles.keys(), fontsize=SMALL_SIZE, frameon=False, loc="outside lower center", ncols=4
     )
@@ -95,9 +99,8 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
 def _places(rows: list[dict], datasets: list[str]) -> tuple[list[str], Callable[[dict], int]]:
     """Labels of the places on the x axis, and the place of a row."""
     if len(datasets) == 1:
-        dims = sorted({int(row["latent_dim"]) for row in rows if row["latent_dim"]})
-        places = {None: 0} | {dim: place for place, dim in enumerate(dims, start=1)}
-        return ["none", *map(str, dims)], lambda row: places[_dim(row)]
+        dims = sorted({_dim(row) for row in rows}, key=lambda dim: dim or 0)
+        return [str(dim) if dim else "none" for dim in dims], lambda row: dims.index(_dim(row))
     pairs = list(dict.fromkeys((row["dataset"], _dim(row)) for row in rows if row["latent_dim"]))
     pairs += [(dataset, None) for dataset in datasets if dataset not in dict(pairs)]
     pairs.sort(key=lambda pair: (datasets.index(pair[0]), pair[1] or 0))
