@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 DOCUMENT = (CHECKOUT / "docs/adding_a_model.md").read_text(encoding="utf-8")
 NAME, MODEL = "random_projection", "src/odevae/baselines/random_projection.py"
 TABLE = "results/tables/tiny.csv"
+FIGURES = "results/figures/tiny"
 # What is asked of a simulation.
 TRUTH = (
     "rates/variance_weighted",
@@ -55,8 +56,18 @@ def config() -> dict:
 
 def test_one_file_and_one_line_add_a_model(tmp_path):
     project = Project.create(tmp_path / "project", config())
-    outcome = project.snakemake(TABLE)
+    outcome = project.snakemake(TABLE, FIGURES)
     assert outcome.code == 0, outcome.output
+    figures = sorted(path.name for path in (project.root / FIGURES).glob("*.png"))
+    assert figures == [
+        "decode.png",
+        "forecast.png",
+        "latent.png",
+        "lost.png",
+        "onset.png",
+        "rates.png",
+        "reconstruct.png",
+    ]
     before = {row["reference"] for row in read_csv(project.root / TABLE)}
     assert before == {"pca", "mean"}
 

@@ -11,6 +11,7 @@ from odevae.tables import read_csv
 
 def main(table: Path, folder: Path) -> None:
     rows = read_csv(table)
+    folder.mkdir(parents=True, exist_ok=True)
     asked = {family_of(row["task"]) for row in rows}
     for family in (family for family in FAMILIES if family in asked):
         save(benchmark_scores(rows, family, f"{table.stem}: {family}"), folder / family)
