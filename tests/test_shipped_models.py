@@ -85,7 +85,8 @@ def test_test_trials_are_nan_until_scoring_and_nothing_changes(name):
     clean = scores(poison=False)
     assert clean and scores(poison=True) == clean
     # Cosmooth fits once more, and so does the control of the intrinsic dimension.
-    refits = sum(model_class(name).answers(task) for task in ("infer", "intrinsic_dimension"))
+    answers = model_class(name).answers
+    refits = (answers("infer") and answers("reconstruct")) + answers("intrinsic_dimension")
     assert fits.count(True) == fits.count(False) == 1 + refits
     assert all(np.isfinite(list(values.values())).all() for values in clean.values())
 

@@ -49,7 +49,8 @@ def all_scores(
         scores |= {f"forecast@{h}": forecast(model, test, h) for h in HORIZONS}
     fit_s = time.process_time() - started
     if model.answers("infer"):
-        if expected is None:
+        # A model of the onset alone sees no frame in which neurons could be hidden from it.
+        if expected is None and model.answers("reconstruct"):
             scores["cosmooth"] = cosmooth(make, train, validation, test, draw)
         parts = [(model.infer(trials), trials) for trials in (train, validation, test)]
         decoded = decode(*parts, covariates)
