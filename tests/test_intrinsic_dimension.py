@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from sklearn.manifold import Isomap
 
 from odevae.errors import OdevaeError
-from odevae.intrinsic_dimension import COARSE_SHARES, FIT_SHARES, correlation_dimension, geodesic_distances
+from odevae.intrinsic_dimension import COARSE_SHARES, FIT_SHARES, correlation_dimension
 from odevae.simulate.foraging import foraging
 
 
@@ -10,6 +11,10 @@ def on_sphere(n: int, n_dims: int, seed: int = 0) -> np.ndarray:
     """Points uniform on the unit sphere of `n_dims` dimensions: a circle for two."""
     points = np.random.default_rng(seed).standard_normal((n, n_dims))
     return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def geodesic_distances(states: np.ndarray) -> np.ndarray:
+    return Isomap(n_neighbors=15, n_components=1).fit(states).dist_matrix_
 
 
 def dimension(states: np.ndarray) -> float:
@@ -68,9 +73,3 @@ def test_the_unit_of_the_distances_does_not_matter():
 def test_what_has_no_dimension_is_refused(distances, shares, words):
     with pytest.raises(OdevaeError, match=words):
         correlation_dimension(distances, shares)
-
-
-def test_a_graph_in_parts_is_refused():
-    points = np.concatenate([np.zeros((10, 2)), np.ones((10, 2))]) + 0.01 * on_sphere(20, 2)
-    with pytest.raises(OdevaeError, match="2 parts"):
-        geodesic_distances(points, n_neighbors=5)

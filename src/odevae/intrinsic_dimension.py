@@ -8,8 +8,6 @@ geodesic distances, so that the curvature of a manifold does not count.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse.csgraph import connected_components, shortest_path
-from sklearn.neighbors import kneighbors_graph
 
 from odevae.errors import OdevaeError
 
@@ -86,20 +84,3 @@ def correlation_dimension(distances: np.ndarray, fit_shares: tuple[float, float]
     radii = np.geomspace(smallest, largest, N_RADII)
     shares = np.searchsorted(pairs, radii * (1 + 1e-12), side="right") / len(pairs)
     return CorrelationDimension(float(np.polyfit(np.log(radii), np.log(shares), 1)[0]), radii, shares)
-
-
-def geodesic_distances(states: np.ndarray, n_neighbors: int = 15) -> np.ndarray:
-    """Shortest paths ``(n, n)`` between states ``(n, P)`` through the graph of nearest neighbours.
-
-    Raises:
-        OdevaeError: if the graph falls into parts, between which there is no path.
-    """
-    graph = kneighbors_graph(states, n_neighbors, mode="distance")
-    graph = graph.maximum(graph.T)
-    n_parts, _ = connected_components(graph, directed=False)
-    if n_parts > 1:
-        raise OdevaeError(
-            f"with {n_neighbors} neighbours each, the {len(states)} states fall into {n_parts} parts without a path "
-            "between them; raise n_neighbors."
-        )
-    return shortest_path(graph, method="D", directed=False)
