@@ -125,7 +125,7 @@ def test_nothing_is_fitted_on_the_test_trials(parts):
 
 def test_a_pseudo_session_gives_each_trial_the_behaviour_of_another(parts):
     train, *_ = parts
-    swapped = pseudo_session(train, "x", np.random.default_rng(0))
+    swapped = pseudo_session(train, "x", False, np.random.default_rng(0))
     assert np.isnan(swapped[~train.mask]).all() and np.isfinite(swapped[train.mask]).all()
     own = train.covariates["x"]
     for row in range(len(train)):

@@ -45,8 +45,11 @@ def is_class(trials: Trials, name: str) -> bool:
     return all(len(np.unique(row[np.isfinite(row)])) <= 1 for row in values)
 
 
-def pseudo_session(trials: Trials, name: str, generator: np.random.Generator) -> np.ndarray:
-    """The covariate ``(B, L)`` with every trial's replaced by that of another, stretched to its length."""
+def pseudo_session(trials: Trials, name: str, class_: bool, generator: np.random.Generator) -> np.ndarray:
+    """The covariate ``(B, L)`` with every trial's replaced by that of another, stretched to its length.
+
+    Between two frames of the other trial a number is interpolated, while a class, `class_`, is that of the nearer one.
+    """
     lengths = trials.mask.sum(axis=1)
     # A circular shift of a random order: nobody keeps his own.
     order = generator.permutation(len(trials))
@@ -56,9 +59,10 @@ def pseudo_session(trials: Trials, name: str, generator: np.random.Generator) ->
     for row, (length, other) in enumerate(zip(lengths, donor, strict=True)):
         source = trials.covariates[name][other, : lengths[other]]
         place = np.linspace(0, lengths[other] - 1, length)
-        nearest = source[np.round(place).astype(int)]
-        between = np.interp(place, np.arange(lengths[other]), source)
-        swapped[row, :length] = nearest if is_class(trials, name) else between
+        if class_:
+            swapped[row, :length] = source[np.round(place).astype(int)]
+        else:
+            swapped[row, :length] = np.interp(place, np.arange(lengths[other]), source)
     return swapped
 
 
@@ -82,7 +86,9 @@ def _decode_one(train: Part, validation: Part, test: Part, name: str) -> dict[st
     found, strength, n_values = value([trials.covariates[name] for _, trials in (train, validation, test)], STRENGTHS)
     generator = np.random.default_rng(NULL_SEED)
     null = [
-        value([pseudo_session(trials, name, generator) for _, trials in (train, validation, test)], (strength,))[0]
+        value(
+            [pseudo_session(trials, name, class_, generator) for _, trials in (train, validation, test)], (strength,)
+        )[0]
         for _ in range(NULL_DRAWS)
     ]
     return {
