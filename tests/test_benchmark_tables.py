@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from odevae.baselines.reference import Reference
-from odevae.benchmark.cells import Cell, benchmark_cells, check_benchmarks, module_file, reference_class
+from odevae.benchmark.cells import (
+    Cell,
+    benchmark_cells,
+    check_benchmarks,
+    fits_of,
+    latent_dims_of,
+    module_file,
+    reference_class,
+)
 from odevae.benchmark.comparison import paired_difference
 from odevae.benchmark.tables import COLUMNS, FAMILIES, benchmark_rows, family_of, saturation
 from odevae.errors import OdevaeError
@@ -23,28 +31,36 @@ def changed(**settings) -> dict:
     return CONFIG | {"benchmarks": {"all": CONFIG["benchmarks"]["all"] | settings}}
 
 
-def test_a_model_without_latents_has_one_cell_for_each_split():
+def test_a_model_has_one_cell_for_each_split_with_all_its_dimensions():
     paths = [cell.path for cell in benchmark_cells(CONFIG, "all")]
-    assert len(paths) == 2 * 2 + 2
-    assert paths[-1] == "disc/heldout/split1/references/hold/d0.json"
+    assert paths == [
+        f"disc/heldout/split{split}/references/{name}.json" for name in ("pca/d2-3", "hold/d0") for split in (0, 1)
+    ]
+    assert latent_dims_of("2-3") == (2, 3)
 
 
-def test_a_quick_benchmark_shares_cells_with_the_whole():
-    quick = benchmark_cells(changed(datasets={"disc": [3]}, splits=[0]), "all")
-    assert quick == [Cell("disc", 0, "pca", 3), Cell("disc", 0, "hold", 0)]
-    assert set(quick) < set(benchmark_cells(CONFIG, "all"))
+def test_two_benchmarks_share_the_cells_that_both_ask_for():
+    whole, quick = benchmark_cells(CONFIG, "all"), benchmark_cells(changed(splits=[1]), "all")
+    assert quick == [Cell("disc", 1, "pca", (2, 3)), Cell("disc", 1, "hold", (0,))]
+    assert set(quick) < set(whole)
 
 
 def test_a_slow_model_is_fitted_at_its_own_dimensions_only():
     slow = CONFIG["references"] | {"slow": {"class": "means.Persistence", "latent_dims": [3, 9]}}
     cells = benchmark_cells(changed(splits=[0]) | {"references": slow}, "all")
-    assert [cell.latent_dim for cell in cells if cell.reference == "slow"] == [3]
+    assert [cell.latent_dims for cell in cells if cell.reference == "slow"] == [(3,)]
     several = benchmark_cells(changed(splits=[0], datasets={"disc": [3], "sphere": [6]}) | {"references": slow}, "all")
-    assert [(c.dataset, c.latent_dim) for c in several if c.reference != "hold"] == [
-        ("disc", 3),
-        ("disc", 3),
-        ("sphere", 6),
+    assert [(c.dataset, c.reference, c.latent_dims) for c in several if c.reference != "hold"] == [
+        ("disc", "pca", (3,)),
+        ("disc", "slow", (3,)),
+        ("sphere", "pca", (6,)),
     ]
+
+
+def test_the_dimensions_of_a_cell_come_apart():
+    fits = [{"latent_dim": dim, "fit_s": 1.0, "scores": {"reconstruct": {"r2_neuron": dim / 10}}} for dim in (2, 3)]
+    apart = fits_of({"dataset": "disc", "split": 0, "fits": fits})
+    assert apart == [{"dataset": "disc", "split": 0, **fit} for fit in fits]
 
 
 @pytest.mark.parametrize(

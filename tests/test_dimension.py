@@ -26,12 +26,12 @@ def test_a_plane_is_told_from_its_shifted_neurons():
     latents = generator.random((*TRAIN.mask.shape, 2))
     plane = replace(TRAIN, values=np.where(TRAIN.mask[..., None], latents @ generator.random((2, 8)), 0))
 
-    def make():
-        return Isomap(latent_dim=2, seed=0)
+    def fit(train, validation):
+        model = Isomap(latent_dim=2, seed=0)
+        model.fit(train, validation)
+        return model
 
-    model = make()
-    model.fit(plane, VALIDATION)
-    found = intrinsic_dimension(model, make, plane, VALIDATION)
+    found = intrinsic_dimension(fit(plane, VALIDATION), fit, plane, VALIDATION)
     assert found["correlation_dimension"] == pytest.approx(2, abs=0.4)
     assert found["null_mean"] > found["correlation_dimension"] + 0.5
     assert found["n_values"] == TRAIN.recorded.sum()

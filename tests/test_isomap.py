@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn import manifold
 
 from odevae.baselines.isomap import Isomap
 from odevae.metrics import r2_neuron
@@ -21,8 +22,8 @@ def model(trials):
 
 
 def test_distances_are_symmetric_and_zero_on_the_diagonal(model):
-    np.testing.assert_allclose(model.distances, model.distances.T)
-    np.testing.assert_array_equal(np.diag(model.distances), 0)
+    np.testing.assert_allclose(model.geometry.distances, model.geometry.distances.T)
+    np.testing.assert_array_equal(np.diag(model.geometry.distances), 0)
     assert model.coordinates.shape == (250, 2)
 
 
@@ -70,9 +71,19 @@ def test_the_same_seed_gives_the_same_model_and_held_out_trials_do_not_matter(tr
 def test_parts_without_an_edge_between_them_are_joined(recwarn):
     generator = np.random.default_rng(0)
     islands = np.concatenate([generator.standard_normal((20, 3)), generator.standard_normal((20, 3)) + 50])
-    coordinates = Isomap(latent_dim=2, n_landmarks=40, n_neighbors=4).embed(islands, islands[:0], islands[:0])
-    assert np.isfinite(coordinates).all()
+    model = Isomap(latent_dim=2, n_landmarks=40, n_neighbors=4)
+    distances = model.geodesics(islands, islands[:0], islands[:0])
+    assert np.isfinite(distances).all() and np.isfinite(model.embed(distances)).all()
     assert not recwarn.list
+
+
+def test_the_embedding_is_that_of_scikit_learn():
+    states = np.random.default_rng(0).standard_normal((60, 4))
+    model = Isomap(latent_dim=3, n_neighbors=8)
+    found = model.embed(model.geodesics(states, states[:0], states[:0]))
+    expected = manifold.Isomap(n_neighbors=8, n_components=3).fit_transform(states)
+    signs = np.sign((found * expected).sum(axis=0))
+    np.testing.assert_allclose(found * signs, expected, atol=1e-6)
 
 
 def test_it_answers_what_it_can():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import decomposition
 from sklearn.linear_model import LinearRegression
 
-from odevae.baselines.linear import PCA, FactorAnalysis
+from odevae.baselines.linear import PCA, AllNeurons, FactorAnalysis
 from odevae.errors import OdevaeError
 from odevae.trials import Trials, cut
 
@@ -136,3 +136,10 @@ def test_more_dimensions_than_neurons_are_refused(reference, train):
 def test_a_horizon_longer_than_every_training_trial_is_refused(make_trials):
     with pytest.raises(OdevaeError, match="no training trial has more than 10 frames"):
         fitted(PCA(latent_dim=2), make_trials([10, 4])).forecast(make_trials([20]), 10)
+
+
+def test_all_neurons_are_a_copy_of_what_is_seen(train, held_out):
+    model = fitted(AllNeurons(), train)
+    np.testing.assert_array_equal(model.infer(held_out), held_out.values)
+    np.testing.assert_array_equal(model.reconstruct(held_out), held_out.values)
+    assert not model.answers("forecast") and not model.answers("onset")

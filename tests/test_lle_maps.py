@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 from odevae.baselines import lle_maps
 from odevae.baselines.lle_maps import LandmarkManifold, LLEMap, barycentric_weights, spread_landmarks
@@ -99,9 +100,12 @@ def test_landmarks_are_spread():
 class Components(LandmarkManifold):
     """An embedding that is known: the first principal components of the landmarks."""
 
-    def embed(self, landmarks, before, after):
+    def geodesics(self, landmarks, before, after):
         self.before, self.after = before, after
-        return landmarks[:, : self.latent_dim]
+        return cdist(landmarks, landmarks)
+
+    def embed(self, distances):
+        return self.geometry.states[self.geometry.landmarks, : self.latent_dim]
 
 
 def test_transitions_stay_inside_their_trials(make_recording):
@@ -109,7 +113,7 @@ def test_transitions_stay_inside_their_trials(make_recording):
     trials = cut(recording, recording.activity, recording.trial_ids)
     model = Components(latent_dim=2, n_landmarks=10)
     model.fit(trials, trials.take(np.arange(0)))
-    states = model.pca.transform(trials.values[trials.recorded].astype(float))
+    states = model.geometry.pca.transform(trials.values[trials.recorded].astype(float))
     np.testing.assert_allclose(model.before, np.delete(states, [6, 10, 16], axis=0))
     np.testing.assert_allclose(model.after, np.delete(states, [0, 7, 11], axis=0))
 
@@ -120,7 +124,7 @@ def test_a_known_embedding_is_inferred_and_gives_the_activity_back(make_recordin
     train, held_out = trials.take(np.arange(10)), trials.take(np.arange(10, 12))
     model = Components(latent_dim=3, n_landmarks=200)
     model.fit(train, held_out)
-    expected = model.pca.transform(held_out.values[held_out.recorded].astype(float))[:, :3]
+    expected = model.geometry.pca.transform(held_out.values[held_out.recorded].astype(float))[:, :3]
     assert np.corrcoef(model.infer(held_out)[held_out.recorded].ravel(), expected.ravel())[0, 1] > 0.95
     error = np.square(model.reconstruct(held_out) - held_out.values)[held_out.recorded]
     assert error.mean() < 0.2 * held_out.values[held_out.recorded].var()
@@ -136,3 +140,26 @@ def test_what_cannot_be_fitted_is_refused(make_recording):
         Components(latent_dim=9).fit(trials, nothing)
     with pytest.raises(OdevaeError, match="several trials"):
         Components(latent_dim=2, n_landmarks=1).fit(trials, nothing)
+
+
+def test_other_dimensions_share_the_distances_and_nothing_else(make_recording):
+    recording = make_recording([40] * 6, n_neurons=6)
+    trials = cut(recording, recording.activity, recording.trial_ids)
+    train, others, nothing = trials.take(np.arange(4)), trials.take(np.arange(4, 6)), trials.take(np.arange(0))
+    measured = []
+
+    class Counted(Components):
+        def geodesics(self, *parts):
+            measured.append(self.latent_dim)
+            return super().geodesics(*parts)
+
+    first, second, alone = (Counted(latent_dim=dim, n_landmarks=50) for dim in (1, 2, 2))
+    first.fit(train, nothing)
+    second.take_over(first)
+    second.fit(train, nothing)
+    assert measured == [1]
+    alone.fit(train, nothing)
+    np.testing.assert_array_equal(second.infer(others), alone.infer(others))
+    np.testing.assert_array_equal(second.reconstruct(others), alone.reconstruct(others))
+    second.fit(others, nothing)
+    assert measured == [1, 2, 2], "what was taken over serves one fit"

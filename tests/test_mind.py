@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-from scipy.spatial.distance import cdist
 from scipy.stats import multivariate_normal
 
 from odevae.baselines import mind
-from odevae.baselines.mind import Mind, classical_scaling, sammon, transition_distances
+from odevae.baselines.mind import Mind, transition_distances
 from odevae.baselines.ppca_forest import LOCAL_VARIANCE, Moments, Ppca, PpcaForest, Split, grow_tree
 from odevae.simulate.foraging import foraging
 from odevae.trials import cut
@@ -119,32 +118,6 @@ def test_paths_lead_along_the_likely_transitions():
     np.testing.assert_allclose(distances, 2.0 * steps)
 
 
-def test_scaling_gives_euclidean_distances_back():
-    points = np.random.default_rng(0).standard_normal((40, 3)) * [3, 2, 1]
-    distances = cdist(points, points)
-    for scaling in (classical_scaling, sammon):
-        coordinates = scaling(distances, 3)
-        np.testing.assert_allclose(cdist(coordinates, coordinates), distances, atol=1e-4)
-    assert classical_scaling(distances[:3, :3], 5).shape == (3, 5)
-
-
-def test_sammon_lowers_the_stress_that_it_is_said_to_lower():
-    points = np.random.default_rng(0).standard_normal((40, 4))
-    distances = cdist(points, points)
-    upper = np.triu_indices(40, k=1)
-
-    def stress(coordinates):
-        d, delta = cdist(coordinates, coordinates)[upper], distances[upper]
-        return (np.square(d - delta) / delta).sum() / delta.sum()
-
-    coordinates = sammon(distances, 2)
-    lowest = stress(coordinates)
-    assert lowest < 0.9 * stress(classical_scaling(distances, 2))
-    for change in np.random.default_rng(1).standard_normal((5, 40, 2)):
-        assert stress(coordinates + 0.01 * change) > lowest
-    np.testing.assert_allclose(sammon(1000 * distances, 2) / 1000, coordinates, atol=1e-3)
-
-
 def test_the_same_seed_gives_the_same_model_and_held_out_trials_do_not_matter():
     trials = place_cells()
     train, held_out = trials.take(np.arange(4)), trials.take(np.arange(4, 6))
@@ -172,8 +145,8 @@ def test_of_many_transitions_the_forest_sees_some(monkeypatch):
     monkeypatch.setattr(mind, "MOST_TRANSITIONS", 150)
     before, after = ring(200)
     model = Mind(latent_dim=2, n_trees=2)
-    model.embed(before[:40], before[:150], after[:150])
-    model.embed(before[:40], before, after)
+    model.geodesics(before[:40], before[:150], after[:150])
+    model.geodesics(before[:40], before, after)
     np.testing.assert_array_equal(seen[0][0], before[:150])
     assert len(seen[1][0]) == 150
     rows = [np.flatnonzero((before == state).all(axis=1))[0] for state in seen[1][0]]

@@ -77,10 +77,10 @@ def test_test_trials_are_nan_until_scoring_and_nothing_changes(name):
                 test.values[...] = CLEAN.values
                 fits.append(poison)
 
-        def make():
-            return Watched(latent_dim=LATENT_DIM, seed=0)
+        def make(latent_dim):
+            return Watched(latent_dim=latent_dim, seed=0)
 
-        return all_scores(make, TRAIN, VALIDATION, test, ("Position", "Choice"), draw=0)[0]
+        return all_scores(make, [LATENT_DIM], TRAIN, VALIDATION, test, ("Position", "Choice"), draw=0)[0][0]
 
     clean = scores(poison=False)
     assert clean and scores(poison=True) == clean
@@ -118,3 +118,18 @@ def test_the_answer_for_a_trial_does_not_depend_on_the_others(name):
         if task == "forecast":
             # Bins up to 7 rest on bins up to 5.
             assert np.array_equal(ask(unseen)[:, :8], whole[:, :8], equal_nan=True)
+
+
+@pytest.mark.slow
+@every_model
+def test_a_dimension_is_the_same_beside_others_and_alone(name):
+    """A cell fits its dimensions one after the other, and a model may share between them what is the same in all."""
+    model = model_class(name)
+
+    def scores(latent_dims):
+        found = all_scores(
+            lambda dim: model(latent_dim=dim, seed=0), latent_dims, TRAIN, VALIDATION, CLEAN, ("Position",), draw=0
+        )
+        return [scores for scores, _ in found]
+
+    assert scores([LATENT_DIM + 1, LATENT_DIM])[1] == scores([LATENT_DIM])[0]

@@ -77,7 +77,12 @@ def test_forecasts_and_onsets_are_scored_where_there_is_something_to_predict(par
 
 
 def test_latents_that_are_complete_give_every_held_out_neuron(parts):
-    assert cosmooth(Oracle, *parts, draw=0)["r2_neuron"] == pytest.approx(1, abs=1e-6)
+    def fit(train, validation):
+        model = Oracle()
+        model.fit(train, validation)
+        return model
+
+    assert cosmooth(fit, *parts, draw=0)["r2_neuron"] == pytest.approx(1, abs=1e-6)
 
 
 def test_draws_of_neurons_are_the_same_for_all_and_differ_from_each_other():
@@ -95,8 +100,8 @@ def test_every_task_that_a_model_answers_is_scored(parts):
         def reconstruct(self, trials):
             return np.zeros(trials.values.shape)
 
-    assert set(all_scores(OnlyReconstructs, *parts, ("x",), draw=0)[0]) == {"reconstruct"}
-    scores, fit_s = all_scores(Oracle, *parts, ("x", "Choice"), draw=1)
+    assert set(all_scores(OnlyReconstructs, [DIM], *parts, ("x",), draw=0)[0][0]) == {"reconstruct"}
+    ((scores, fit_s),) = all_scores(Oracle, [DIM], *parts, ("x", "Choice"), draw=1)
     assert fit_s > 0
     assert set(scores) >= {"reconstruct", "onset1", "onset5", "forecast@5", "cosmooth", "decode/Choice"}
     assert scores["reconstruct"]["r2_neuron"] == 1
@@ -117,8 +122,8 @@ def test_nothing_is_fitted_on_the_test_trials(parts):
         def infer(self, trials):
             return np.nan_to_num(super().infer(trials))
 
-    all_scores(Watches, train, validation, test, ("x",), draw=0)
-    all_scores(Watches, train, validation, poisoned, ("x",), draw=0)
+    all_scores(Watches, [DIM], train, validation, test, ("x",), draw=0)
+    all_scores(Watches, [DIM], train, validation, poisoned, ("x",), draw=0)
     assert len(seen) == 4
     assert all(np.array_equal(seen[i], seen[i + 2]) for i in (0, 1))
 

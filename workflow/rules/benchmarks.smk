@@ -1,6 +1,6 @@
 # Models beside references on the same held-out trials.
 
-REFERENCE = "{dataset}/heldout/split{split}/references/{reference}/d{latent_dim}"
+REFERENCE = "{dataset}/heldout/split{split}/references/{reference}/d{latent_dims}"
 
 
 rule benchmark_reference:

@@ -60,6 +60,7 @@ wildcard_constraints:
     observations="(pca|neurons)(-baseline)?",
     model=one_of([*PRESETS, *config["models"]]),
     latent_dim=r"\d+",
+    latent_dims=r"\d+(-\d+)*",
     lambda_smooth=r"\d+(\.\d+)?(e-?\d+)?",
     seed=r"\d+",
     study=one_of(config["studies"]),

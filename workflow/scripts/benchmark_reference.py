@@ -1,14 +1,13 @@
-"""Fit one model on the training trials of one split and score it on every task that it answers."""
+"""Fit one model on the training trials of one split, at each dimension, and score it on every task it answers."""
 
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from odevae.artifacts import write_json
-from odevae.benchmark.cells import Cell, reference_class
+from odevae.benchmark.cells import Cell, latent_dims_of, reference_class
 from odevae.benchmark.scoring import all_scores
 from odevae.folds import Fold, load_fold
 from odevae.provenance import provenance
@@ -37,10 +36,10 @@ def main(
     for name in covariates:
         require_covariate(name, fold.raw.covariates, f"{cell.dataset}.decode")
     parts = {name: fold.raw.take(fold.parts[name]) for name in ("train", "validation", "test")}
-    make = partial(model, latent_dim=max(cell.latent_dim, 1), seed=SEED)
     with threadpool_limits(threads):
-        scores, fit_s = all_scores(
-            make,
+        found = all_scores(
+            lambda latent_dim: model(latent_dim=max(latent_dim, 1), seed=SEED),
+            cell.latent_dims,
             *parts.values(),
             tuple(covariates),
             # Every split holds out other neurons.
@@ -51,15 +50,18 @@ def main(
         "dataset": cell.dataset,
         "split": cell.split,
         "reference": cell.reference,
-        "latent_dim": cell.latent_dim,
         "n_trials": {name: len(trials) for name, trials in parts.items()},
-        "fit_s": fit_s,
-        "scores": scores,
+        "fits": [
+            {"latent_dim": latent_dim, "fit_s": fit_s, "scores": scores}
+            for latent_dim, (scores, fit_s) in zip(cell.latent_dims, found, strict=True)
+        ],
         "fold_sha256": fold.about["fold_sha256"],
         "data_sha256": fold.about["data_sha256"],
     }
     write_json(output, content | provenance(Path.cwd()))
-    print(f"{cell.path}: " + ", ".join(f"{task} {_headline(values):.3f}" for task, values in scores.items()))
+    for latent_dim, (scores, _) in zip(cell.latent_dims, found, strict=True):
+        headlines = ", ".join(f"{task} {_headline(values):.3f}" for task, values in scores.items())
+        print(f"{cell.folder}/d{latent_dim}: {headlines}")
 
 
 def expected_in_test(recording_file: str, fold: Fold) -> np.ndarray:
@@ -80,7 +82,7 @@ with stage(snakemake.log[0]):
             snakemake.wildcards.dataset,
             int(snakemake.wildcards.split),
             snakemake.wildcards.reference,
-            int(snakemake.wildcards.latent_dim),
+            latent_dims_of(snakemake.wildcards.latent_dims),
         ),
         place=snakemake.params.place,
         covariates=snakemake.params.decode,

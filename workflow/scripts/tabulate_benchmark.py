@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from odevae.artifacts import read_json
-from odevae.benchmark.cells import benchmark_cells
+from odevae.benchmark.cells import benchmark_cells, fits_of
 from odevae.benchmark.tables import READABLE, benchmark_metrics, benchmark_rows
 from odevae.stage import stage
 from odevae.tables import write_csv, write_latex, write_markdown
@@ -13,14 +13,15 @@ RESULTS = Path("results")
 
 
 def main(config: dict, benchmark: str, compare_with: dict[str, str], output) -> None:
-    paths = [cell.path for cell in benchmark_cells(config, benchmark)]
-    rows = benchmark_rows([read_json(RESULTS / path) for path in paths], compare_with)
+    cells = benchmark_cells(config, benchmark)
+    rows = benchmark_rows([fit for cell in cells for fit in fits_of(read_json(RESULTS / cell.path))], compare_with)
     write_csv(rows, Path(output.csv))
     write_markdown(rows, READABLE, Path(output.md))
     write_latex(rows, READABLE, Path(output.tex))
     mirrors = mirrors_of_study(config, benchmark)
-    for path in paths:
-        mirrors.cell(RESULTS / path, path.removesuffix(".json"))
+    for cell in cells:
+        for latent_dim in cell.latent_dims:
+            mirrors.cell(RESULTS / cell.path, f"{cell.folder}/d{latent_dim}", latent_dim)
     mirrors.study(benchmark, [output.csv, output.md, output.tex], benchmark_metrics(rows))
     print(Path(output.md).read_text(encoding="utf-8"), end="")
 

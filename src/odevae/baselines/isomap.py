@@ -10,12 +10,13 @@ from scipy.sparse import SparseEfficiencyWarning
 from sklearn import manifold
 
 from odevae.baselines.lle_maps import N_LANDMARKS, LandmarkManifold
+from odevae.baselines.scaling import classical_scaling
 
 N_NEIGHBORS = 15
 
 
 class Isomap(LandmarkManifold):
-    """scikit-learn's Isomap of the landmarks, with LLE maps both ways.
+    """Isomap of the landmarks, on scikit-learn's graph, with LLE maps both ways.
 
     Attributes:
         n_neighbors: edges from each landmark in the graph of neighbours.
@@ -27,13 +28,13 @@ class Isomap(LandmarkManifold):
         super().__init__(latent_dim, seed, n_landmarks)
         self.n_neighbors = n_neighbors
 
-    def embed(self, landmarks: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        n_neighbors = min(self.n_neighbors, len(landmarks) - 1)
-        isomap = manifold.Isomap(n_neighbors=n_neighbors, n_components=self.latent_dim, eigen_solver="dense")
+    def geodesics(self, landmarks: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        isomap = manifold.Isomap(n_neighbors=min(self.n_neighbors, len(landmarks) - 1), n_components=1)
         with warnings.catch_warnings():
             # Parts of the graph without an edge between them are joined by their shortest one, as is wanted here.
             warnings.filterwarnings("ignore", message="The number of connected components")
             warnings.filterwarnings("ignore", category=SparseEfficiencyWarning)
-            coordinates = isomap.fit_transform(landmarks)
-        self.distances = isomap.dist_matrix_
-        return coordinates
+            return isomap.fit(landmarks).dist_matrix_
+
+    def embed(self, distances: np.ndarray) -> np.ndarray:
+        return classical_scaling(distances, self.latent_dim)

@@ -105,3 +105,20 @@ class FactorAnalysis(_FrameLatents):
 
 def _with_one(latents: np.ndarray) -> np.ndarray:
     return np.concatenate([latents, np.ones((*latents.shape[:-1], 1))], axis=-1)
+
+
+class AllNeurons(Reference):
+    """No model: the activity that is seen stands for the latents, one for each neuron.
+
+    A readout from it is what any linear one could know of the same frame. Its reconstruction is a copy.
+    """
+
+    def fit(self, train: Trials, validation: Trials) -> None:
+        """There is nothing to learn."""
+
+    def infer(self, trials: Trials) -> np.ndarray:
+        """The activity ``(B, L, N)``."""
+        return trials.values.astype(np.float64)
+
+    def reconstruct(self, trials: Trials) -> np.ndarray:
+        return self.infer(trials)

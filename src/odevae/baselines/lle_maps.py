@@ -150,28 +150,48 @@ class LLEMap:
             yield rows, offsets, self.outputs[found]
 
 
+@dataclass(frozen=True)
+class Geometry:
+    """What a manifold of landmarks is before it is embedded: the same at every latent dimension.
+
+    Attributes:
+        pca: principal components of the activity.
+        states: ``(M, P)``, the training frames in them.
+        folds: ``(M,)``, of the cross-validation, whole trials each.
+        landmarks: ``(n_landmarks,)``, which of the training frames, counted over the trials in order.
+        distances: ``(n_landmarks, n_landmarks)``, geodesic, symmetric.
+    """
+
+    pca: PCA
+    states: np.ndarray
+    folds: np.ndarray
+    landmarks: np.ndarray
+    distances: np.ndarray
+
+
 class LandmarkManifold(Reference):
     """A model whose latents are coordinates of an embedding of some training frames, the landmarks.
 
-    A subclass says how landmarks are embedded. The rest is the same for all, and as in MIND: principal components of
-    the activity, landmarks spread over them, an LLE map from components to coordinates, another from coordinates to
-    activity. Frames are inferred and reconstructed one by one. One thing differs from the authors' scripts: there the
-    way back knows the landmarks only (and in 2021 all frames were landmarks), here all training frames, each at the
-    coordinates that the landmarks of *other* trials give it, as they would to a held-out frame.
+    A subclass says how far landmarks are from each other and how they are embedded. The rest is the same for all, and
+    as in MIND: principal components of the activity, landmarks spread over them, an LLE map from components to
+    coordinates, another from coordinates to activity. Frames are inferred and reconstructed one by one. One thing
+    differs from the authors' scripts: there the way back knows the landmarks only (and in 2021 all frames were
+    landmarks), here all training frames, each at the coordinates that the landmarks of *other* trials give it, as they
+    would to a held-out frame.
 
     Attributes:
         n_landmarks: how many frames are embedded, or all of the training frames if those are fewer.
-        landmarks: ``(n_landmarks,)``, after `fit`: which of the training frames, counted over the trials in order.
-        distances: ``(n_landmarks, n_landmarks)``, after `fit`: their geodesic distances, symmetric.
-        coordinates: ``(n_landmarks, D)``, after `fit`: their embedding.
+        geometry: of the training trials, after `fit`.
+        coordinates: ``(n_landmarks, D)``, after `fit`: the embedding of the landmarks.
     """
 
     def __init__(self, latent_dim: int = 1, seed: int = 0, n_landmarks: int = N_LANDMARKS):
         super().__init__(latent_dim, seed)
         self.n_landmarks = n_landmarks
+        self._taken_over: Geometry | None = None
 
-    def embed(self, landmarks: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """Coordinates ``(n, D)`` of the landmarks ``(n, P)``; also sets `distances`, of which they are made.
+    def geodesics(self, landmarks: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Distances ``(n, n)`` between the landmarks, symmetric; `latent_dim` is nothing to them.
 
         Args:
             landmarks: ``(n, P)``, principal components.
@@ -180,6 +200,13 @@ class LandmarkManifold(Reference):
         """
         raise NotImplementedError
 
+    def embed(self, distances: np.ndarray) -> np.ndarray:
+        """Coordinates ``(n, D)`` of the landmarks from their distances ``(n, n)``."""
+        raise NotImplementedError
+
+    def take_over(self, sibling: Reference) -> None:
+        self._taken_over = sibling.geometry
+
     def fit(self, train: Trials, validation: Trials) -> None:
         """Embed landmarks of the training trials and fit the maps; the validation trials are not looked at.
 
@@ -187,36 +214,43 @@ class LandmarkManifold(Reference):
             OdevaeError: if there is one training trial only, or there are not more frames than latent dimensions, or
                 the frames do not differ.
         """
-        trial, _ = np.nonzero(train.recorded)
+        n_frames = int(train.recorded.sum())
         if len(train) < 2:
             raise OdevaeError(
                 f"{type(self).__name__}: {len(train)} training trial; its maps are cross-validated over trials, so "
                 "give two or more."
             )
-        if len(trial) <= self.latent_dim:
+        if n_frames <= self.latent_dim:
             raise OdevaeError(
-                f"{type(self).__name__}: {len(trial)} training frames cannot be embedded in {self.latent_dim} "
+                f"{type(self).__name__}: {n_frames} training frames cannot be embedded in {self.latent_dim} "
                 "dimensions; lower latent_dim or give more frames."
             )
         activity = train.values[train.recorded].astype(np.float64)
-        self.pca = PCA(n_components=KEPT_VARIANCE, svd_solver="full").fit(activity)
-        states = self.pca.transform(activity)
+        self.geometry, self._taken_over = self._taken_over or self._measure(activity, train), None
+        states, folds, landmarks = self.geometry.states, self.geometry.folds, self.geometry.landmarks
+        self.coordinates = self.embed(self.geometry.distances)
+        self.to_latent = LLEMap.fit(
+            states[landmarks], self.coordinates, folds[landmarks], NEIGHBORS_TO_LATENT, self.seed
+        )
+        latents = self.to_latent.from_other_folds(folds[landmarks], states, folds)
+        self.to_activity = LLEMap.fit(latents, activity, folds, NEIGHBORS_TO_ACTIVITY, self.seed)
+
+    def _measure(self, activity: np.ndarray, train: Trials) -> Geometry:
+        """The geometry of training frames ``(M, N)``."""
+        pca = PCA(n_components=KEPT_VARIANCE, svd_solver="full").fit(activity)
+        states = pca.transform(activity)
+        trial, _ = np.nonzero(train.recorded)
         # Neighbouring frames of a trial are nearly the same, so cross-validation leaves out whole trials.
         folds = (np.random.default_rng(self.seed).permutation(len(train)) % N_FOLDS)[trial]
-        self.landmarks = spread_landmarks(states, self.n_landmarks, self.seed)
-        landmark_folds = folds[self.landmarks]
-        if len(np.unique(landmark_folds)) < 2:
+        landmarks = spread_landmarks(states, self.n_landmarks, self.seed)
+        if len(np.unique(folds[landmarks])) < 2:
             raise OdevaeError(
-                f"{type(self).__name__}: the {len(self.landmarks)} training frames that differ from each other do not "
+                f"{type(self).__name__}: the {len(landmarks)} training frames that differ from each other do not "
                 "spread over several trials; leave out silent trials or raise n_landmarks."
             )
         goes_on = np.flatnonzero(trial[1:] == trial[:-1])
-        self.coordinates = self.embed(states[self.landmarks], states[goes_on], states[goes_on + 1])
-        self.to_latent = LLEMap.fit(
-            states[self.landmarks], self.coordinates, landmark_folds, NEIGHBORS_TO_LATENT, self.seed
-        )
-        latents = self.to_latent.from_other_folds(landmark_folds, states, folds)
-        self.to_activity = LLEMap.fit(latents, activity, folds, NEIGHBORS_TO_ACTIVITY, self.seed)
+        distances = self.geodesics(states[landmarks], states[goes_on], states[goes_on + 1])
+        return Geometry(pca, states, folds, landmarks, distances)
 
     def intrinsic_dimension(self, fit_shares: tuple[float, float] = COARSE_SHARES) -> float:
         """The correlation dimension of the landmarks' geodesic distances; it does not depend on `latent_dim`.
@@ -231,11 +265,13 @@ class LandmarkManifold(Reference):
         Raises:
             OdevaeError: if the landmarks are too few for `correlation_dimension`.
         """
-        return correlation_dimension(self.distances, fit_shares).dimension
+        return correlation_dimension(self.geometry.distances, fit_shares).dimension
 
     def infer(self, trials: Trials) -> np.ndarray:
         latents = np.zeros((*trials.recorded.shape, self.latent_dim))
-        latents[trials.recorded] = self.to_latent(self.pca.transform(trials.values[trials.recorded].astype(np.float64)))
+        latents[trials.recorded] = self.to_latent(
+            self.geometry.pca.transform(trials.values[trials.recorded].astype(np.float64))
+        )
         return latents
 
     def reconstruct(self, trials: Trials) -> np.ndarray:

@@ -21,6 +21,13 @@ class Reference:
         self.latent_dim = latent_dim
         self.seed = seed
 
+    def take_over(self, sibling: "Reference") -> None:
+        """Before `fit`: keep from a model of the same class what does not depend on `latent_dim`.
+
+        The sibling was fitted at another dimension, otherwise alike, on the trials that this one will be fitted on. A
+        model whose every part depends on the dimension keeps nothing, as here.
+        """
+
     def fit(self, train: Trials, validation: Trials) -> None:
         """Learn from the training trials; `validation` serves to stop early and to choose between settings."""
         raise NotImplementedError

@@ -12,42 +12,58 @@ PLACE = r"[a-z_][a-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*"
 PACKAGE = "odevae.baselines"
 # Dimension of a model that has no latents.
 WITHOUT_LATENTS = 0
+DIMS_JOINED_BY = "-"
 # `latent_dims` of a model that is fitted at every dimension that a benchmark asks for.
 ANY = "any"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model on one split, at one latent dimension (`WITHOUT_LATENTS` if it has none)."""
+    """One model on one split, at some latent dimensions (`WITHOUT_LATENTS` alone if it has none)."""
 
     dataset: str
     split: int
     reference: str
-    latent_dim: int
+    latent_dims: tuple[int, ...]
 
     @property
     def path(self) -> str:
         """Its scores, below ``results/``."""
-        return f"{self.dataset}/heldout/split{self.split}/references/{self.reference}/d{self.latent_dim}.json"
+        return f"{self.folder}/d{DIMS_JOINED_BY.join(map(str, self.latent_dims))}.json"
+
+    @property
+    def folder(self) -> str:
+        return f"{self.dataset}/heldout/split{self.split}/references/{self.reference}"
+
+
+def latent_dims_of(joined: str) -> tuple[int, ...]:
+    """The dimensions in a cell's file name, ``3-5-7`` of ``d3-5-7.json``."""
+    return tuple(map(int, joined.split(DIMS_JOINED_BY)))
+
+
+def fits_of(content: dict) -> list[dict]:
+    """What the file of a cell says of each dimension: its entries, with ``latent_dim``, ``fit_s`` and ``scores``."""
+    shared = {name: value for name, value in content.items() if name != "fits"}
+    return [shared | fit for fit in content["fits"]]
 
 
 def benchmark_cells(config: dict, benchmark: str) -> list[Cell]:
     """What a benchmark asks for, model by model."""
     settings = config["benchmarks"][benchmark]
     return [
-        Cell(dataset, split, reference, latent_dim)
+        Cell(dataset, split, reference, latent_dims)
         for dataset, asked in settings["datasets"].items()
         for reference in settings.get("references", config["references"])
-        for latent_dim in _dims(config["references"][reference], asked)
+        if (latent_dims := _dims(config["references"][reference], asked))
         for split in settings["splits"]
     ]
 
 
-def _dims(reference: dict, asked: list[int]) -> list[int]:
+def _dims(reference: dict, asked: list[int]) -> tuple[int, ...]:
     own = reference["latent_dims"]
     if not own:
-        return [WITHOUT_LATENTS]
-    return asked if own == ANY else [dim for dim in asked if dim in own]
+        return (WITHOUT_LATENTS,)
+    return tuple(dim for dim in asked if own == ANY or dim in own)
 
 
 def check_benchmarks(config: dict) -> None:

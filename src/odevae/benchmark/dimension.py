@@ -12,21 +12,20 @@ CONTROL_SEED = 0
 
 
 def intrinsic_dimension(
-    model: Reference, make: Callable[[], Reference], train: Trials, validation: Trials
+    model: Reference, fit: Callable[[Trials, Trials], Reference], train: Trials, validation: Trials
 ) -> dict[str, float]:
     """The dimension that a fitted model reports, and that of a control.
 
     Args:
         model: fitted on `train`, with an answer to ``intrinsic_dimension``.
-        make: gives a model to fit on the control.
+        fit: gives a model of the same kind, fitted on the trials that it is handed.
         train, validation: as in `Reference.fit`.
 
     Returns:
         ``correlation_dimension``, the same for `shifted_apart` training trials as ``null_mean``, and ``n_values``, the
         training frames behind both.
     """
-    control = make()
-    control.fit(shifted_apart(train), validation)
+    control = fit(shifted_apart(train), validation)
     return {
         "correlation_dimension": model.intrinsic_dimension(),
         "null_mean": control.intrinsic_dimension(),

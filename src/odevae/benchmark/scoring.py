@@ -1,7 +1,8 @@
 """Every score of one model on one split: what it answers, it is asked."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -12,20 +13,45 @@ from odevae.benchmark.tasks import HORIZONS, ONSETS, cosmooth, forecast, onset, 
 from odevae.benchmark.truth import truth_scores
 from odevae.trials import Trials
 
+Scores = dict[str, dict[str, float]]
+
+
+class Family:
+    """Models of one kind at several dimensions, which share what does not depend on the dimension.
+
+    Args:
+        make: gives a model to fit, of a latent dimension.
+    """
+
+    def __init__(self, make: Callable[[int], Reference]):
+        self.make = make
+        self.first: dict[str, Reference] = {}
+
+    def fit(self, latent_dim: int, trials: str, train: Trials, validation: Trials) -> Reference:
+        """A fitted model; `trials` names the training trials, the same ones each time."""
+        model = self.make(latent_dim)
+        if trials in self.first:
+            model.take_over(self.first[trials])
+        model.fit(train, validation)
+        self.first.setdefault(trials, model)
+        return model
+
 
 def all_scores(
-    make: Callable[[], Reference],
+    make: Callable[[int], Reference],
+    latent_dims: Sequence[int],
     train: Trials,
     validation: Trials,
     test: Trials,
     covariates: tuple[str, ...],
     draw: int,
     expected: np.ndarray | None = None,
-) -> tuple[dict[str, dict[str, float]], float]:
-    """Scores of every task that a model answers.
+) -> list[tuple[Scores, float]]:
+    """Scores of every task that a model answers, at some dimensions.
 
     Args:
-        make: gives a model to fit.
+        make: gives a model to fit, of a latent dimension.
+        latent_dims: the dimensions.
         train, validation, test: trials of one split.
         covariates: names of the behaviour to decode.
         draw: see `cosmooth`.
@@ -33,30 +59,44 @@ def all_scores(
             and is asked for in place of held-out neurons.
 
     Returns:
-        Scores by task, ``reconstruct``, ``onset1``, ``forecast@5``, ``cosmooth``, ``decode/Position`` and so on; and
-        the processor time of the fit on all neurons and of its reconstructions and forecasts, s: some models fit a
-        horizon when they are first asked for it.
+        For each dimension the scores by task, ``reconstruct``, ``onset1``, ``forecast@5``, ``cosmooth``,
+        ``decode/Position`` and so on; and the processor time of the fit on all neurons and of its reconstructions and
+        forecasts, s: some models fit a horizon when they are first asked for it. What a model shares between
+        dimensions is counted at the first of them.
     """
-    model = make()
-    started = time.process_time()
-    model.fit(train, validation)
-    scores: dict[str, dict[str, float]] = {}
-    if model.answers("reconstruct"):
-        scores["reconstruct"] = reconstruct(model, test)
-    if model.answers("onset"):
-        scores |= {f"onset{n}": onset(model, test, n) for n in ONSETS}
-    if model.answers("forecast"):
-        scores |= {f"forecast@{h}": forecast(model, test, h) for h in HORIZONS}
-    fit_s = time.process_time() - started
-    if model.answers("infer"):
-        # A model of the onset alone sees no frame in which neurons could be hidden from it.
-        if expected is None and model.answers("reconstruct"):
-            scores["cosmooth"] = cosmooth(make, train, validation, test, draw)
-        parts = [(model.infer(trials), trials) for trials in (train, validation, test)]
-        decoded = decode(*parts, covariates)
-        scores |= {f"decode/{name}": values for name, values in decoded.items()}
-    if model.answers("intrinsic_dimension"):
-        scores["intrinsic_dimension"] = intrinsic_dimension(model, make, train, validation)
-    if expected is not None:
-        scores |= truth_scores(model, train, test, expected)
-    return scores, fit_s
+    family = Family(make)
+    dimension: Scores = {}
+    found = []
+    for latent_dim in latent_dims:
+        started = time.process_time()
+        model = family.fit(latent_dim, "all neurons", train, validation)
+        scores: Scores = {}
+        if model.answers("reconstruct"):
+            scores["reconstruct"] = reconstruct(model, test)
+        if model.answers("onset"):
+            scores |= {f"onset{n}": onset(model, test, n) for n in ONSETS}
+        if model.answers("forecast"):
+            scores |= {f"forecast@{h}": forecast(model, test, h) for h in HORIZONS}
+        fit_s = time.process_time() - started
+
+        if model.answers("infer"):
+            # A model of the onset alone sees no frame in which neurons could be hidden from it.
+            if expected is None and model.answers("reconstruct"):
+                scores["cosmooth"] = cosmooth(
+                    partial(family.fit, latent_dim, "some neurons"), train, validation, test, draw
+                )
+            parts = [(model.infer(trials), trials) for trials in (train, validation, test)]
+            decoded = decode(*parts, covariates)
+            scores |= {f"decode/{name}": values for name, values in decoded.items()}
+        if model.answers("intrinsic_dimension"):
+            # It is the same at every dimension of the latents.
+            dimension = dimension or {
+                "intrinsic_dimension": intrinsic_dimension(
+                    model, partial(family.fit, latent_dim, "apart"), train, validation
+                )
+            }
+            scores |= dimension
+        if expected is not None:
+            scores |= truth_scores(model, train, test, expected)
+        found.append((scores, fit_s))
+    return found

@@ -58,7 +58,7 @@ def benchmark_rows(cells: list[dict], compare_with: dict[str, str]) -> list[dict
     """Rows of a benchmark's table: one for each data set, task, model and dimension.
 
     Args:
-        cells: what the rule benchmark_reference wrote, any order.
+        cells: what the rule benchmark_reference wrote, any order, each dimension by itself (`cells.fits_of`).
         compare_with: model by one of `FAMILIES`, from which differences are taken on the same splits: at the same
             dimension, or that of no latents.
 

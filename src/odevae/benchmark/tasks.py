@@ -42,7 +42,7 @@ def forecast(model: Reference, test: Trials, horizon: int) -> dict[str, float]:
 
 
 def cosmooth(
-    make: Callable[[], Reference], train: Trials, validation: Trials, test: Trials, draw: int
+    fit: Callable[[Trials, Trials], Reference], train: Trials, validation: Trials, test: Trials, draw: int
 ) -> dict[str, float]:
     """A quarter of the neurons from the latents of the others.
 
@@ -50,14 +50,13 @@ def cosmooth(
     chosen on validation trials, leads from its latents to the neurons it never saw.
 
     Args:
-        make: gives a model to fit.
+        fit: gives a model, fitted on the training and validation trials that it is handed.
         train, validation, test: trials of all neurons.
         draw: number of the draw of neurons: that of the split, so that every split holds out others, the same ones
             for every model.
     """
     held_out = held_out_neurons(train.values.shape[2], draw)
-    model = make()
-    model.fit(_neurons(train, ~held_out), _neurons(validation, ~held_out))
+    model = fit(_neurons(train, ~held_out), _neurons(validation, ~held_out))
 
     def latents(trials: Trials) -> np.ndarray:
         return model.infer(_neurons(trials, ~held_out))[trials.mask]

@@ -70,9 +70,9 @@ class Mirrors:
         """The same for a preprocessing, under `name`."""
         return self._put(lambda: record_of_preprocessing(fold_dir, name), fold_dir, study)
 
-    def cell(self, file: str | Path, name: str, study: str | None = None) -> dict[str, str]:
-        """The same for a cell of a benchmark, under `name`."""
-        return self._put(lambda: record_of_cell(file, name), file, study)
+    def cell(self, file: str | Path, name: str, latent_dim: int, study: str | None = None) -> dict[str, str]:
+        """The same for a cell of a benchmark at one of its dimensions, under `name`."""
+        return self._put(lambda: record_of_cell(file, name, latent_dim), file, study)
 
     def study(self, study: str, table_files: Iterable[str | Path], metrics: dict[str, float]) -> str | None:
         """Finish the parent run of one study; gives its run id, None when tracking is off."""

@@ -154,26 +154,25 @@ def record_of_preprocessing(fold_dir: str | Path, name: str) -> Record:
     )
 
 
-def record_of_cell(file: str | Path, name: str) -> Record:
-    """Read the scores of one model on one split, a cell of a benchmark.
+def record_of_cell(file: str | Path, name: str, latent_dim: int) -> Record:
+    """Read the scores of one model on one split at one of its dimensions, from a cell of a benchmark.
 
     Raises:
         OdevaeError: if the file is missing or damaged.
     """
     content = read_json(file)
     written_ms = _written_ms(Path(file))
-    scores = {
-        f"{task}/{metric}": value for task, values in content["scores"].items() for metric, value in values.items()
-    }
+    (fit,) = (fit for fit in content["fits"] if fit["latent_dim"] == latent_dim)
+    scores = {f"{task}/{metric}": value for task, values in fit["scores"].items() for metric, value in values.items()}
     return Record(
         name=name,
         attempt=sha256_of(file),
-        params=texts({name: content[name] for name in ("dataset", "split", "reference", "latent_dim")}),
+        params=texts({name: content[name] for name in ("dataset", "split", "reference")} | {"latent_dim": latent_dim}),
         tags=texts(
             {"stage": "benchmark", "infinite": ", ".join(name for name, value in scores.items() if _infinite(value))}
             | {name: content[name] for name in ("host", "data_sha256", "git_commit", "git_dirty")}
         ),
-        summary=numbers(scores | {"fit_s": content["fit_s"]}),
+        summary=numbers(scores | {"fit_s": fit["fit_s"]}),
         status="FINISHED",
         start_ms=written_ms,
         end_ms=written_ms,
