@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from odevae.artifacts import read_json
-from odevae.benchmark.cells import benchmark_cells, fits_of
-from odevae.benchmark.tables import READABLE, benchmark_metrics, benchmark_rows
+from odevae.benchmark.cells import benchmark_cells
+from odevae.benchmark.tables import READABLE, benchmark_metrics, rows_of_benchmark
 from odevae.stage import stage
 from odevae.tables import write_csv, write_latex, write_markdown
 from odevae.tracking import mirrors_of_study
@@ -12,19 +11,17 @@ from odevae.tracking import mirrors_of_study
 RESULTS = Path("results")
 
 
-def main(config: dict, benchmark: str, compare_with: dict[str, str], output) -> None:
-    cells = benchmark_cells(config, benchmark)
-    rows = benchmark_rows([fit for cell in cells for fit in fits_of(read_json(RESULTS / cell.path))], compare_with)
+def main(config: dict, benchmark: str, output) -> None:
+    rows = rows_of_benchmark(RESULTS, config, benchmark)
     write_csv(rows, Path(output.csv))
     write_markdown(rows, READABLE, Path(output.md))
     write_latex(rows, READABLE, Path(output.tex))
     mirrors = mirrors_of_study(config, benchmark)
-    for cell in cells:
-        for latent_dim in cell.latent_dims:
-            mirrors.cell(RESULTS / cell.path, f"{cell.folder}/d{latent_dim}", latent_dim)
+    for cell in benchmark_cells(config, benchmark):
+        mirrors.cell(RESULTS / cell.path, cell.folder, cell.latent_dims)
     mirrors.study(benchmark, [output.csv, output.md, output.tex], benchmark_metrics(rows))
     print(Path(output.md).read_text(encoding="utf-8"), end="")
 
 
 with stage(snakemake.log[0]):
-    main(snakemake.config, snakemake.wildcards.benchmark, snakemake.params.compare_with, snakemake.output)
+    main(snakemake.config, snakemake.wildcards.benchmark, snakemake.output)

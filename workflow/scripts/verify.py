@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from odevae.artifacts import read_json
+from odevae.benchmark.tables import rows_of_benchmark
 from odevae.errors import OdevaeError
 from odevae.ladder import rungs_of_study
 from odevae.runs import METRICS_FILE
@@ -27,6 +28,13 @@ def main(config: dict) -> None:
         table = RESULTS / "tables" / f"{study}.csv"
         if table.exists():
             _try(problems, lambda t=table, s=study, r=runs, c=settings: _table(config, t, s, r, c))
+    for benchmark in config["benchmarks"]:
+        table = RESULTS / "tables" / f"{benchmark}.csv"
+        if table.exists():
+            _try(
+                problems,
+                lambda t=table, b=benchmark: f"{t}: {verify_table(t, rows_of_benchmark(RESULTS, config, b))} rows",
+            )
     print(f"{len(checked)} runs verified, {len(problems)} problems")
     if problems:
         raise OdevaeError(f"{len(problems)} of what is on disk cannot be trusted; the lines above say what to do.")

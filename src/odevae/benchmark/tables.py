@@ -1,8 +1,11 @@
 """The table of a benchmark from the scores of its cells."""
 
+from pathlib import Path
+
 import numpy as np
 
-from odevae.benchmark.cells import WITHOUT_LATENTS
+from odevae.artifacts import read_json
+from odevae.benchmark.cells import WITHOUT_LATENTS, benchmark_cells, fits_of
 from odevae.benchmark.comparison import paired_difference
 
 # The tasks by what is asked; each that was asked has a figure.
@@ -77,6 +80,17 @@ def benchmark_rows(cells: list[dict], compare_with: dict[str, str]) -> list[dict
             }
     rows = [_row(key, scores, compare_with) for key in sorted(scores, key=_order)]
     return rows + _saturation_rows(scores)
+
+
+def rows_of_benchmark(results: Path, config: dict, benchmark: str) -> list[dict]:
+    """`benchmark_rows` of all that a benchmark of the configuration asks for, from the cells below `results`.
+
+    Raises:
+        OdevaeError: if a cell is missing or damaged.
+    """
+    cells = benchmark_cells(config, benchmark)
+    fits = [fit for cell in cells for fit in fits_of(read_json(results / cell.path))]
+    return benchmark_rows(fits, config["benchmarks"][benchmark]["compare_with"])
 
 
 def benchmark_metrics(rows: list[dict]) -> dict[str, float]:

@@ -70,9 +70,13 @@ class Mirrors:
         """The same for a preprocessing, under `name`."""
         return self._put(lambda: record_of_preprocessing(fold_dir, name), fold_dir, study)
 
-    def cell(self, file: str | Path, name: str, latent_dim: int, study: str | None = None) -> dict[str, str]:
-        """The same for a cell of a benchmark at one of its dimensions, under `name`."""
-        return self._put(lambda: record_of_cell(file, name, latent_dim), file, study)
+    def cell(
+        self, file: str | Path, name: str, latent_dims: Iterable[int], study: str | None = None
+    ) -> list[dict[str, str]]:
+        """The same for each dimension of a cell of a benchmark, under `name` and the dimension."""
+        return [
+            self._put(lambda dim=dim: record_of_cell(file, f"{name}/d{dim}", dim), file, study) for dim in latent_dims
+        ]
 
     def study(self, study: str, table_files: Iterable[str | Path], metrics: dict[str, float]) -> str | None:
         """Finish the parent run of one study; gives its run id, None when tracking is off."""
