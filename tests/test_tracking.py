@@ -301,15 +301,16 @@ def test_preprocessing_is_mirrored(mirror, tmp_path):
     assert len(active_runs(mirror, "foraging/heldout/split0/pca")) == 1
 
 
-def test_the_study_is_finished_with_its_tables(mirror, tmp_path):
-    table = tmp_path / "scores.csv"
+def test_the_study_is_finished_with_its_tables_and_figures(mirror, tmp_path):
+    table, figure = tmp_path / "scores.csv", tmp_path / "scores.png"
     table.write_text("model,r2\n")
+    figure.write_bytes(b"pixels")
     for _ in range(2):
-        assert mirror.study([table], {"best/r2": 0.3}) == mirror.parent_id
+        assert mirror.study([table, figure], {"best/r2": 0.3}) == mirror.parent_id
     parent = mirror.client.get_run(mirror.parent_id)
     assert (parent.info.status, parent.data.metrics) == ("FINISHED", {"best/r2": 0.3})
     assert len(mirror.client.get_metric_history(mirror.parent_id, "best/r2")) == 1
-    assert artifacts(mirror, mirror.parent_id) == {"tables/scores.csv"}
+    assert artifacts(mirror, mirror.parent_id) == {"tables/scores.csv", "figures/scores.png"}
 
 
 def test_a_run_id_in_the_environment_does_not_disturb(uri, tmp_path, monkeypatch):

@@ -194,6 +194,7 @@ def test_store_repeats_the_disk(finished):
     assert {file.path for file in client.list_artifacts(parent.info.run_id, "tables")} == {
         f"tables/small.{kind}" for kind in ("csv", "md", "tex")
     }
+    assert {file.path for file in client.list_artifacts(parent.info.run_id, "figures")} == {"figures/small.png"}
     means = {name: value for name, value in parent.data.metrics.items() if name.endswith("/mean_all/r2_neuron")}
     assert sorted(means.values()) == pytest.approx(
         sorted(

@@ -1,7 +1,7 @@
 """A tiny benchmark, really run: what lies on disk, what MLflow says of it, and what is noticed when it is changed."""
 
 import pytest
-from test_adding_a_model import TABLE, config
+from test_adding_a_model import FIGURES, TABLE, config
 from workflow_project import Project, jobs
 
 from odevae.artifacts import read_json
@@ -16,7 +16,7 @@ FOLDER = "disc/heldout/split0/references"
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Project:
     project = Project.create(tmp_path_factory.mktemp("benchmark") / "project", config())
-    outcome = project.snakemake(TABLE)
+    outcome = project.snakemake(TABLE, FIGURES)
     assert outcome.code == 0, outcome.output
     return project
 
@@ -36,6 +36,8 @@ def check_store(project: Project) -> None:
     parent = runs.pop(PARENT_NAME)
     files = {file.path for file in client.list_artifacts(parent.info.run_id, "tables")}
     assert files == {f"tables/tiny.{ending}" for ending in ("csv", "md", "tex")}
+    figures = {file.path for file in client.list_artifacts(parent.info.run_id, "figures")}
+    assert figures == {f"figures/{path.name}" for path in (project.root / FIGURES).glob("*.png")} != set()
     for name, number in fits.items():
         cell = "d0" if "mean" in name else "d3-5"
         fit = read_json(project.root / "results" / name.rpartition("/")[0] / f"{cell}.json")["fits"][number]

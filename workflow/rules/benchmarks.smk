@@ -63,6 +63,7 @@ rule tabulate_benchmark:
 rule plot_benchmark:
     input:
         table="results/tables/{benchmark}.csv",
+        store=STORE,
     output:
         folder=report(
             directory("results/figures/{benchmark}"),

@@ -73,6 +73,7 @@ rule tabulate_ladder:
 rule plot_study:
     input:
         table="results/tables/{study}.csv",
+        store=STORE,
     output:
         png=report(
             "results/figures/{study}.png",

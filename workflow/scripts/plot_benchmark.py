@@ -1,4 +1,4 @@
-"""Draw the scores of a benchmark, a figure for each kind of task."""
+"""Draw the scores of a benchmark, a figure for each kind of task, and repeat them in MLflow."""
 
 from pathlib import Path
 
@@ -7,15 +7,18 @@ from odevae.plots.benchmark import benchmark_scores
 from odevae.plots.style import save
 from odevae.stage import stage
 from odevae.tables import read_csv
+from odevae.tracking import mirrors_of_study
 
 
-def main(table: Path, folder: Path) -> None:
+def main(config: dict, table: Path, folder: Path) -> None:
     rows = read_csv(table)
     folder.mkdir(parents=True, exist_ok=True)
     asked = {family_of(row["task"]) for row in rows}
     for family in (family for family in FAMILIES if family in asked):
         save(benchmark_scores(rows, family, f"{table.stem}: {family}"), folder / family)
+    benchmark = table.stem
+    mirrors_of_study(config, benchmark).study(benchmark, sorted(folder.glob("*.png")), {})
 
 
 with stage(snakemake.log[0]):
-    main(Path(snakemake.input.table), Path(snakemake.output.folder))
+    main(snakemake.config, Path(snakemake.input.table), Path(snakemake.output.folder))

@@ -1,4 +1,4 @@
-"""Draw the table of a study: the scores of its runs, or the rungs of an audit ladder."""
+"""Draw the table of a study: the scores of its runs, or the rungs of an audit ladder. MLflow gets the figure too."""
 
 from pathlib import Path
 
@@ -6,17 +6,20 @@ from odevae.ladder import MEAN_ROW
 from odevae.plots import audit_ladder, save, seed_sweep
 from odevae.stage import stage
 from odevae.tables import MEAN_ROWS, read_csv
+from odevae.tracking import mirrors_of_study
 
 PLOTS = {"scores": seed_sweep, "ladder": audit_ladder}
 
 
-def main(table: Path, study: str, plot: str, output: Path) -> None:
+def main(config: dict, table: Path, study: str, plot: str, output: Path) -> None:
     rows = [row for row in read_csv(table) if row["seed"] not in (*MEAN_ROWS, MEAN_ROW)]
     save(PLOTS[plot](rows, study), output.with_suffix(""))
+    mirrors_of_study(config, study).study(study, [output], {})
 
 
 with stage(snakemake.log[0]):
     main(
+        config=snakemake.config,
         table=Path(snakemake.input.table),
         study=snakemake.wildcards.study,
         plot=snakemake.params.plot,

@@ -32,9 +32,11 @@ def main(config: dict) -> None:
 
 
 def put_tables(mirrors: Mirrors, study: str) -> None:
-    tables = sorted((RESULTS / "tables").glob(f"{study}.*"))
-    if tables:
-        mirrors.study(study, tables, {})
+    """With the figure of a study, the figures of a benchmark."""
+    patterns = (f"tables/{study}.*", f"figures/{study}.png", f"figures/{study}/*.png")
+    files = sorted(file for pattern in patterns for file in RESULTS.glob(pattern))
+    if files:
+        mirrors.study(study, files, {})
 
 
 def folds_on_disk(config: dict, study: str) -> list[str]:

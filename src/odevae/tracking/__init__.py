@@ -78,9 +78,9 @@ class Mirrors:
             self._put(lambda dim=dim: record_of_cell(file, f"{name}/d{dim}", dim), file, study) for dim in latent_dims
         ]
 
-    def study(self, study: str, table_files: Iterable[str | Path], metrics: dict[str, float]) -> str | None:
-        """Finish the parent run of one study; gives its run id, None when tracking is off."""
-        return self._try(lambda: self._mirrors[study].study(table_files, metrics))
+    def study(self, study: str, files: Iterable[str | Path], metrics: dict[str, float]) -> str | None:
+        """Put tables and figures on the parent run of one study; gives its run id, None when tracking is off."""
+        return self._try(lambda: self._mirrors[study].study(files, metrics))
 
     def _open(self, uri, artifact_root, studies, store_record) -> None:
         project = project_of(uri, Path(store_record)) if store_record else ""

@@ -23,6 +23,8 @@ ATTEMPT_TAG = "odevae.attempt"
 ARTIFACTS_TAG = "odevae.artifacts"
 PROJECT_TAG = "odevae.project"
 PARENT_NAME = "study"
+# What ends otherwise is a table.
+FIGURE = ".png"
 # The page of an experiment of this kind opens with its runs and their charts.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -75,13 +77,16 @@ class Mirror:
         self._copy_artifacts(run, record.artifacts)
         return run.info.run_id
 
-    def study(self, table_files: Iterable[str | Path], metrics: dict[str, float]) -> str:
-        """Put tables and metrics on the parent run and finish it; gives its run id."""
+    def study(self, files: Iterable[str | Path], metrics: dict[str, float]) -> str:
+        """Put tables, figures and metrics on the parent run and finish it; gives its run id."""
         with self._writing():
             parent = self.client.get_run(self.parent_id)
             self._log_summary(parent, numbers(metrics))
             self.client.set_terminated(self.parent_id, "FINISHED")
-        self._copy_artifacts(parent, {f"tables/{Path(file).name}": Path(file) for file in table_files})
+        self._copy_artifacts(
+            parent,
+            {f"{'figures' if file.suffix == FIGURE else 'tables'}/{file.name}": file for file in map(Path, files)},
+        )
         return self.parent_id
 
     @contextmanager
