@@ -11,7 +11,10 @@ from odevae.plots.style import GREY, SMALL_SIZE, TEXT_SIZE, describe, new_figure
 # Far below nothing is told apart any more; what lies below is named under the panel.
 LOWEST = -0.6
 COLUMNS = 3
+# Two models of one colour differ in marker and line.
+N_COLOURS = 10
 MARKERS = "osD^vP*Xph<>"
+LINES = ("-", "--", ":")
 NULL = "null (95 %) of the model above or below it"
 LABELS = {
     "r2_neuron": "r2_neuron, recorded units, test trials",
@@ -68,22 +71,27 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
                 x,
                 y,
                 spread,
-                color=f"C{look % 10}",
+                color=f"C{look % N_COLOURS}",
                 marker=MARKERS[look % len(MARKERS)],
                 markersize=4,
                 linewidth=1 if len(datasets) == 1 else 0,
+                linestyle=LINES[look // N_COLOURS % len(LINES)],
                 elinewidth=0.7,
             )
             nulls = np.array([np.nan if row["null_95"] is None else row["null_95"] for row in own])
             if np.isfinite(nulls).any():
                 handles[NULL] = axes.plot(x, nulls, color=GREY, marker="_", markersize=7, linewidth=0)[0]
-        axes.axhline(0, color=GREY, linewidth=0.6)
+        metric = next(row["metric"] for row in rows if row["task"] == task)
+        ends = [end for row in rows if row["task"] == task for end in _ends(row)]
+        if metric != "balanced_accuracy":
+            axes.axhline(0, color=GREY, linewidth=0.6)
+            ends.append(0.0)
+        low, high = max(LOWEST, min(ends)), max(ends)
+        margin = 0.05 * (high - low) or 0.05
+        axes.set_ylim(low - margin, high + margin)
         axes.set_title(task + (f"\ncut off: {', '.join(below)}" if below else ""), fontsize=TEXT_SIZE, parse_math=False)
-        low = min((row["mean"] - (row["sd"] or 0) for row in rows if row["task"] == task), default=0)
-        axes.set_ylim(bottom=max(LOWEST, min(low, 0)) - 0.03)
         axes.set_xticks(range(len(labels)), labels, fontsize=TEXT_SIZE if len(datasets) == 1 else SMALL_SIZE)
         axes.set_xlim(-0.5, len(labels) - 0.5)
-        metric = next(row["metric"] for row in rows if row["task"] == task)
         describe(axes, "latent dimension" if len(datasets) == 1 else "", LABELS[metric])
     for axes in panels[len(tasks) :]:
         axes.set_axis_off()
@@ -94,6 +102,12 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
         handles.values(), handles.keys(), fontsize=SMALL_SIZE, frameon=False, loc="outside lower center", ncols=4
     )
     return figure
+
+
+def _ends(row: dict) -> list[float]:
+    """Where the bar of a row ends, and its null."""
+    spread = row["sd"] or 0.0
+    return [row["mean"] - spread, row["mean"] + spread] + ([] if row["null_95"] is None else [row["null_95"]])
 
 
 def _places(rows: list[dict], datasets: list[str]) -> tuple[list[str], Callable[[dict], int]]:
