@@ -1,6 +1,7 @@
 """The scores of a benchmark against the latent dimension or over data sets, one panel for each task of a family."""
 
 from collections.abc import Callable
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,6 +12,8 @@ from odevae.plots.style import GREY, SMALL_SIZE, TEXT_SIZE, describe, new_figure
 # Far below nothing is told apart any more; what lies below is named under the panel.
 LOWEST = -0.6
 COLUMNS = 3
+# Of a panel's width, for names above it.
+LETTERS_PER_INCH = 11
 # Two models of one colour differ in marker and line.
 N_COLOURS = 10
 MARKERS = "osD^vP*Xph<>"
@@ -66,6 +69,7 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
                 below += [f"{model} {value:.2f}" for value in hidden]
             elif len(hidden):
                 below.append(f"{model} on {len(hidden)} of {len(datasets)}")
+            y = np.where(y < LOWEST, np.nan, y)
             look = everyone.index(model)
             handles[model] = axes.errorbar(
                 x,
@@ -82,14 +86,15 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
             if np.isfinite(nulls).any():
                 handles[NULL] = axes.plot(x, nulls, color=GREY, marker="_", markersize=7, linewidth=0)[0]
         metric = next(row["metric"] for row in rows if row["task"] == task)
-        ends = [end for row in rows if row["task"] == task for end in _ends(row)]
+        ends = [end for row in rows if row["task"] == task and row["mean"] >= LOWEST for end in _ends(row)]
         if metric != "balanced_accuracy":
             axes.axhline(0, color=GREY, linewidth=0.6)
             ends.append(0.0)
-        low, high = max(LOWEST, min(ends)), max(ends)
+        low, high = max(LOWEST, min(ends, default=LOWEST)), max(ends, default=0.0)
         margin = 0.05 * (high - low) or 0.05
         axes.set_ylim(low - margin, high + margin)
-        axes.set_title(task + (f"\ncut off: {', '.join(below)}" if below else ""), fontsize=TEXT_SIZE, parse_math=False)
+        cut_off = wrap(f"cut off: {', '.join(below)}", round(LETTERS_PER_INCH * panel_width)) if below else []
+        axes.set_title("\n".join([task, *cut_off]), fontsize=TEXT_SIZE, parse_math=False)
         axes.set_xticks(range(len(labels)), labels, fontsize=TEXT_SIZE if len(datasets) == 1 else SMALL_SIZE)
         axes.set_xlim(-0.5, len(labels) - 0.5)
         describe(axes, "latent dimension" if len(datasets) == 1 else "", LABELS[metric])
