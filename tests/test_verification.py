@@ -127,10 +127,10 @@ def test_a_table_that_says_something_else_is_found(run, finished):
     assert verify_table(table, rows) == 3
     text = table.read_text()
     table.write_text(text.replace("ok", "OK", 1))
-    with pytest.raises(OdevaeError, match=r"table.csv: line 2 is .* but the runs on disk give"):
+    with pytest.raises(OdevaeError, match=r"table.csv: line 2 is .* but the files on disk give"):
         verify_table(table, rows)
     table.write_text("".join(text.splitlines(keepends=True)[:-1]))
-    with pytest.raises(OdevaeError, match="3 lines, but the runs on disk give 4"):
+    with pytest.raises(OdevaeError, match="3 lines, but the files on disk give 4"):
         verify_table(table, rows)
     table.unlink()
     with pytest.raises(OdevaeError, match="cannot be read"):

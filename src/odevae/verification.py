@@ -48,11 +48,11 @@ def verify_run(folder: str | Path, fold_folder: str | Path) -> int:
 
 
 def verify_table(path: str | Path, rows: list[dict]) -> int:
-    """Check that a table of a study says what its runs say; gives the number of its rows.
+    """Check that a table says what the runs of a study, or the cells of a benchmark, say; gives the number of its rows.
 
     Args:
         path: the ``.csv``.
-        rows: what the runs on disk give.
+        rows: what the files on disk give.
 
     Raises:
         OdevaeError: if the file cannot be read, or for the first line that differs.
@@ -65,12 +65,12 @@ def verify_table(path: str | Path, rows: list[dict]) -> int:
     for number, (line, other) in enumerate(zip(found, expected, strict=False), start=1):
         if line != other:
             raise OdevaeError(
-                f"{path}: line {number} is {line!r} but the runs on disk give {other!r}; delete the table and run the "
+                f"{path}: line {number} is {line!r} but the files on disk give {other!r}; delete the table and run the "
                 "workflow again."
             )
     if len(found) != len(expected):
         raise OdevaeError(
-            f"{path}: {len(found)} lines, but the runs on disk give {len(expected)}; delete the table and run the "
+            f"{path}: {len(found)} lines, but the files on disk give {len(expected)}; delete the table and run the "
             "workflow again."
         )
     return len(rows)

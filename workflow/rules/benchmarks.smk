@@ -55,6 +55,7 @@ rule tabulate_benchmark:
         runtime=10,
     params:
         code=code("tabulate_benchmark.py"),
+        # Read from the configuration; here, so that a change makes the table anew.
         compare_with=compare_with_of,
     script:
         "../scripts/tabulate_benchmark.py"

@@ -31,10 +31,7 @@ def main(config: dict) -> None:
     for benchmark in config["benchmarks"]:
         table = RESULTS / "tables" / f"{benchmark}.csv"
         if table.exists():
-            _try(
-                problems,
-                lambda t=table, b=benchmark: f"{t}: {verify_table(t, rows_of_benchmark(RESULTS, config, b))} rows",
-            )
+            _try(problems, lambda t=table, b=benchmark: _checked(t, rows_of_benchmark(RESULTS, config, b)))
     print(f"{len(checked)} runs verified, {len(problems)} problems")
     if problems:
         raise OdevaeError(f"{len(problems)} of what is on disk cannot be trusted; the lines above say what to do.")
@@ -47,6 +44,10 @@ def _table(config: dict, table: Path, study: str, runs: dict[str, str], settings
         ids = read_json(RESULTS / "mlflow" / f"{study}.json")
         results = results_of_study(RESULTS, runs, ids, published_rows_of(config, study))
         rows = study_rows(results, settings.get("published_table", 0))
+    return _checked(table, rows)
+
+
+def _checked(table: Path, rows: list[dict]) -> str:
     return f"{table}: {verify_table(table, rows)} rows"
 
 
