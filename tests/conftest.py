@@ -8,11 +8,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
-from odevae.protocols import heldout, published
-from odevae.readers import read
-from odevae.recording import Recording
-from odevae.runs import RunKey
-from odevae.simulate.foraging import foraging
+from odevae.data.readers import read
+from odevae.data.recording import Recording
+from odevae.data.simulate.foraging import foraging
+from odevae.protocols.recipes import heldout, published
+from odevae.storage.run_folder import RunKey
 
 PUBLISHED_DEFAULTS = {"bins": 120, "duration_s": 12, "drop_first_trials": 10, "landmarks": 100, "holdout": 20}
 HELDOUT_SMALL = {"drop_first_trials": 0, "test_fraction": 0.2, "validation_fraction": 0.2, "seed": 0}
@@ -135,7 +135,7 @@ def tiny():
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, heldout_fold, tiny, make_key):
     """Folder of a short run on `heldout_fold`; read only."""
-    from odevae.training import train
+    from odevae.training.loop import train
 
     folder = tmp_path_factory.mktemp("trained")
     train(heldout_fold, make_key(), tiny, folder, ABOUT)
@@ -145,7 +145,7 @@ def trained(tmp_path_factory, heldout_fold, tiny, make_key):
 @pytest.fixture(scope="session")
 def diverged(tmp_path_factory, heldout_fold, tiny, make_key):
     """Folder of a run whose weights a huge step has blown up; read only."""
-    from odevae.training import train
+    from odevae.training.loop import train
 
     folder = tmp_path_factory.mktemp("diverged")
     train(heldout_fold, make_key(seed=8), replace(tiny, learning_rate=1e30), folder, ABOUT)

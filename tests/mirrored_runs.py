@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from odevae import runs
-from odevae.artifacts import write_json
+from odevae.storage import run_folder
+from odevae.storage.files import write_json
 from odevae.tracking.mirror import Mirror
 from odevae.tracking.records import record_of_run
 
-KEY = runs.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", 1)
+KEY = run_folder.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", 1)
 COLUMNS = ("train_loss", "val_loss", "val_r2", "kl")
 
 
@@ -15,9 +15,9 @@ def write_run(root: Path, key=KEY, attempt="a" * 32, epochs=3, columns=COLUMNS, 
     """A run directory as training leaves it; epochs that it already holds stay as they are."""
     folder = root / key.path
     folder.mkdir(parents=True, exist_ok=True)
-    history = folder / runs.HISTORY_FILE
-    for epoch in range(len(runs.read_history(history)), epochs):
-        runs.append_history(history, {"epoch": epoch} | {name: value_of(epoch, name) for name in columns})
+    history = folder / run_folder.HISTORY_FILE
+    for epoch in range(len(run_folder.read_history(history)), epochs):
+        run_folder.append_history(history, {"epoch": epoch} | {name: value_of(epoch, name) for name in columns})
     info = {
         "key": key.as_dict(),
         "run": key.path,
@@ -41,17 +41,17 @@ def write_run(root: Path, key=KEY, attempt="a" * 32, epochs=3, columns=COLUMNS, 
         "git_dirty": False,
         "data_sha256": "d" * 64,
     }
-    write_json(folder / runs.RUN_FILE, info | changes)
+    write_json(folder / run_folder.RUN_FILE, info | changes)
     return folder
 
 
 def write_results(folder: Path, attempt="a" * 32) -> None:
     """What evaluation and manifold leave in a run directory."""
-    write_json(folder / runs.METRICS_FILE, {"attempt": attempt, "values": {"test/raw/forecast@5/r2": 0.1}})
-    write_json(folder / runs.MANIFOLD_FILE, {"attempt": attempt, "values": {"stress": 0.2}})
-    (folder / runs.CHECKPOINT_FILE).write_bytes(b"weights")
-    (folder / runs.FIGURES_FOLDER).mkdir(exist_ok=True)
-    (folder / runs.FIGURES_FOLDER / "fit.png").write_bytes(b"figure")
+    write_json(folder / run_folder.METRICS_FILE, {"attempt": attempt, "values": {"test/raw/forecast@5/r2": 0.1}})
+    write_json(folder / run_folder.MANIFOLD_FILE, {"attempt": attempt, "values": {"stress": 0.2}})
+    (folder / run_folder.CHECKPOINT_FILE).write_bytes(b"weights")
+    (folder / run_folder.FIGURES_FOLDER).mkdir(exist_ok=True)
+    (folder / run_folder.FIGURES_FOLDER / "fit.png").write_bytes(b"figure")
 
 
 def put(mirror: Mirror, folder: Path) -> str:

@@ -7,12 +7,12 @@ import pytest
 import yaml
 from workflow_project import CHECKOUT, Project, jobs
 
-from odevae.tables import read_csv
+from odevae.report.study_table import read_csv
 
 pytestmark = pytest.mark.slow
 
 DOCUMENT = (CHECKOUT / "docs/adding_a_model.md").read_text(encoding="utf-8")
-NAME, MODEL = "random_projection", "src/odevae/baselines/random_projection.py"
+NAME, MODEL = "random_projection", "src/odevae/benchmark/models/random_projection.py"
 TABLE = "results/tables/tiny.csv"
 FIGURES = "results/figures/tiny"
 # What is asked of a simulation.
@@ -39,7 +39,10 @@ def config() -> dict:
             }
         },
         "protocols": {"heldout": {"drop_first_trials": 0}},
-        "references": {"pca": {"class": "linear.PCA", "latent_dims": "any"}, "mean": {"class": "means.TrainingMean"}},
+        "benchmark_models": {
+            "pca": {"class": "linear.PCA", "latent_dims": "any"},
+            "mean": {"class": "means.TrainingMean"},
+        },
         "benchmarks": {"tiny": {"datasets": {"disc": [3, 5]}, "splits": [0], "compare_with": {"reconstruct": "pca"}}},
         "studies": {
             "unused": {
@@ -68,20 +71,20 @@ def test_one_file_and_one_line_add_a_model(tmp_path):
         "rates.png",
         "reconstruct.png",
     ]
-    before = {row["reference"] for row in read_csv(project.root / TABLE)}
+    before = {row["model"] for row in read_csv(project.root / TABLE)}
     assert before == {"pca", "mean"}
 
     text = block("python")
     assert text.startswith(f"# {MODEL}\n")
     (project.root / MODEL).write_text(text, encoding="utf-8")
     added = config()
-    added["references"] |= yaml.safe_load(block("yaml"))["references"]
+    added["benchmark_models"] |= yaml.safe_load(block("yaml"))["benchmark_models"]
     project.write_config(added)
     outcome = project.snakemake(TABLE)
     assert outcome.code == 0, outcome.output
-    assert jobs(outcome.output) == {"benchmark_reference": 1, "tabulate_benchmark": 1}, "only the new model is fitted"
-    rows = [row for row in read_csv(project.root / TABLE) if row["reference"] == NAME]
+    assert jobs(outcome.output) == {"fit_benchmark_model": 1, "tabulate_benchmark": 1}, "only the new model is fitted"
+    rows = [row for row in read_csv(project.root / TABLE) if row["model"] == NAME]
     assert {(row["task"], row["latent_dim"]) for row in rows} == {
         (task, dim) for task in ("reconstruct", "decode/x", *TRUTH) for dim in (3, 5)
     }
-    assert Path(project.root / "results/disc/heldout/split0/references" / NAME / "d3-5.json").exists()
+    assert Path(project.root / "results/disc/heldout/split0/benchmark_models" / NAME / "d3-5.json").exists()

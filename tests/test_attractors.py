@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 
+from odevae.data.recording import load_recording, save_recording
+from odevae.data.simulate import simulate
+from odevae.data.simulate.attractors import SYSTEMS, attractor, calcium_trace, firing_rates, trajectory
+from odevae.data.trials import cut
 from odevae.errors import OdevaeError
-from odevae.recording import load_recording, save_recording
-from odevae.simulate import simulate
-from odevae.simulate.attractors import SYSTEMS, attractor, calcium_trace, firing_rates, trajectory
-from odevae.trials import cut
 
 SMALL = {"n_neurons": 6, "n_trials": 5, "frames_per_trial": 40}
 

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 
-from odevae.baselines import autoregression
-from odevae.baselines.autoregression import AR1, AR2, STRENGTHS, ShrunkAR8, past_bins
+from odevae.benchmark.models import autoregression
+from odevae.benchmark.models.autoregression import AR1, AR2, STRENGTHS, ShrunkAR8, past_bins
+from odevae.data.trials import Trials, cut
 from odevae.errors import OdevaeError
-from odevae.trials import Trials, cut
 
-REFERENCES = (AR1, AR2, ShrunkAR8)
+MODELS = (AR1, AR2, ShrunkAR8)
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,9 @@ def held_out(make_trials):
     return make_trials([20, 2, 26], seed=1)
 
 
-def fitted(reference, train: Trials, validation: Trials | None = None):
-    reference.fit(train, validation or train)
-    return reference
+def fitted(kind, train: Trials, validation: Trials | None = None):
+    kind.fit(train, validation or train)
+    return kind
 
 
 def simulated(coefficients, n_trials: int, n_bins: int, constant: float = 0.0, seed: int = 0) -> Trials:
@@ -64,11 +64,11 @@ def test_past_bins_by_hand():
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 5])
-@pytest.mark.parametrize("reference", [AR1, AR2])
-def test_the_fit_is_least_squares_inside_trials(reference, horizon, train):
+@pytest.mark.parametrize("kind", [AR1, AR2])
+def test_the_fit_is_least_squares_inside_trials(kind, horizon, train):
     """Against scikit-learn, on rows that are put together one by one."""
-    order = reference.order
-    found = fitted(reference(), train).coefficients(horizon)
+    order = kind.order
+    found = fitted(kind(), train).coefficients(horizon)
     for neuron in range(4):
         rows, targets = [], []
         for values, recorded in zip(train.values[:, :, neuron].astype(float), train.recorded, strict=True):
@@ -142,7 +142,7 @@ def test_validation_trials_shorter_than_the_horizon_leave_the_common_fit(train, 
 def test_units_that_are_never_negative_are_never_forecast_below_their_smallest_value(train, held_out):
     # Each of the walks crosses its mean, so a forecast of the halves above it falls below zero somewhere.
     halves = [replace(trials, values=np.maximum(trials.values - 2, 0)) for trials in (train, held_out)]
-    plain, clipped = (fitted(reference(), halves[0]).forecast(halves[1], 3)[:, 3:] for reference in (AR2, ShrunkAR8))
+    plain, clipped = (fitted(kind(), halves[0]).forecast(halves[1], 3)[:, 3:] for kind in (AR2, ShrunkAR8))
     assert plain.min() < 0
     assert clipped.min() == 0
     negative = fitted(ShrunkAR8(), train).forecast(replace(held_out, values=held_out.values - 1000), 3)
@@ -150,11 +150,11 @@ def test_units_that_are_never_negative_are_never_forecast_below_their_smallest_v
 
 
 @pytest.mark.parametrize("value", [0.0, 3.7])
-@pytest.mark.parametrize("reference", REFERENCES)
-def test_a_neuron_that_is_constant_in_training(reference, value, train, held_out):
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_neuron_that_is_constant_in_training(kind, value, train, held_out):
     values = train.values.copy()
     values[..., 1] = value
-    model = fitted(reference(), replace(train, values=values))
+    model = fitted(kind(), replace(train, values=values))
     constant = held_out.values.copy()
     constant[..., 1] = value
     found = model.forecast(replace(held_out, values=constant), 2)
@@ -171,9 +171,9 @@ def test_a_neuron_that_is_constant_until_the_last_frames_of_training(train, held
     assert (found.past == 0).all()
 
 
-@pytest.mark.parametrize("reference", REFERENCES)
-def test_every_bin_from_the_horizon_on_is_forecast(reference, train, held_out):
-    model = fitted(reference(), train)
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_bin_from_the_horizon_on_is_forecast(kind, train, held_out):
+    model = fitted(kind(), train)
     for horizon in (1, 2, 3, 5, 10):
         found = model.forecast(held_out, horizon)
         assert found.shape == held_out.values.shape
@@ -181,15 +181,15 @@ def test_every_bin_from_the_horizon_on_is_forecast(reference, train, held_out):
         assert np.isfinite(found[:, horizon:]).all()
 
 
-@pytest.mark.parametrize("reference", REFERENCES)
+@pytest.mark.parametrize("kind", MODELS)
 @settings(max_examples=15, deadline=None)
 @given(
     horizon=st.sampled_from([1, 2, 3, 5, 10]),
     unseen=st.integers(0, 25),
     poison=st.sampled_from([np.nan, np.inf, -1e6, 0.0]),
 )
-def test_no_forecast_looks_at_what_is_not_past(reference, train, held_out, horizon, unseen, poison):
-    model = fitted(reference(), train)
+def test_no_forecast_looks_at_what_is_not_past(kind, train, held_out, horizon, unseen, poison):
+    model = fitted(kind(), train)
     values = held_out.values.copy()
     values[:, unseen:] = poison
     with np.errstate(invalid="ignore"):
@@ -198,13 +198,13 @@ def test_no_forecast_looks_at_what_is_not_past(reference, train, held_out, horiz
     np.testing.assert_array_equal(found[:, : unseen + horizon], expected[:, : unseen + horizon])
 
 
-@pytest.mark.parametrize("reference", REFERENCES)
-def test_values_outside_the_recorded_trial_change_nothing(reference, train, held_out):
+@pytest.mark.parametrize("kind", MODELS)
+def test_values_outside_the_recorded_trial_change_nothing(kind, train, held_out):
     filled = [
         replace(trials, values=np.where(trials.recorded[..., None], trials.values, 1e6)) for trials in (train, held_out)
     ]
-    found = fitted(reference(), filled[0]).forecast(filled[1], 2)
-    expected = fitted(reference(), train).forecast(held_out, 2)
+    found = fitted(kind(), filled[0]).forecast(filled[1], 2)
+    expected = fitted(kind(), train).forecast(held_out, 2)
     np.testing.assert_array_equal(found[held_out.recorded], expected[held_out.recorded])
 
 

@@ -1,25 +1,25 @@
 import numpy as np
 import pytest
 
-from odevae.baselines.reference import Reference
-from odevae.benchmark.cells import (
+from odevae.benchmark.comparison import paired_difference
+from odevae.benchmark.grid import (
     Cell,
     benchmark_cells,
     check_benchmarks,
     fits_of,
     latent_dims_of,
+    model_class,
     module_file,
-    reference_class,
 )
-from odevae.benchmark.comparison import paired_difference
-from odevae.benchmark.tables import COLUMNS, FAMILIES, benchmark_rows, family_of, saturation
+from odevae.benchmark.models.benchmark_model import BenchmarkModel
+from odevae.benchmark.table import COLUMNS, FAMILIES, benchmark_rows, family_of, saturation
 from odevae.errors import OdevaeError
 from odevae.plots.benchmark import NULL, benchmark_scores
 
 CONFIG = {
     "datasets": {"disc": {}, "sphere": {}},
     "studies": {},
-    "references": {
+    "benchmark_models": {
         "pca": {"class": "linear.PCA", "latent_dims": "any"},
         "hold": {"class": "means.Persistence", "latent_dims": []},
     },
@@ -34,7 +34,9 @@ def changed(**settings) -> dict:
 def test_a_model_has_one_cell_for_each_split_with_all_its_dimensions():
     paths = [cell.path for cell in benchmark_cells(CONFIG, "all")]
     assert paths == [
-        f"disc/heldout/split{split}/references/{name}.json" for name in ("pca/d2-3", "hold/d0") for split in (0, 1)
+        f"disc/heldout/split{split}/benchmark_models/{name}.json"
+        for name in ("pca/d2-3", "hold/d0")
+        for split in (0, 1)
     ]
     assert latent_dims_of("2-3") == (2, 3)
 
@@ -46,11 +48,13 @@ def test_two_benchmarks_share_the_cells_that_both_ask_for():
 
 
 def test_a_slow_model_is_fitted_at_its_own_dimensions_only():
-    slow = CONFIG["references"] | {"slow": {"class": "means.Persistence", "latent_dims": [3, 9]}}
-    cells = benchmark_cells(changed(splits=[0]) | {"references": slow}, "all")
-    assert [cell.latent_dims for cell in cells if cell.reference == "slow"] == [(3,)]
-    several = benchmark_cells(changed(splits=[0], datasets={"disc": [3], "sphere": [6]}) | {"references": slow}, "all")
-    assert [(c.dataset, c.reference, c.latent_dims) for c in several if c.reference != "hold"] == [
+    slow = CONFIG["benchmark_models"] | {"slow": {"class": "means.Persistence", "latent_dims": [3, 9]}}
+    cells = benchmark_cells(changed(splits=[0]) | {"benchmark_models": slow}, "all")
+    assert [cell.latent_dims for cell in cells if cell.model == "slow"] == [(3,)]
+    several = benchmark_cells(
+        changed(splits=[0], datasets={"disc": [3], "sphere": [6]}) | {"benchmark_models": slow}, "all"
+    )
+    assert [(c.dataset, cell.model, c.latent_dims) for c in several if c.model != "hold"] == [
         ("disc", "pca", (3,)),
         ("disc", "slow", (3,)),
         ("sphere", "pca", (6,)),
@@ -67,9 +71,9 @@ def test_the_dimensions_of_a_cell_come_apart():
     ("settings", "sentence"),
     [
         ({"datasets": {"e66": [3]}}, "'e66', which is not under 'datasets'; known: disc, sphere"),
-        ({"references": ["lda"]}, "'lda', which is not under 'references'; known: pca, hold"),
-        ({"references": ["hold"]}, "compare_with.reconstruct: pca is not among its references"),
-        ({"compare_with": {"onset": "lda"}}, "'lda', which is not under 'references'"),
+        ({"models": ["lda"]}, "'lda', which is not under 'benchmark_models'; known: pca, hold"),
+        ({"models": ["hold"]}, "compare_with.reconstruct: pca is not among its models"),
+        ({"compare_with": {"onset": "lda"}}, "'lda', which is not under 'benchmark_models'"),
     ],
 )
 def test_a_benchmark_of_what_does_not_exist_is_refused(settings, sentence):
@@ -82,17 +86,17 @@ def test_a_benchmark_of_what_does_not_exist_is_refused(settings, sentence):
 
 @pytest.mark.parametrize("place", ["reference.nothing", "trivial.training_mean", "os.path.join", "reference"])
 def test_only_a_class_of_ours_is_a_model(place):
-    assert reference_class("reference.Reference") is Reference
+    assert model_class("benchmark_model.BenchmarkModel") is BenchmarkModel
     with pytest.raises(OdevaeError, match=r"has no class|names no model"):
-        reference_class(place)
+        model_class(place)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(OdevaeError, match=r"references: nowhere\.Model: there is no file"):
+    with pytest.raises(OdevaeError, match=r"benchmark_models: nowhere\.Model: there is no file"):
         module_file(tmp_path, "nowhere.Model")
 
 
-def cell(reference: str, latent_dim: int, split: int, value: float, dataset: str = "disc") -> dict:
+def cell(model: str, latent_dim: int, split: int, value: float, dataset: str = "disc") -> dict:
     tasks = {"reconstruct": value, "forecast@5": value / 2, "forecast@10": value / 4}
     scores = {task: {"r2_neuron": number, "r2_pooled": 0.0, "n_values": 100} for task, number in tasks.items()}
     scores["cosmooth"] = {"r2_neuron": value + 1, "n_values": 10}
@@ -101,7 +105,7 @@ def cell(reference: str, latent_dim: int, split: int, value: float, dataset: str
     return {
         "dataset": dataset,
         "split": split,
-        "reference": reference,
+        "model": model,
         "latent_dim": latent_dim,
         "n_trials": {"train": 16, "validation": 2, "test": 2},
         "fit_s": 1.0 + split,
@@ -119,8 +123,8 @@ def rows() -> list[dict]:
     return benchmark_rows(cells[::-1], {"reconstruct": "pca", "forecast": "hold"})
 
 
-def row_of(rows, task, reference):
-    (row,) = (row for row in rows if (row["task"], row["reference"]) == (task, reference))
+def row_of(rows, task, model):
+    (row,) = (row for row in rows if (row["task"], row["model"]) == (task, model))
     return row
 
 
@@ -141,7 +145,7 @@ def test_cosmooth_saturates_where_more_dimensions_no_longer_help(rows):
     assert not [row for row in rows if row["task"] == "cosmooth_saturation"], "one dimension says nothing"
     cells = [cell("pca", dim, split, value + 0.1 * (dim > 2)) for dim in (2, 3, 5) for split, value in enumerate(PCA)]
     (row,) = (row for row in benchmark_rows(cells, {}) if row["task"] == "cosmooth_saturation")
-    assert (row["reference"], row["metric"], row["mean"], row["n_splits"]) == ("pca", "latent_dim", 3, 3)
+    assert (row["model"], row["metric"], row["mean"], row["n_splits"]) == ("pca", "latent_dim", 3, 3)
 
 
 def test_differences_are_paired_by_split(rows):

@@ -11,13 +11,13 @@ import pytest
 import torch
 from conftest import ABOUT
 
-from odevae import checkpoints
-from odevae.artifacts import read_json, write_json
-from odevae.checkpoints import generators, load_checkpoint, load_resume_point, restore_generators
 from odevae.errors import OdevaeError
-from odevae.folds import save_fold
-from odevae.runs import CHECKPOINT_FILE, HISTORY_FILE, RESUME_FILE, RUN_FILE, read_history
-from odevae.training import RESUME_EVERY, require_device, train
+from odevae.protocols.fold import save_fold
+from odevae.storage.files import read_json, write_json
+from odevae.storage.run_folder import CHECKPOINT_FILE, HISTORY_FILE, RESUME_FILE, RUN_FILE, read_history
+from odevae.training import checkpoints
+from odevae.training.checkpoints import generators, load_checkpoint, load_resume_point, restore_generators
+from odevae.training.loop import RESUME_EVERY, require_device, train
 
 EPOCHS = 13
 
@@ -203,12 +203,12 @@ def test_a_gpu_that_is_not_there_is_one_sentence():
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from odevae.artifacts import read_json
-from odevae.folds import load_fold
+from odevae.storage.files import read_json
+from odevae.protocols.fold import load_fold
 from odevae.models.presets import ModelSpec
-from odevae.runs import RunKey
-from odevae.stage import stage
-from odevae.training import train
+from odevae.storage.run_folder import RunKey
+from odevae.jobs.job_logging import stage
+from odevae.training.loop import train
 folder = Path(sys.argv[1])
 what = read_json(folder.parent / "what.json")
 import torch

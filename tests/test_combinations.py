@@ -8,15 +8,15 @@ import pytest
 import torch
 from conftest import ABOUT, HELDOUT_SMALL
 
-from odevae.evaluation import evaluate
+from odevae.evaluation.run_scores import evaluate
 from odevae.models.decoders import DECODERS
 from odevae.models.dynamics import FIELDS
 from odevae.models.encoders import ENCODERS
 from odevae.models.odevae import build
 from odevae.models.presets import ModelSpec
-from odevae.protocols import heldout
-from odevae.runs import CHECKPOINT_FILE, HISTORY_FILE, read_history
-from odevae.training import seed_everything, train
+from odevae.protocols.recipes import heldout
+from odevae.storage.run_folder import CHECKPOINT_FILE, HISTORY_FILE, read_history
+from odevae.training.loop import seed_everything, train
 
 pytestmark = pytest.mark.slow
 

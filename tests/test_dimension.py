@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from test_shipped_models import TRAIN, VALIDATION
 
-from odevae.baselines.isomap import Isomap
 from odevae.benchmark.dimension import intrinsic_dimension, shifted_apart
+from odevae.benchmark.models.manifold.isomap import Isomap
 
 
 def test_neurons_that_are_shifted_apart_keep_all_but_each_other():

@@ -21,7 +21,7 @@ from written_out import (
 
 from odevae.models.dynamics import FIELDS, GatedField, MLPField, MoEField, SecondOrderField, build_field
 from odevae.models.experts import Experts
-from odevae.solvers import METHODS, integrate
+from odevae.models.solvers import METHODS, integrate
 
 NOW = torch.tensor(0.0)
 Z = torch.tensor(np.random.default_rng(0).standard_normal((5, 3)))

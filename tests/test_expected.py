@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from odevae.data.recording import Recording, load_recording, save_recording
+from odevae.data.simulate import SIMULATIONS, simulate
+from odevae.data.simulate.attractors import calcium_trace
+from odevae.data.simulate.expected import expected_activity
 from odevae.errors import OdevaeError
-from odevae.recording import Recording, load_recording, save_recording
-from odevae.simulate import SIMULATIONS, simulate
-from odevae.simulate.attractors import calcium_trace
-from odevae.simulate.expected import expected_activity
 
 ATTRACTOR = {"n_neurons": 4, "n_trials": 3, "frames_per_trial": 20}
 SMALL = {

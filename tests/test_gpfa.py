@@ -6,9 +6,9 @@ from scipy.linalg import subspace_angles
 from scipy.stats import multivariate_normal
 from sklearn.decomposition import FactorAnalysis
 
-from odevae.baselines.gpfa import GPFA, WHITE_SHARE, in_segments
-from odevae.baselines.lds import LDS
-from odevae.baselines.linear_gaussian import (
+from odevae.benchmark.models.state_space.gpfa import GPFA, WHITE_SHARE, in_segments
+from odevae.benchmark.models.state_space.lds import LDS
+from odevae.benchmark.models.state_space.linear_gaussian import (
     NOISE_FLOOR,
     Emission,
     first_emission,
@@ -16,8 +16,8 @@ from odevae.baselines.linear_gaussian import (
     noise_floor,
     recorded_frames,
 )
+from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
-from odevae.trials import Trials
 
 MODELS = [GPFA, LDS]
 

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odevae.baselines import history_mlp
-from odevae.baselines.history_mlp import HISTORY, HistoryMLP
+from odevae.benchmark.models import history_mlp
+from odevae.benchmark.models.neural.history_mlp import HISTORY, HistoryMLP
+from odevae.data.trials import Trials, cut
 from odevae.errors import OdevaeError
-from odevae.trials import Trials, cut
 
 HORIZONS = (1, 2, 3, 5, 10)
 DECAY = 0.8

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from sklearn import manifold
 
-from odevae.baselines.isomap import Isomap
+from odevae.benchmark.models.manifold.isomap import Isomap
+from odevae.data.simulate.foraging import foraging
+from odevae.data.trials import cut
 from odevae.metrics import r2_neuron
-from odevae.simulate.foraging import foraging
-from odevae.trials import cut
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odevae.landmarks import farthest_points, published_landmarks
+from odevae.protocols.landmarks import farthest_points, published_landmarks
 
 
 def naive_farthest_points(points, count, first):

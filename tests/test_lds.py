@@ -5,8 +5,15 @@ import pytest
 from scipy.linalg import subspace_angles
 from test_gpfa import check_against_conditioning, condition, make_trials, observe, random_emission
 
-from odevae.baselines.lds import LDS, Dynamics, kalman_filter, moments, smoothed_means, smoother_gains
-from odevae.baselines.linear_gaussian import in_trials, recorded_frames
+from odevae.benchmark.models.state_space.lds import (
+    LDS,
+    Dynamics,
+    kalman_filter,
+    moments,
+    smoothed_means,
+    smoother_gains,
+)
+from odevae.benchmark.models.state_space.linear_gaussian import in_trials, recorded_frames
 
 
 def rotation(angle: float, size: float) -> np.ndarray:

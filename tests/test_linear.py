@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from sklearn import decomposition
 from sklearn.linear_model import LinearRegression
 
-from odevae.baselines.linear import PCA, AllNeurons, FactorAnalysis
+from odevae.benchmark.models.linear import PCA, AllNeurons, FactorAnalysis
+from odevae.data.trials import Trials, cut
 from odevae.errors import OdevaeError
-from odevae.trials import Trials, cut
 
-REFERENCES = (PCA, FactorAnalysis)
+MODELS = (PCA, FactorAnalysis)
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,9 @@ def held_out(make_trials):
     return make_trials([20, 2, 26], seed=1)
 
 
-def fitted(reference, train: Trials):
-    reference.fit(train, train)
-    return reference
+def fitted(kind, train: Trials):
+    kind.fit(train, train)
+    return kind
 
 
 def frames_of(trials: Trials) -> np.ndarray:
@@ -102,35 +102,35 @@ def test_no_forecast_looks_at_what_is_not_past(train, held_out, horizon, unseen,
     np.testing.assert_allclose(found, model.forecast(held_out, horizon)[:, : unseen + horizon], rtol=1e-12)
 
 
-@pytest.mark.parametrize("reference", REFERENCES)
-def test_values_outside_the_recorded_trial_change_nothing(reference, train, held_out):
+@pytest.mark.parametrize("kind", MODELS)
+def test_values_outside_the_recorded_trial_change_nothing(kind, train, held_out):
     filled = [
         replace(trials, values=np.where(trials.recorded[..., None], trials.values, np.nan))
         for trials in (train, held_out)
     ]
     tasks = [lambda model, trials: model.reconstruct(trials), lambda model, trials: model.infer(trials)]
-    if reference.answers("forecast"):
+    if kind.answers("forecast"):
         tasks.append(lambda model, trials: model.forecast(trials, 2))
     for answer in tasks:
-        found = answer(fitted(reference(latent_dim=2), filled[0]), filled[1])
+        found = answer(fitted(kind(latent_dim=2), filled[0]), filled[1])
         np.testing.assert_allclose(
-            found[held_out.recorded], answer(fitted(reference(latent_dim=2), train), held_out)[held_out.recorded]
+            found[held_out.recorded], answer(fitted(kind(latent_dim=2), train), held_out)[held_out.recorded]
         )
         assert np.isfinite(found[:, 2:]).all()
 
 
-@pytest.mark.parametrize("reference", REFERENCES)
-def test_a_neuron_that_is_silent_in_training_is_no_trouble(reference, train, held_out):
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_neuron_that_is_silent_in_training_is_no_trouble(kind, train, held_out):
     silent = replace(train, values=train.values * (np.arange(8) > 0))
-    found = fitted(reference(latent_dim=2), silent).reconstruct(held_out)
+    found = fitted(kind(latent_dim=2), silent).reconstruct(held_out)
     np.testing.assert_allclose(found[..., 0], 0, atol=1e-6)
     assert np.abs(found).max() < 10 * np.abs(held_out.values).max()
 
 
-@pytest.mark.parametrize("reference", REFERENCES)
-def test_more_dimensions_than_neurons_are_refused(reference, train):
+@pytest.mark.parametrize("kind", MODELS)
+def test_more_dimensions_than_neurons_are_refused(kind, train):
     with pytest.raises(OdevaeError, match=r"9 latent dimensions needs as many .* 8 neurons"):
-        fitted(reference(latent_dim=9), train)
+        fitted(kind(latent_dim=9), train)
 
 
 def test_a_horizon_longer_than_every_training_trial_is_refused(make_trials):

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from odevae import losses
 from odevae.models.odevae import Output
 from odevae.models.presets import PRESETS, ModelSpec
+from odevae.training import losses
 
 LENGTHS = [6, 3, 5]
 

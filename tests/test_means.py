@@ -4,9 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from odevae.baselines.means import N_BINS, Persistence, PositionChoiceMean, PositionMean, TrainingMean, TrialTimeMean
+from odevae.benchmark.models.means import (
+    N_BINS,
+    Persistence,
+    PositionChoiceMean,
+    PositionMean,
+    TrainingMean,
+    TrialTimeMean,
+)
+from odevae.data.trials import Trials, cut
 from odevae.errors import OdevaeError
-from odevae.trials import Trials, cut
 
 AVERAGES = (TrainingMean, TrialTimeMean, PositionMean, PositionChoiceMean)
 
@@ -36,9 +43,9 @@ def held_out(make_trials):
     return make_trials([8, 14, 10], seed=1)
 
 
-def fitted(reference, train: Trials):
-    reference.fit(train, train)
-    return reference
+def fitted(kind, train: Trials):
+    kind.fit(train, train)
+    return kind
 
 
 def test_training_mean(train, held_out):
@@ -57,13 +64,13 @@ def test_trial_time_mean_by_hand(train, held_out):
 
 @pytest.mark.parametrize("choice", [None, "Choice"])
 def test_position_means_against_pandas(train, held_out, choice):
-    reference = fitted(PositionMean(choice=choice), train)
+    kind = fitted(PositionMean(choice=choice), train)
     place, chosen = (train.covariates[name][train.recorded] for name in ("Position", "Choice"))
-    bins = pd.qcut(place, reference.n_bins, labels=False)
+    bins = pd.qcut(place, kind.n_bins, labels=False)
     keys = [bins, chosen] if choice else [bins]
     expected = pd.DataFrame(train.values[train.recorded]).groupby(keys).transform("mean")
-    np.testing.assert_allclose(reference.reconstruct(train)[train.recorded], expected, rtol=1e-5)
-    assert np.isfinite(reference.reconstruct(held_out)).all()
+    np.testing.assert_allclose(kind.reconstruct(train)[train.recorded], expected, rtol=1e-5)
+    assert np.isfinite(kind.reconstruct(held_out)).all()
 
 
 def test_position_choice_mean_is_the_position_mean_for_each_choice(train):
@@ -87,7 +94,7 @@ def test_validation_trials_choose_the_number_of_bins(make_trials):
     train, validation = make_trials([40] * 20), make_trials([40] * 6, seed=1)
     chosen = {}
     for turns in (0, 10):
-        reference = PositionMean()
+        kind = PositionMean()
         noisy = [
             replace(
                 trials,
@@ -96,8 +103,8 @@ def test_validation_trials_choose_the_number_of_bins(make_trials):
             )
             for trials in (train, validation)
         ]
-        reference.fit(*noisy)
-        chosen[turns] = reference.n_bins
+        kind.fit(*noisy)
+        chosen[turns] = kind.n_bins
     assert chosen == {0: N_BINS[0], 10: N_BINS[-1]}
 
 
@@ -112,9 +119,9 @@ def test_covariates_that_cannot_serve_are_refused(train):
         fitted(PositionMean(choice="Position"), train)
 
 
-@pytest.mark.parametrize("reference", AVERAGES)
-def test_averages_do_not_look_at_the_trial(reference, train, held_out):
-    model = fitted(reference(), train)
+@pytest.mark.parametrize("kind", AVERAGES)
+def test_averages_do_not_look_at_the_trial(kind, train, held_out):
+    model = fitted(kind(), train)
     whole = model.reconstruct(held_out)
     blind = replace(held_out, values=np.full_like(held_out.values, np.nan))
     np.testing.assert_array_equal(model.reconstruct(blind), whole)
@@ -124,10 +131,10 @@ def test_averages_do_not_look_at_the_trial(reference, train, held_out):
     np.testing.assert_array_equal(ahead[:, 3:], whole[:, 3:])
 
 
-@pytest.mark.parametrize("reference", AVERAGES)
-def test_values_outside_the_recorded_trial_count_for_nothing(reference, train, held_out):
+@pytest.mark.parametrize("kind", AVERAGES)
+def test_values_outside_the_recorded_trial_count_for_nothing(kind, train, held_out):
     filled = replace(train, values=np.where(train.recorded[..., None], train.values, np.nan))
-    found, expected = (fitted(reference(), trials).reconstruct(held_out) for trials in (filled, train))
+    found, expected = (fitted(kind(), trials).reconstruct(held_out) for trials in (filled, train))
     np.testing.assert_array_equal(found, expected)
 
 
@@ -148,6 +155,6 @@ def test_persistence_holds_the_last_frame_that_was_seen(held_out):
 
 def test_what_the_references_answer():
     tasks = ("reconstruct", "onset", "forecast", "infer")
-    for reference in AVERAGES:
-        assert [reference.answers(task) for task in tasks] == [True, True, True, False]
+    for kind in AVERAGES:
+        assert [kind.answers(task) for task in tasks] == [True, True, True, False]
     assert [Persistence.answers(task) for task in tasks] == [False, True, True, False]

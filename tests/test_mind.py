@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from odevae.baselines import mind
-from odevae.baselines.mind import Mind, transition_distances
-from odevae.baselines.ppca_forest import LOCAL_VARIANCE, Moments, Ppca, PpcaForest, Split, grow_tree
-from odevae.simulate.foraging import foraging
-from odevae.trials import cut
+from odevae.benchmark.models import mind
+from odevae.benchmark.models.manifold.mind import Mind, transition_distances
+from odevae.benchmark.models.manifold.ppca_forest import LOCAL_VARIANCE, Moments, Ppca, PpcaForest, Split, grow_tree
+from odevae.data.simulate.foraging import foraging
+from odevae.data.trials import cut
 
 SMALL = {"n_landmarks": 80, "n_trees": 4}
 

@@ -7,8 +7,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from odevae.errors import OdevaeError
-from odevae.observations import Observations
-from odevae.preprocessing import SCALE_FLOOR, Preprocessor, first_bins_mean, fit_preprocessor
+from odevae.protocols.observations import Observations
+from odevae.protocols.preprocessing import SCALE_FLOOR, Preprocessor, first_bins_mean, fit_preprocessor
 
 
 @pytest.fixture

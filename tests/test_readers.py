@@ -13,10 +13,10 @@ import reader_inputs as inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from odevae.data.readers import apart, arrays, paper_npz, read
+from odevae.data.recording import Recording
+from odevae.data.simulate.foraging import FIELD_WIDTH, PEAK, STEP
 from odevae.errors import OdevaeError
-from odevae.readers import apart, arrays, paper_npz, read
-from odevae.recording import Recording
-from odevae.simulate.foraging import FIELD_WIDTH, PEAK, STEP
 
 # "v7" is the library's name for the format of MATLAB 5 to 7.
 MAT_VERSIONS = ["v7", "v7.3"]

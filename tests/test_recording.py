@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from odevae.data.recording import Recording, load_recording, save_recording
 from odevae.errors import OdevaeError
-from odevae.recording import Recording, load_recording, save_recording
 
 
 def small(**changes) -> Recording:

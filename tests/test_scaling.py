@@ -1,7 +1,7 @@
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from odevae.baselines.scaling import classical_scaling, sammon
+from odevae.benchmark.models.manifold.scaling import classical_scaling, sammon
 
 
 def test_scaling_gives_euclidean_distances_back():

@@ -19,19 +19,19 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from workflow_project import Project, small_config
 
-from odevae.artifacts import read_json, write_json
-from odevae.checkpoints import load_resume_point
+from odevae.config.studies import check_config, data_file, study_folds, study_runs
+from odevae.data.download import fetch
+from odevae.data.readers import read
+from odevae.data.recording import load_recording
 from odevae.errors import OdevaeError
-from odevae.evaluation import evaluate
-from odevae.fetch import fetch
-from odevae.figure_names import FIGURES, figure_names, manifold_by
-from odevae.folds import load_fold, save_fold
-from odevae.latent_field import load_latent_field
+from odevae.evaluation.run_scores import evaluate
 from odevae.plots import interactive_manifold, save
-from odevae.readers import read
-from odevae.recording import load_recording
-from odevae.runs import CHECKPOINT_FILE, RESUME_FILE, RUN_FILE, TRIALS_FILE
-from odevae.studies import check_config, data_file, study_folds, study_runs
+from odevae.protocols.fold import load_fold, save_fold
+from odevae.report.figure_names import FIGURES, figure_names, manifold_by
+from odevae.report.latent_field import load_latent_field
+from odevae.storage.files import read_json, write_json
+from odevae.storage.run_folder import CHECKPOINT_FILE, RESUME_FILE, RUN_FILE, TRIALS_FILE
+from odevae.training.checkpoints import load_resume_point
 
 CHECKOUT = Path(__file__).parents[1]
 SCHEMA = yaml.safe_load((CHECKOUT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))

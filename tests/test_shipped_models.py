@@ -8,12 +8,12 @@ import pytest
 import yaml
 from workflow_project import CHECKOUT
 
-from odevae.baselines import history_mlp
-from odevae.baselines.neural import NeuralReference
-from odevae.baselines.ode_vae import Preset
-from odevae.benchmark.cells import reference_class
+from odevae.benchmark.grid import model_class
+from odevae.benchmark.models import history_mlp
+from odevae.benchmark.models.neural.neural_model import NeuralModel
+from odevae.benchmark.models.ode_vae import Preset
 from odevae.benchmark.scoring import all_scores
-from odevae.trials import Trials
+from odevae.data.trials import Trials
 
 CONFIG = yaml.safe_load((CHECKOUT / "config/config.yaml").read_text(encoding="utf-8"))
 LATENT_DIM, N_NEURONS = 2, 8
@@ -42,7 +42,7 @@ def trials(lengths: list[int], seed: int) -> Trials:
 TRAIN, VALIDATION = trials([14, 18, 16, 20] * 4, 1), trials([15, 19, 17], 2)
 CLEAN = trials([20, 15, 18], 3)
 
-every_model = pytest.mark.parametrize("name", CONFIG["references"])
+every_model = pytest.mark.parametrize("name", CONFIG["benchmark_models"])
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +51,9 @@ def short_fits(monkeypatch):
     monkeypatch.setattr(history_mlp, "EPOCHS", 2)
 
 
-def model_class(name: str) -> type:
-    found = reference_class(CONFIG["references"][name]["class"])
-    if issubclass(found, NeuralReference):
+def quick_class(name: str) -> type:
+    found = model_class(CONFIG["benchmark_models"][name]["class"])
+    if issubclass(found, NeuralModel):
         return type(name, (found,), {"default_settings": replace(found.default_settings, steps=30, check_every=10)})
     if issubclass(found, Preset):
         return type(name, (found,), {"__init__": partialmethod(found.__init__, epochs=2)})
@@ -69,7 +69,7 @@ def test_test_trials_are_nan_until_scoring_and_nothing_changes(name):
     def scores(poison: bool) -> dict:
         test = replace(CLEAN, values=CLEAN.values.copy())
 
-        class Watched(model_class(name)):
+        class Watched(quick_class(name)):
             def fit(self, train, validation):
                 if poison:
                     test.values[...] = np.nan
@@ -85,7 +85,7 @@ def test_test_trials_are_nan_until_scoring_and_nothing_changes(name):
     clean = scores(poison=False)
     assert clean and scores(poison=True) == clean
     # Cosmooth fits once more, and so does the control of the intrinsic dimension.
-    answers = model_class(name).answers
+    answers = quick_class(name).answers
     refits = (answers("infer") and answers("reconstruct")) + answers("intrinsic_dimension")
     assert fits.count(True) == fits.count(False) == 1 + refits
     assert all(np.isfinite(list(values.values())).all() for values in clean.values())
@@ -95,7 +95,7 @@ def test_test_trials_are_nan_until_scoring_and_nothing_changes(name):
 @every_model
 def test_the_answer_for_a_trial_does_not_depend_on_the_others(name):
     """Nor on what lies outside its recorded bins, or after the frames that a task shows."""
-    model = model_class(name)(latent_dim=LATENT_DIM, seed=0)
+    model = quick_class(name)(latent_dim=LATENT_DIM, seed=0)
     model.fit(TRAIN, VALIDATION)
     alone = CLEAN.take(np.array([1]))
     unseen = replace(CLEAN, values=CLEAN.values.copy())
@@ -124,7 +124,7 @@ def test_the_answer_for_a_trial_does_not_depend_on_the_others(name):
 @every_model
 def test_a_dimension_is_the_same_beside_others_and_alone(name):
     """A cell fits its dimensions one after the other, and a model may share between them what is the same in all."""
-    model = model_class(name)
+    model = quick_class(name)
 
     def scores(latent_dims):
         found = all_scores(

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from odevae.data.recording import load_recording, save_recording
+from odevae.data.simulate import SIMULATIONS, simulate
+from odevae.data.simulate.foraging import FIELD_WIDTH, PEAK, STEP, foraging
 from odevae.errors import OdevaeError
-from odevae.recording import load_recording, save_recording
-from odevae.simulate import SIMULATIONS, simulate
-from odevae.simulate.foraging import FIELD_WIDTH, PEAK, STEP, foraging
 
 SMALL = {"n_neurons": 20, "n_frames": 600, "n_trials": 6}
 

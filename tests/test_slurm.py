@@ -9,8 +9,8 @@ import pytest
 from services import require
 from workflow_project import CHECKOUT, Outcome, Project, small_config
 
-from odevae.artifacts import read_json
-from odevae.runs import read_history
+from odevae.storage.files import read_json
+from odevae.storage.run_folder import read_history
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
 

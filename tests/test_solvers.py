@@ -4,7 +4,7 @@ import torch
 from scipy.linalg import expm
 
 from odevae.errors import OdevaeError
-from odevae.solvers import METHODS, SolverError, integrate
+from odevae.models.solvers import METHODS, SolverError, integrate
 
 A = np.array([[-0.3, 2.0, 0.0], [-2.0, -0.3, 0.5], [0.1, 0.0, -1.0]])
 Z0 = np.array([[1.0, 0.0, 0.5], [-0.4, 2.0, 1.0]])

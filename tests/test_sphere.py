@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from odevae.data.simulate import simulate
+from odevae.data.simulate.sphere import CONCENTRATION, PEAK, bumps, sphere, uniform_on_sphere
 from odevae.errors import OdevaeError
-from odevae.simulate import simulate
-from odevae.simulate.sphere import CONCENTRATION, PEAK, bumps, sphere, uniform_on_sphere
 
 SMALL = {"n_neurons": 20, "n_trials": 6, "frames_per_trial": 200}
 

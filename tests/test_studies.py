@@ -6,15 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from odevae.errors import OdevaeError
-from odevae.models.decoders import DECODERS
-from odevae.models.dynamics import FIELDS
-from odevae.models.encoders import ENCODERS
-from odevae.models.presets import PRESETS, ModelSpec
-from odevae.runs import RunKey
-from odevae.simulate import SIMULATIONS
-from odevae.solvers import METHODS
-from odevae.studies import (
+from odevae.config.studies import (
     SPLIT_BY_SEED,
     check_config,
     data_file,
@@ -24,6 +16,14 @@ from odevae.studies import (
     study_folds,
     study_runs,
 )
+from odevae.data.simulate import SIMULATIONS
+from odevae.errors import OdevaeError
+from odevae.models.decoders import DECODERS
+from odevae.models.dynamics import FIELDS
+from odevae.models.encoders import ENCODERS
+from odevae.models.presets import PRESETS, ModelSpec
+from odevae.models.solvers import METHODS
+from odevae.storage.run_folder import RunKey
 
 PROJECT = Path(__file__).resolve().parents[1]
 SCHEMA = yaml.safe_load((PROJECT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
@@ -307,7 +307,7 @@ def test_each_simulation_takes_its_own_settings():
 
 
 def test_the_schema_says_which_observations_there_are():
-    from odevae.observations import Observations
+    from odevae.protocols.observations import Observations
 
     allowed = SCHEMA["$defs"]["model"]["properties"]["observations"]["enum"]
     assert len({Observations.parse(name) for name in allowed}) == len(allowed) == 4

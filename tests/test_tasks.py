@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from odevae.baselines.reference import Reference
 from odevae.benchmark.decoding import decode, is_class, pseudo_session
+from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.benchmark.scoring import all_scores
 from odevae.benchmark.tasks import HELD_OUT_NEURONS, cosmooth, forecast, held_out_neurons, onset
-from odevae.trials import Trials
+from odevae.data.trials import Trials
 
 N_NEURONS, DIM = 8, 2
 MIXING = np.random.default_rng(1).standard_normal((DIM, N_NEURONS))
@@ -38,7 +38,7 @@ def parts():
     return make_trials([9, 12, 10, 11] * 5, 2), make_trials([8, 12], 3), make_trials([10, 7, 12], 4)
 
 
-class Oracle(Reference):
+class Oracle(BenchmarkModel):
     """Reads the true latents off any of its neurons, and holds the last frame it saw."""
 
     fitted_on = None
@@ -93,7 +93,7 @@ def test_draws_of_neurons_are_the_same_for_all_and_differ_from_each_other():
 
 
 def test_every_task_that_a_model_answers_is_scored(parts):
-    class OnlyReconstructs(Reference):
+    class OnlyReconstructs(BenchmarkModel):
         def fit(self, train, validation):
             pass
 

@@ -11,13 +11,14 @@ import pytest
 from conftest import ABOUT
 from mirrored_runs import COLUMNS, KEY, histories, put, value_of, whole, write_results, write_run
 
-from odevae import runs, tracking
-from odevae.artifacts import write_json
+from odevae import tracking
+from odevae.storage import run_folder
+from odevae.storage.files import write_json
 from odevae.tracking import Mirrors
 from odevae.tracking.mirror import Mirror
 from odevae.tracking.records import record_of_preprocessing, record_of_run
 from odevae.tracking.store import open_store
-from odevae.training import train
+from odevae.training.loop import train
 
 STUDY = "demo"
 
@@ -126,7 +127,7 @@ def test_a_new_attempt_supersedes_the_old_run(mirror, tmp_path):
 
 def test_only_new_epochs_are_appended_while_a_run_grows(mirror, tmp_path, monkeypatch):
     folder = write_run(tmp_path, epochs=2, status="running", finished_at="")
-    (folder / runs.CHECKPOINT_FILE).write_bytes(b"half")
+    (folder / run_folder.CHECKPOINT_FILE).write_bytes(b"half")
     run_id = put(mirror, folder)
     run = mirror.client.get_run(run_id)
     assert (run.info.status, run.info.end_time, artifacts(mirror, run_id)) == ("RUNNING", None, set())
@@ -167,9 +168,9 @@ def test_a_long_history_goes_in_whole_epochs(mirror, tmp_path, monkeypatch):
 def test_redone_epochs_replace_the_run(mirror, tmp_path):
     folder = write_run(tmp_path, epochs=4)
     old = put(mirror, folder)
-    history = folder / runs.HISTORY_FILE
+    history = folder / run_folder.HISTORY_FILE
     history.write_text("".join(history.read_text().splitlines(keepends=True)[:3]))
-    runs.append_history(history, {"epoch": 2} | dict.fromkeys(COLUMNS, 9.0))
+    run_folder.append_history(history, {"epoch": 2} | dict.fromkeys(COLUMNS, 9.0))
     new = put(mirror, folder)
     assert [run.info.run_id for run in active_runs(mirror)] == [new] != [old]
     assert histories(mirror, new)["kl"][2] == (2, 9.0)
@@ -179,7 +180,7 @@ def test_a_training_that_goes_on_from_a_resume_point_keeps_its_run(mirror, tmp_p
     """Stopped after seven epochs, it repeats the last two with the same values, as after a preemption."""
     folder = write_run(tmp_path, epochs=7, status="running", finished_at="")
     run_id = put(mirror, folder)
-    history = folder / runs.HISTORY_FILE
+    history = folder / run_folder.HISTORY_FILE
     for epochs_on_disk in (0, 5):
         text = history.read_text().splitlines(keepends=True)[: epochs_on_disk + 1 if epochs_on_disk else 0]
         kept = history.read_text()
@@ -199,24 +200,24 @@ def test_a_training_that_goes_on_from_a_resume_point_keeps_its_run(mirror, tmp_p
 
 def test_a_killed_training_continues_its_run(mirror, tmp_path, monkeypatch, heldout_fold, make_key, tiny):
     """Killed after three epochs with the resume point of the first: the second and third are trained once more."""
-    monkeypatch.setattr("odevae.training.RESUME_EVERY", 1)
+    monkeypatch.setattr("odevae.training.loop.RESUME_EVERY", 1)
     folder, spec, points, run_ids = tmp_path, replace(tiny, epochs=4), [], []
     about = ABOUT | {"versions": {}, "git_dirty": False}
 
     def on_epoch() -> None:
         run_ids.append(put(mirror, folder))
-        points.append((folder / runs.RESUME_FILE).read_bytes())
+        points.append((folder / run_folder.RESUME_FILE).read_bytes())
         if len(points) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train(heldout_fold, make_key(), spec, folder, about, on_epoch)
-    (folder / runs.RESUME_FILE).write_bytes(points[0])
+    (folder / run_folder.RESUME_FILE).write_bytes(points[0])
     run = train(heldout_fold, make_key(), spec, folder, about, lambda: run_ids.append(put(mirror, folder)))
     run_ids.append(put(mirror, folder))
     assert run["resumed_after"] == [1]
     assert len(run_ids) == 7 and len(set(run_ids)) == 1
-    history = runs.read_history(folder / runs.HISTORY_FILE)
+    history = run_folder.read_history(folder / run_folder.HISTORY_FILE)
     columns = [name for name in history[0] if name not in ("epoch", "seconds")]
     assert histories(mirror, run_ids[0], columns) == {
         name: [(row["epoch"], row[name]) for row in history] for name in columns
@@ -227,10 +228,10 @@ def test_a_killed_training_continues_its_run(mirror, tmp_path, monkeypatch, held
 def test_a_training_that_goes_on_with_other_values_replaces_the_run(mirror, tmp_path):
     folder = write_run(tmp_path, epochs=7, status="running", finished_at="")
     old = put(mirror, folder)
-    history = folder / runs.HISTORY_FILE
+    history = folder / run_folder.HISTORY_FILE
     history.write_text("".join(history.read_text().splitlines(keepends=True)[:6]))
     assert put(mirror, folder) == old
-    runs.append_history(history, {"epoch": 5} | dict.fromkeys(COLUMNS, 9.0))
+    run_folder.append_history(history, {"epoch": 5} | dict.fromkeys(COLUMNS, 9.0))
     new = put(mirror, folder)
     assert [run.info.run_id for run in active_runs(mirror)] == [new] != [old]
     assert [step for step, _ in histories(mirror, new)["kl"]] == list(range(6))
@@ -239,7 +240,7 @@ def test_a_training_that_goes_on_with_other_values_replaces_the_run(mirror, tmp_
 def test_a_finished_run_holds_no_epoch_that_is_not_on_disk(mirror, tmp_path):
     old = put(mirror, write_run(tmp_path, epochs=7, status="running", finished_at=""))
     folder = tmp_path / KEY.path
-    history = folder / runs.HISTORY_FILE
+    history = folder / run_folder.HISTORY_FILE
     history.write_text("".join(history.read_text().splitlines(keepends=True)[:6]))
     new = put(mirror, write_run(tmp_path, epochs=5))
     assert new != old
@@ -261,7 +262,7 @@ def test_a_lost_store_is_restored_from_disk(mirror, uri, tmp_path):
 def test_a_diverged_run_says_so(mirror, tmp_path):
     folder = write_run(tmp_path, epochs=1, status="diverged", reason="loss is nan", best_val_loss=math.inf)
     last = (1, math.nan, math.inf, 0.1, 1.0)
-    runs.append_history(folder / runs.HISTORY_FILE, dict(zip(("epoch", *COLUMNS), last, strict=True)))
+    run_folder.append_history(folder / run_folder.HISTORY_FILE, dict(zip(("epoch", *COLUMNS), last, strict=True)))
     run_id = put(mirror, folder)
     before = content(mirror, run_id)["metrics"].keys()
     assert put(mirror, folder) == run_id
@@ -286,8 +287,8 @@ def test_an_unfinished_run_directory_is_mirrored(mirror, tmp_path):
 def test_preprocessing_is_mirrored(mirror, tmp_path):
     fold = tmp_path / "fold"
     fold.mkdir()
-    write_json(fold / runs.PREPROCESSING_FILE, {"scaling": {"kind": "zscore"}, "text": "x" * 9000})
-    write_json(fold / runs.AUDIT_FILE, {"shared_trials": 0.25, "padding": {"share": math.nan}, "note": "words"})
+    write_json(fold / run_folder.PREPROCESSING_FILE, {"scaling": {"kind": "zscore"}, "text": "x" * 9000})
+    write_json(fold / run_folder.AUDIT_FILE, {"shared_trials": 0.25, "padding": {"share": math.nan}, "note": "words"})
     run_id = mirror.put(record_of_preprocessing(fold, "foraging/heldout/split0/pca"))
     assert mirror.put(record_of_preprocessing(fold, "foraging/heldout/split0/pca")) == run_id
     run = mirror.client.get_run(run_id)
@@ -295,8 +296,8 @@ def test_preprocessing_is_mirrored(mirror, tmp_path):
     assert run.data.metrics["shared_trials"] == 0.25
     assert math.isnan(run.data.metrics["padding.share"])
     assert run.data.tags["stage"] == "preprocessing"
-    assert artifacts(mirror, run_id) == {runs.PREPROCESSING_FILE, runs.AUDIT_FILE}
-    write_json(fold / runs.AUDIT_FILE, {"shared_trials": 0.0})
+    assert artifacts(mirror, run_id) == {run_folder.PREPROCESSING_FILE, run_folder.AUDIT_FILE}
+    write_json(fold / run_folder.AUDIT_FILE, {"shared_trials": 0.0})
     assert mirror.put(record_of_preprocessing(fold, "foraging/heldout/split0/pca")) != run_id
     assert len(active_runs(mirror, "foraging/heldout/split0/pca")) == 1
 
@@ -379,13 +380,16 @@ def test_a_database_that_another_program_holds_costs_one_warning_and_seconds(mom
 
 @pytest.mark.parametrize("damage", ["no JSON", "no key", "history of words", "quotes in the name"])
 def test_one_damaged_run_does_not_stop_the_others(damage, uri, tmp_path, capfd):
-    folder, other = write_run(tmp_path), write_run(tmp_path, runs.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", 2))
+    folder, other = (
+        write_run(tmp_path),
+        write_run(tmp_path, run_folder.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", 2)),
+    )
     if damage == "no JSON":
-        (folder / runs.RUN_FILE).write_text("{")
+        (folder / run_folder.RUN_FILE).write_text("{")
     if damage == "no key":
-        write_json(folder / runs.RUN_FILE, {"status": "ok"})
+        write_json(folder / run_folder.RUN_FILE, {"status": "ok"})
     if damage == "history of words":
-        (folder / runs.HISTORY_FILE).write_text("epoch,train_loss\none,two\n")
+        (folder / run_folder.HISTORY_FILE).write_text("epoch,train_loss\none,two\n")
     if damage == "quotes in the name":
         write_run(tmp_path, run="x' or tags.a = 'b")
     mirrors = Mirrors(uri, tmp_path / "artifacts", {STUDY: {}})
@@ -411,7 +415,7 @@ def test_reading_a_run_needs_no_store(tmp_path):
 
 def test_eight_jobs_at_once_on_a_missing_store_lose_nothing(tmp_path):
     jobs, epochs, columns = 8, 60, [f"column{number}" for number in range(20)]
-    keys = [runs.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", seed) for seed in range(jobs)]
+    keys = [run_folder.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", seed) for seed in range(jobs)]
     folders = [write_run(tmp_path, key, epochs=epochs, columns=columns) for key in keys]
     uri, signals = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "signals"
     signals.mkdir()

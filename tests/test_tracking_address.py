@@ -12,9 +12,9 @@ import yaml
 from mirrored_runs import write_run
 from workflow_project import CHECKOUT, RUN_TIMEOUT_S, Project, small_config
 
-from odevae.artifacts import read_json, write_json
+from odevae.config.studies import check_config
 from odevae.errors import OdevaeError
-from odevae.studies import check_config
+from odevae.storage.files import read_json, write_json
 from odevae.tracking import Mirrors
 from odevae.tracking.address import VARIABLE, check_store, new_store_record, project_of, redacted, store_uri
 from odevae.tracking.filesystems import network_file_system

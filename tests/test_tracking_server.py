@@ -15,14 +15,14 @@ from mirrored_runs import COLUMNS, KEY, histories, put, whole, write_results, wr
 from tracking_server import free_port, running_services
 from workflow_project import RUN_TIMEOUT_S, Project, kill, small_config
 
-from odevae import runs
-from odevae.artifacts import read_json
-from odevae.runs import RunKey, read_history
-from odevae.tables import MEAN_ROWS, read_csv
+from odevae.report.study_table import MEAN_ROWS, read_csv
+from odevae.storage import run_folder
+from odevae.storage.files import read_json
+from odevae.storage.run_folder import RunKey, read_history
 from odevae.tracking import Mirrors, claims
 from odevae.tracking.mirror import PARENT_NAME, RUN_TAG, Mirror
 from odevae.tracking.records import record_of_run
-from odevae.training import train
+from odevae.training.loop import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tracking_server")]
 
@@ -211,11 +211,13 @@ def test_an_outage_costs_a_training_one_warning_and_half_a_minute(
     assert [run.info.run_id for run in mirror._search(key.path)] == [run_id]
     assert mirror.client.get_run(run_id).info.status == "FINISHED"
     losses = [(point.step, point.value) for point in mirror.client.get_metric_history(run_id, "train_loss")]
-    assert sorted(losses) == [(row["epoch"], row["train_loss"]) for row in read_history(folder / runs.HISTORY_FILE)]
+    assert sorted(losses) == [
+        (row["epoch"], row["train_loss"]) for row in read_history(folder / run_folder.HISTORY_FILE)
+    ]
 
 
 def scores(folder: Path) -> list[dict[str, float]]:
-    history = read_history(folder / runs.HISTORY_FILE)
+    history = read_history(folder / run_folder.HISTORY_FILE)
     return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
 
 
@@ -231,7 +233,7 @@ def test_a_sweep_survives_an_outage_and_its_record_is_completed(server, postgres
     sweep = project.start()
     try:
         deadline = time.monotonic() + RUN_TIMEOUT_S
-        while not any(read_history(results / name / runs.HISTORY_FILE) for name in names):
+        while not any(read_history(results / name / run_folder.HISTORY_FILE) for name in names):
             assert sweep.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         server.kill()
@@ -271,7 +273,7 @@ def check_record(server, postgres, project: Project, names: list[str]) -> list[s
     for name in names:
         (run,) = mirror._search(name)
         assert run.info.status == "FINISHED"
-        history = read_history(project.root / "results" / name / runs.HISTORY_FILE)
+        history = read_history(project.root / "results" / name / run_folder.HISTORY_FILE)
         assert len(history) == 6
         for column in ("train_loss", "val_r2"):
             points = mirror.client.get_metric_history(run.info.run_id, column)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from conftest import ABOUT
 
-from odevae.artifacts import read_json
 from odevae.models.odevae import build
-from odevae.runs import CHECKPOINT_FILE, HISTORY_FILE, RUN_FILE, read_history
-from odevae.training import batches, seed_everything, train
+from odevae.storage.files import read_json
+from odevae.storage.run_folder import CHECKPOINT_FILE, HISTORY_FILE, RUN_FILE, read_history
+from odevae.training.loop import batches, seed_everything, train
 
 TERMS = ("reconstruction", "kl", "smoothness", "transition", "lle")
 

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from odevae.data.recording import Recording
+from odevae.data.trials import cut, resample, usable_trials
 from odevae.errors import OdevaeError
-from odevae.recording import Recording
-from odevae.trials import cut, resample, usable_trials
 
 
 def with_trials(trial) -> Recording:

@@ -3,12 +3,14 @@ import shutil
 import numpy as np
 import pytest
 
-from odevae.artifacts import read_arrays, read_json, write_arrays, write_json
-from odevae.audit import audit
 from odevae.errors import OdevaeError
-from odevae.evaluation import evaluate
-from odevae.folds import load_fold, save_fold
-from odevae.runs import (
+from odevae.evaluation.run_scores import evaluate
+from odevae.protocols.audit import audit
+from odevae.protocols.fold import load_fold, save_fold
+from odevae.report.study_table import results_of_study, study_rows, write_csv
+from odevae.report.verification import verify_run, verify_table
+from odevae.storage.files import read_arrays, read_json, write_arrays, write_json
+from odevae.storage.run_folder import (
     AUDIT_FILE,
     CHECKPOINT_FILE,
     HISTORY_FILE,
@@ -18,9 +20,7 @@ from odevae.runs import (
     TRIALS_FILE,
     write_predictions,
 )
-from odevae.tables import results_of_study, study_rows, write_csv
-from odevae.training import train
-from odevae.verification import verify_run, verify_table
+from odevae.training.loop import train
 
 FOLD = "small/heldout/split0/pca"
 

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from workflow_project import CHECKOUT, Project, jobs, paper_data_dir, small_config
 
-from odevae.artifacts import read_json
-from odevae.figure_names import BY_COVARIATE, FIGURES, manifold_by
-from odevae.runs import read_history
-from odevae.tables import COLUMNS, MEAN_ROWS, read_csv
+from odevae.report.figure_names import BY_COVARIATE, FIGURES, manifold_by
+from odevae.report.study_table import COLUMNS, MEAN_ROWS, read_csv
+from odevae.storage.files import read_json
+from odevae.storage.run_folder import read_history
 from odevae.tracking.mirror import PARENT_NAME, RUN_TAG
 from odevae.tracking.store import open_store
 
@@ -34,12 +34,12 @@ SCORING = {"evaluate_run": 4} | DRAWING
 TRAINING = {"train_model": 4} | SCORING
 EDITS = {
     "src/odevae/tracking/mirror.py": {},
-    "src/odevae/readers/matlab.py": {},
-    "src/odevae/tables.py": TABLES,
+    "src/odevae/data/readers/matlab.py": {},
+    "src/odevae/report/study_table.py": TABLES,
     "src/odevae/plots/style.py": DRAWING,
     "workflow/scripts/evaluate_run.py": SCORING,
     "src/odevae/models/decoders.py": TRAINING,
-    "src/odevae/simulate/foraging.py": {"simulate_recording": 1, "prepare_fold": 3} | TRAINING,
+    "src/odevae/data/simulate/foraging.py": {"simulate_recording": 1, "prepare_fold": 3} | TRAINING,
 }
 
 

@@ -4,13 +4,13 @@ import pytest
 from test_adding_a_model import FIGURES, TABLE, config
 from workflow_project import Project, jobs
 
-from odevae.artifacts import read_json
+from odevae.storage.files import read_json
 from odevae.tracking.mirror import PARENT_NAME, RUN_TAG
 from odevae.tracking.store import open_store
 
 pytestmark = pytest.mark.slow
 
-FOLDER = "disc/heldout/split0/references"
+FOLDER = "disc/heldout/split0/benchmark_models"
 
 
 @pytest.fixture(scope="module")
@@ -77,5 +77,5 @@ def test_another_dimension_is_fitted_beside_those_on_disk(project):
     project.write_config(changed)
     outcome = project.snakemake(TABLE)
     assert outcome.code == 0, outcome.output
-    assert jobs(outcome.output) == {"benchmark_reference": 1, "tabulate_benchmark": 1}
+    assert jobs(outcome.output) == {"fit_benchmark_model": 1, "tabulate_benchmark": 1}
     assert (project.root / "results" / FOLDER / "pca/d3-5.json").exists()

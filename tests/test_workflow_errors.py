@@ -25,7 +25,7 @@ CONFIG_MISTAKES = {
         ("study",),
         {},
         "config: unknown key study at the top level; known keys there: datasets, protocols, models, studies, "
-        "references, benchmarks, tracking.",
+        "benchmark_models, benchmarks, tracking.",
     ),
     "seed as text": (
         ("studies", "small", "seeds"),

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
+from odevae.data.readers import READERS
+from odevae.data.readers.arrays import too_large
+from odevae.data.readers.matlab import read_matlab
+from odevae.data.readers.subprocess_reader import read_matlab_apart
+from odevae.data.recording import Recording
 from odevae.errors import OdevaeError
-from odevae.readers import READERS
-from odevae.readers.apart import read_matlab_apart
-from odevae.readers.arrays import too_large
-from odevae.readers.matlab import read_matlab
-from odevae.recording import Recording
 
 
 def outcome(path: Path) -> dict:
-    """What reading gives; a MATLAB file is read here, where `odevae.readers.apart` would start a process for it."""
+    """What reading gives; a MATLAB file is read here, in this process."""
     reader = READERS[path.suffix]
     if reader is read_matlab_apart:
         reader = read_matlab

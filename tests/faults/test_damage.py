@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from workflow_project import Project, small_config
 
-from odevae.artifacts import read_json
+from odevae.storage.files import read_json
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from workflow_project import Project, kill, small_config
 
-from odevae.artifacts import read_json
-from odevae.checkpoints import load_checkpoint
-from odevae.runs import RUN_FILE, read_history, read_predictions
+from odevae.storage.files import read_json
+from odevae.storage.run_folder import RUN_FILE, read_history, read_predictions
+from odevae.training.checkpoints import load_checkpoint
 
 pytestmark = pytest.mark.slow
 

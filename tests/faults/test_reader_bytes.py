@@ -19,9 +19,9 @@ import reader_inputs as inputs
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from odevae.data.readers import apart, read
+from odevae.data.recording import Recording
 from odevae.errors import OdevaeError
-from odevae.readers import apart, read
-from odevae.recording import Recording
 
 EXAMPLES = int(os.environ.get("ODEVAE_FUZZ_EXAMPLES", "100"))
 WORKER_MEMORY = 3 * 2**30

@@ -1,9 +1,9 @@
 # Models beside references on the same held-out trials.
 
-REFERENCE = "{dataset}/heldout/split{split}/references/{reference}/d{latent_dims}"
+CELL = "{dataset}/heldout/split{split}/benchmark_models/{benchmark_model}/d{latent_dims}"
 
 
-rule benchmark_reference:
+rule fit_benchmark_model:
     input:
         fold=[
             f"results/{{dataset}}/heldout/split{{split}}/neurons/{name}"
@@ -11,11 +11,11 @@ rule benchmark_reference:
         ],
         recording=truth_of,
     output:
-        scores=f"results/{REFERENCE}.json",
+        scores=f"results/{CELL}.json",
     log:
-        f"logs/benchmark_reference/{REFERENCE}.log",
+        f"logs/fit_benchmark_model/{CELL}.log",
     benchmark:
-        f"benchmarks/benchmark_reference/{REFERENCE}.tsv"
+        f"benchmarks/fit_benchmark_model/{CELL}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -23,11 +23,11 @@ rule benchmark_reference:
         mem_mb=4000,
         runtime=120,
     params:
-        code=code_of_reference,
+        code=code_of_benchmark_model,
         place=place_of,
         decode=decode_of,
     script:
-        "../scripts/benchmark_reference.py"
+        "../scripts/fit_benchmark_model.py"
 
 
 rule tabulate_benchmark:

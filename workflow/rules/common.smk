@@ -7,13 +7,13 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from odevae.benchmark.cells import benchmark_cells, check_benchmarks, module_file
+from odevae.benchmark.grid import benchmark_cells, check_benchmarks, module_file
 from odevae.errors import OdevaeError
-from odevae.figure_names import BY_COVARIATE, FIGURES
-from odevae.imports import digest_of_code
+from odevae.report.figure_names import BY_COVARIATE, FIGURES
+from odevae.jobs.code_digest import digest_of_code
 from odevae.models.presets import PRESETS, model_spec
-from odevae.runs import RunKey
-from odevae.studies import (
+from odevae.storage.run_folder import RunKey
+from odevae.config.studies import (
     PROTOCOLS,
     check_config,
     data_file,
@@ -33,7 +33,7 @@ with open(PROJECT / "workflow/schemas/config.schema.yaml", encoding="utf-8") as 
 try:
     check_config(config, schema)
     check_benchmarks(config)
-    for entry in config["references"].values():
+    for entry in config["benchmark_models"].values():
         module_file(PROJECT / "src", entry["class"])
     for dataset in config["datasets"]:
         path = config["datasets"][dataset].get("file")
@@ -64,7 +64,7 @@ wildcard_constraints:
     lambda_smooth=r"\d+(\.\d+)?(e-?\d+)?",
     seed=r"\d+",
     study=one_of(config["studies"]),
-    reference=one_of(config["references"]),
+    benchmark_model=one_of(config["benchmark_models"]),
     benchmark=one_of(config["benchmarks"]),
 
 
@@ -81,12 +81,12 @@ def code(script):
 
 def place_of(wildcards):
     """File and class of a model of the benchmarks."""
-    return config["references"][wildcards.reference]["class"]
+    return config["benchmark_models"][wildcards.benchmark_model]["class"]
 
 
-def code_of_reference(wildcards):
+def code_of_benchmark_model(wildcards):
     """Digest of the script that scores, and of the model's own file: editing one model leaves the others alone."""
-    return code("benchmark_reference.py") + digest_of_code(PROJECT, module_file(PROJECT / "src", place_of(wildcards)))
+    return code("fit_benchmark_model.py") + digest_of_code(PROJECT, module_file(PROJECT / "src", place_of(wildcards)))
 
 
 def truth_of(wildcards):

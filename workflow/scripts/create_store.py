@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from odevae.artifacts import read_json, write_json
-from odevae.stage import stage
+from odevae.jobs.job_logging import stage
+from odevae.storage.files import read_json, write_json
 from odevae.tracking import mirrors_of_studies
 from odevae.tracking.address import new_store_record, store_uri
 

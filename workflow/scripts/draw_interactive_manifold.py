@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from odevae.artifacts import read_json
-from odevae.diagnostics import interactive_manifold_of_run
-from odevae.folds import load_fold
-from odevae.runs import RUN_FILE, read_predictions
-from odevae.stage import stage
+from odevae.jobs.job_logging import stage
+from odevae.protocols.fold import load_fold
+from odevae.report.run_figures import interactive_manifold_of_run
+from odevae.storage.files import read_json
+from odevae.storage.run_folder import RUN_FILE, read_predictions
 
 
 def main(fold_folder: Path, folder: Path, colour_by: list[str], output: Path) -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import torch
 
-from odevae.artifacts import write_json
-from odevae.evaluation import evaluate
-from odevae.folds import load_fold
-from odevae.runs import METRICS_FILE, RunKey, write_predictions
-from odevae.stage import stage
+from odevae.evaluation.run_scores import evaluate
+from odevae.jobs.job_logging import stage
+from odevae.protocols.fold import load_fold
+from odevae.storage.files import write_json
+from odevae.storage.run_folder import METRICS_FILE, RunKey, write_predictions
 from odevae.tracking import mirrors_of_run
 
 

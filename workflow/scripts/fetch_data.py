@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from odevae.fetch import fetch
-from odevae.stage import stage
+from odevae.data.download import fetch
+from odevae.jobs.job_logging import stage
 
 
 def main(url: str, sha256: str, output: str, folder: str | None) -> None:

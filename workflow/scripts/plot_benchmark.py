@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from odevae.benchmark.tables import FAMILIES, family_of
+from odevae.benchmark.table import FAMILIES, family_of
+from odevae.jobs.job_logging import stage
 from odevae.plots.benchmark import benchmark_scores
 from odevae.plots.style import save
-from odevae.stage import stage
-from odevae.tables import read_csv
+from odevae.report.study_table import read_csv
 from odevae.tracking import mirrors_of_study
 
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from odevae.artifacts import read_json
-from odevae.folds import load_fold
+from odevae.jobs.job_logging import stage
 from odevae.plots import save, scores_by_dimension
-from odevae.runs import RUN_FILE, read_predictions
-from odevae.scored import scores_of_trials
-from odevae.stage import stage
+from odevae.protocols.fold import load_fold
+from odevae.report.run_predictions import scores_of_trials
+from odevae.storage.files import read_json
+from odevae.storage.run_folder import RUN_FILE, read_predictions
 
 RESULTS = Path("results")
 

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from odevae.artifacts import read_json, write_json
-from odevae.diagnostics import figures_of_run
-from odevae.figure_names import BY_COVARIATE, FIGURES
-from odevae.folds import load_fold
-from odevae.latent_field import load_latent_field
+from odevae.jobs.job_logging import stage
 from odevae.plots import save
-from odevae.runs import (
+from odevae.protocols.fold import load_fold
+from odevae.report.figure_names import BY_COVARIATE, FIGURES
+from odevae.report.latent_field import load_latent_field
+from odevae.report.run_figures import figures_of_run
+from odevae.storage.files import read_json, write_json
+from odevae.storage.run_folder import (
     FIGURES_FOLDER,
     HISTORY_FILE,
     MANIFOLD_FILE,
@@ -17,7 +18,6 @@ from odevae.runs import (
     read_history,
     read_predictions,
 )
-from odevae.stage import stage
 from odevae.tracking import mirrors_of_run
 
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from odevae.ladder import MEAN_ROW
+from odevae.evaluation.audit_ladder import MEAN_ROW
+from odevae.jobs.job_logging import stage
 from odevae.plots import audit_ladder, save, seed_sweep
-from odevae.stage import stage
-from odevae.tables import MEAN_ROWS, read_csv
+from odevae.report.study_table import MEAN_ROWS, read_csv
 from odevae.tracking import mirrors_of_study
 
 PLOTS = {"scores": seed_sweep, "ladder": audit_ladder}

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from odevae.artifacts import write_json
-from odevae.audit import audit
-from odevae.folds import save_fold
-from odevae.protocols import make_fold
-from odevae.recording import load_recording
-from odevae.runs import AUDIT_FILE
-from odevae.stage import stage
+from odevae.data.recording import load_recording
+from odevae.jobs.job_logging import stage
+from odevae.protocols.audit import audit
+from odevae.protocols.fold import save_fold
+from odevae.protocols.recipes import make_fold
+from odevae.storage.files import write_json
+from odevae.storage.run_folder import AUDIT_FILE
 from odevae.tracking import mirrors_of_fold
 
 

@@ -1,8 +1,8 @@
 """Read a recording file of any known format and write the canonical recording."""
 
-from odevae.readers import read
-from odevae.recording import require_covariate, save_recording
-from odevae.stage import stage
+from odevae.data.readers import read
+from odevae.data.recording import require_covariate, save_recording
+from odevae.jobs.job_logging import stage
 
 
 def main(file: str, name: str, units: str, colour_by: list[str], output: str) -> None:

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from odevae.recording import require_covariate, save_recording
-from odevae.simulate import simulate
-from odevae.stage import stage
+from odevae.data.recording import require_covariate, save_recording
+from odevae.data.simulate import simulate
+from odevae.jobs.job_logging import stage
 
 
 def main(kind: str, settings: dict, name: str, colour_by: list[str], output: str) -> None:

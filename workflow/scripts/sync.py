@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from odevae.benchmark.cells import Cell, benchmark_cells
+from odevae.benchmark.grid import Cell, benchmark_cells
+from odevae.config.studies import study_folds, study_runs
 from odevae.errors import OdevaeError
-from odevae.runs import PREPROCESSING_FILE, RUN_FILE
-from odevae.stage import stage
-from odevae.studies import study_folds, study_runs
+from odevae.jobs.job_logging import stage
+from odevae.storage.run_folder import PREPROCESSING_FILE, RUN_FILE
 from odevae.tracking import Mirrors, mirrors_of_studies
 
 RESULTS = Path("results")

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from odevae.artifacts import write_bytes, write_json
-from odevae.stage import stage
+from odevae.jobs.job_logging import stage
+from odevae.storage.files import write_bytes, write_json
 from odevae.tracking import mirrors_of_study
 from odevae.tracking.address import redacted, store_uri
 

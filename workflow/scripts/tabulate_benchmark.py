@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from odevae.benchmark.cells import benchmark_cells
-from odevae.benchmark.tables import READABLE, benchmark_metrics, rows_of_benchmark
-from odevae.stage import stage
-from odevae.tables import write_csv, write_latex, write_markdown
+from odevae.benchmark.grid import benchmark_cells
+from odevae.benchmark.table import READABLE, benchmark_metrics, rows_of_benchmark
+from odevae.jobs.job_logging import stage
+from odevae.report.study_table import write_csv, write_latex, write_markdown
 from odevae.tracking import mirrors_of_study
 
 RESULTS = Path("results")

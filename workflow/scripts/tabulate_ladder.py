@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from odevae.ladder import READABLE, rungs_of_study
-from odevae.stage import stage
-from odevae.tables import write_csv, write_latex, write_markdown
+from odevae.evaluation.audit_ladder import READABLE, rungs_of_study
+from odevae.jobs.job_logging import stage
+from odevae.report.study_table import write_csv, write_latex, write_markdown
 from odevae.tracking import mirrors_of_study
 
 

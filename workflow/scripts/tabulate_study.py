@@ -2,9 +2,17 @@
 
 from pathlib import Path
 
-from odevae.artifacts import read_json
-from odevae.stage import stage
-from odevae.tables import READABLE, results_of_study, study_metrics, study_rows, write_csv, write_latex, write_markdown
+from odevae.jobs.job_logging import stage
+from odevae.report.study_table import (
+    READABLE,
+    results_of_study,
+    study_metrics,
+    study_rows,
+    write_csv,
+    write_latex,
+    write_markdown,
+)
+from odevae.storage.files import read_json
 from odevae.tracking import mirrors_of_study
 
 RESULTS = Path("results")

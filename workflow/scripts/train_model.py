@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 
-from odevae.folds import load_fold
+from odevae.jobs.job_logging import stage
+from odevae.jobs.provenance import provenance
 from odevae.models.presets import ModelSpec
-from odevae.provenance import provenance
-from odevae.runs import RunKey
-from odevae.stage import stage
+from odevae.protocols.fold import load_fold
+from odevae.storage.run_folder import RunKey
 from odevae.tracking import mirrors_of_run
-from odevae.training import require_device, train
+from odevae.training.loop import require_device, train
 
 # At least, and at most this share of the time, so that a slow store does not slow the training down.
 MIRROR_EVERY_S, MIRROR_SHARE = 15, 0.05

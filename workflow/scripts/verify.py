@@ -3,15 +3,15 @@
 import sys
 from pathlib import Path
 
-from odevae.artifacts import read_json
-from odevae.benchmark.tables import rows_of_benchmark
+from odevae.benchmark.table import rows_of_benchmark
+from odevae.config.studies import fold_path, published_rows_of, study_runs
 from odevae.errors import OdevaeError
-from odevae.ladder import rungs_of_study
-from odevae.runs import METRICS_FILE
-from odevae.stage import stage
-from odevae.studies import fold_path, published_rows_of, study_runs
-from odevae.tables import results_of_study, study_rows
-from odevae.verification import verify_run, verify_table
+from odevae.evaluation.audit_ladder import rungs_of_study
+from odevae.jobs.job_logging import stage
+from odevae.report.study_table import results_of_study, study_rows
+from odevae.report.verification import verify_run, verify_table
+from odevae.storage.files import read_json
+from odevae.storage.run_folder import METRICS_FILE
 
 RESULTS = Path("results")
 

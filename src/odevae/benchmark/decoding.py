@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score, r2_score
 
-from odevae.trials import Trials
+from odevae.data.trials import Trials
 
 STRENGTHS = tuple(10.0**power for power in range(-3, 7))
 # Behaviour with at most this many values, the same throughout each trial, is a class and no number.

@@ -5,21 +5,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from odevae.baselines.reference import Reference
-from odevae.trials import Trials
+from odevae.benchmark.models.benchmark_model import BenchmarkModel
+from odevae.data.trials import Trials
 
 CONTROL_SEED = 0
 
 
 def intrinsic_dimension(
-    model: Reference, fit: Callable[[Trials, Trials], Reference], train: Trials, validation: Trials
+    model: BenchmarkModel, fit: Callable[[Trials, Trials], BenchmarkModel], train: Trials, validation: Trials
 ) -> dict[str, float]:
     """The dimension that a fitted model reports, and that of a control.
 
     Args:
         model: fitted on `train`, with an answer to ``intrinsic_dimension``.
         fit: gives a model of the same kind, fitted on the trials that it is handed.
-        train, validation: as in `Reference.fit`.
+        train, validation: as in `BenchmarkModel.fit`.
 
     Returns:
         ``correlation_dimension``, the same for `shifted_apart` training trials as ``null_mean``, and ``n_values``, the

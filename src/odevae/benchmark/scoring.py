@@ -6,12 +6,12 @@ from functools import partial
 
 import numpy as np
 
-from odevae.baselines.reference import Reference
 from odevae.benchmark.decoding import decode
 from odevae.benchmark.dimension import intrinsic_dimension
+from odevae.benchmark.ground_truth import truth_scores
+from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.benchmark.tasks import HORIZONS, ONSETS, cosmooth, forecast, onset, reconstruct
-from odevae.benchmark.truth import truth_scores
-from odevae.trials import Trials
+from odevae.data.trials import Trials
 
 Scores = dict[str, dict[str, float]]
 
@@ -23,11 +23,11 @@ class Family:
         make: gives a model to fit, of a latent dimension.
     """
 
-    def __init__(self, make: Callable[[int], Reference]):
+    def __init__(self, make: Callable[[int], BenchmarkModel]):
         self.make = make
-        self.first: dict[str, Reference] = {}
+        self.first: dict[str, BenchmarkModel] = {}
 
-    def fit(self, latent_dim: int, trials: str, train: Trials, validation: Trials) -> Reference:
+    def fit(self, latent_dim: int, trials: str, train: Trials, validation: Trials) -> BenchmarkModel:
         """A fitted model; `trials` names the training trials, the same ones each time."""
         model = self.make(latent_dim)
         if trials in self.first:
@@ -38,7 +38,7 @@ class Family:
 
 
 def all_scores(
-    make: Callable[[int], Reference],
+    make: Callable[[int], BenchmarkModel],
     latent_dims: Sequence[int],
     train: Trials,
     validation: Trials,

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 from sklearn.linear_model import Ridge
 
-from odevae.baselines.reference import Reference
+from odevae.benchmark.models.benchmark_model import BenchmarkModel
+from odevae.data.trials import Trials
 from odevae.metrics import r2_neuron, score
-from odevae.trials import Trials
 
 # Frames ahead.
 HORIZONS = (1, 2, 3, 5, 10)
@@ -26,23 +26,23 @@ STRENGTHS = tuple(10.0**power for power in range(-3, 7))
 KEPT = ("r2_neuron", "r2_pooled", "r", "mse", "n_values")
 
 
-def reconstruct(model: Reference, test: Trials) -> dict[str, float]:
+def reconstruct(model: BenchmarkModel, test: Trials) -> dict[str, float]:
     """The whole trial is seen, and predicted through whatever the model passes it through."""
     return _kept(test, model.reconstruct(test), test.mask)
 
 
-def onset(model: Reference, test: Trials, n_frames: int) -> dict[str, float]:
+def onset(model: BenchmarkModel, test: Trials, n_frames: int) -> dict[str, float]:
     """The first `n_frames` of a trial are seen; the rest is predicted and scored."""
     return _kept(test, model.onset(test, n_frames), _from(test, n_frames))
 
 
-def forecast(model: Reference, test: Trials, horizon: int) -> dict[str, float]:
+def forecast(model: BenchmarkModel, test: Trials, horizon: int) -> dict[str, float]:
     """Each frame is predicted from those at least `horizon` frames before it, and scored where there is one."""
     return _kept(test, model.forecast(test, horizon), _from(test, horizon))
 
 
 def cosmooth(
-    fit: Callable[[Trials, Trials], Reference], train: Trials, validation: Trials, test: Trials, draw: int
+    fit: Callable[[Trials, Trials], BenchmarkModel], train: Trials, validation: Trials, test: Trials, draw: int
 ) -> dict[str, float]:
     """A quarter of the neurons from the latents of the others.
 

@@ -10,7 +10,7 @@ from odevae.models.decoders import DECODERS
 from odevae.models.dynamics import FIELDS, build_field
 from odevae.models.encoders import ENCODERS
 from odevae.models.presets import ModelSpec
-from odevae.solvers import METHODS, integrate
+from odevae.models.solvers import METHODS, integrate
 
 
 class Output(NamedTuple):

@@ -17,7 +17,7 @@ class ModelSpec:
             `decoders.DECODERS` and `solvers.METHODS`.
         time_dependent: the field sees the time too.
         second_order: the state has velocities, and the field gives their change.
-        observations: what the model sees, see `odevae.observations`.
+        observations: what the model sees, see `odevae.protocols.observations`.
         epochs: passes over the training sequences.
         batch_size: sequences a step; under the published protocol the last incomplete batch is dropped.
         learning_rate, weight_decay: of Adam, weight decay coupled (added to the gradient).

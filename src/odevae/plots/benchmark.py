@@ -6,7 +6,7 @@ from textwrap import wrap
 import numpy as np
 from matplotlib.figure import Figure
 
-from odevae.benchmark.tables import family_of
+from odevae.benchmark.table import family_of
 from odevae.plots.style import GREY, SMALL_SIZE, TEXT_SIZE, describe, new_figure
 
 # Far below nothing is told apart any more; what lies below is named under the panel.
@@ -36,14 +36,14 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
 
     Args:
         rows: of the benchmark's table; one or more of the family. A model looks the same in every figure of a table.
-        family: one of `odevae.benchmark.tables.FAMILIES`.
+        family: one of `odevae.benchmark.table.FAMILIES`.
         title: of the figure; the number of splits is added.
     """
-    everyone = sorted({row["reference"] for row in rows})
+    everyone = sorted({row["model"] for row in rows})
     rows = [row for row in rows if family_of(row["task"]) == family]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-    models = sorted({row["reference"] for row in rows})
+    models = sorted({row["model"] for row in rows})
     labels, place_of = _places(rows, datasets)
     columns, panel_width = (COLUMNS, 3.7) if len(datasets) == 1 else (2, 0.8 * len(labels))
     n_columns = min(columns, len(tasks))
@@ -56,7 +56,7 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
     for axes, task in zip(panels, tasks, strict=False):
         below = []
         for number, model in enumerate(models):
-            own = [row for row in rows if row["task"] == task and row["reference"] == model]
+            own = [row for row in rows if row["task"] == task and row["model"] == model]
             if not own:
                 continue
             own.sort(key=place_of)

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from odevae.runs import RunKey
-from odevae.studies import study_folds, study_runs
+from odevae.config.studies import study_folds, study_runs
+from odevae.storage.run_folder import RunKey
 from odevae.tracking.address import STORE_RECORD, project_of, redacted, store_uri
 from odevae.tracking.records import Record, record_of_cell, record_of_preprocessing, record_of_run
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from odevae.artifacts import read_json
 from odevae.errors import OdevaeError
+from odevae.storage.files import read_json
 from odevae.tracking.filesystems import network_file_system
 
 VARIABLE = "MLFLOW_TRACKING_URI"

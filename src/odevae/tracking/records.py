@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from odevae import runs
-from odevae.artifacts import read_json, sha256_of
 from odevae.errors import OdevaeError
+from odevae.storage import run_folder
+from odevae.storage.files import read_json, sha256_of
 
 # The longest value of a parameter or tag that every MLflow store takes, in characters.
 MAX_VALUE = 6000
@@ -80,13 +80,13 @@ def record_of_run(run_dir: str | Path) -> Record:
         OdevaeError: if ``run.json`` or a later file is missing or damaged.
     """
     folder = Path(run_dir)
-    info = read_json(folder / runs.RUN_FILE)
+    info = read_json(folder / run_folder.RUN_FILE)
     key, running = info["key"], info["status"] == "running"
     summary = {name: info[name] for name in SUMMARY if info.get(name) is not None}
     stage = "train"
     for next_stage, file, prefix in (
-        ("evaluate", runs.METRICS_FILE, ""),
-        ("manifold", runs.MANIFOLD_FILE, "manifold/"),
+        ("evaluate", run_folder.METRICS_FILE, ""),
+        ("manifold", run_folder.MANIFOLD_FILE, "manifold/"),
     ):
         if (folder / file).exists():
             content = read_json(folder / file)
@@ -94,8 +94,8 @@ def record_of_run(run_dir: str | Path) -> Record:
             if content.get("attempt", info["attempt"]) == info["attempt"]:
                 stage = next_stage
                 summary |= {prefix + name: value for name, value in flat(content["values"]).items()}
-    history_file = folder / runs.HISTORY_FILE
-    history = {int(row.pop("epoch")): row for row in runs.read_history(history_file)}
+    history_file = folder / run_folder.HISTORY_FILE
+    history = {int(row.pop("epoch")): row for row in run_folder.read_history(history_file)}
     infinite = {name for values in (summary, *history.values()) for name, value in values.items() if _infinite(value)}
     return Record(
         name=info["run"],
@@ -135,9 +135,9 @@ def record_of_preprocessing(fold_dir: str | Path, name: str) -> Record:
     Raises:
         OdevaeError: if one of the two files is missing or damaged.
     """
-    files = {file: Path(fold_dir) / file for file in (runs.PREPROCESSING_FILE, runs.AUDIT_FILE)}
+    files = {file: Path(fold_dir) / file for file in (run_folder.PREPROCESSING_FILE, run_folder.AUDIT_FILE)}
     settings, audit = (flat(read_json(path)) for path in files.values())
-    written_ms = _written_ms(files[runs.AUDIT_FILE])
+    written_ms = _written_ms(files[run_folder.AUDIT_FILE])
     return Record(
         name=name,
         attempt=digest_of(files),
@@ -167,7 +167,7 @@ def record_of_cell(file: str | Path, name: str, latent_dim: int) -> Record:
     return Record(
         name=name,
         attempt=sha256_of(file),
-        params=texts({name: content[name] for name in ("dataset", "split", "reference")} | {"latent_dim": latent_dim}),
+        params=texts({name: content[name] for name in ("dataset", "split", "model")} | {"latent_dim": latent_dim}),
         tags=texts(
             {"stage": "benchmark", "infinite": ", ".join(name for name, value in scores.items() if _infinite(value))}
             | {name: content[name] for name in ("host", "data_sha256", "git_commit", "git_dirty")}
@@ -222,7 +222,11 @@ def _allowed(name: str) -> str:
 
 
 def _artifacts_of_run(folder: Path) -> dict[str, Path]:
-    files = [folder / runs.RUN_FILE, folder / runs.CHECKPOINT_FILE, *sorted((folder / runs.FIGURES_FOLDER).rglob("*"))]
+    files = [
+        folder / run_folder.RUN_FILE,
+        folder / run_folder.CHECKPOINT_FILE,
+        *sorted((folder / run_folder.FIGURES_FOLDER).rglob("*")),
+    ]
     # Hidden files are Snakemake's.
     return {f.relative_to(folder).as_posix(): f for f in files if f.is_file() and not f.name.startswith(".")}
 

@@ -1,0 +1,130 @@
+"""Which models a benchmark compares, on which splits and dimensions, and the file that each comparison leaves."""
+
+import importlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from odevae.errors import OdevaeError
+
+# A model's file and class, below `odevae.benchmark.models`.
+PLACE = r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?\.[A-Za-z_][A-Za-z0-9_]*"
+PACKAGE = "odevae.benchmark.models"
+# Dimension of a model that has no latents.
+WITHOUT_LATENTS = 0
+DIMS_JOINED_BY = "-"
+# `latent_dims` of a model that is fitted at every dimension that a benchmark asks for.
+ANY = "any"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model on one split, at some latent dimensions (`WITHOUT_LATENTS` alone if it has none)."""
+
+    dataset: str
+    split: int
+    model: str
+    latent_dims: tuple[int, ...]
+
+    @property
+    def path(self) -> str:
+        """Its scores, below ``results/``."""
+        return f"{self.folder}/d{DIMS_JOINED_BY.join(map(str, self.latent_dims))}.json"
+
+    @property
+    def folder(self) -> str:
+        return f"{self.dataset}/heldout/split{self.split}/benchmark_models/{self.model}"
+
+
+def latent_dims_of(joined: str) -> tuple[int, ...]:
+    """The dimensions in a cell's file name, ``3-5-7`` of ``d3-5-7.json``."""
+    return tuple(map(int, joined.split(DIMS_JOINED_BY)))
+
+
+def fits_of(content: dict) -> list[dict]:
+    """What the file of a cell says of each dimension: its entries, with ``latent_dim``, ``fit_s`` and ``scores``."""
+    shared = {name: value for name, value in content.items() if name != "fits"}
+    return [shared | fit for fit in content["fits"]]
+
+
+def benchmark_cells(config: dict, benchmark: str) -> list[Cell]:
+    """What a benchmark asks for, model by model."""
+    settings = config["benchmarks"][benchmark]
+    return [
+        Cell(dataset, split, model, latent_dims)
+        for dataset, asked in settings["datasets"].items()
+        for model in settings.get("models", config["benchmark_models"])
+        if (latent_dims := _dims(config["benchmark_models"][model], asked))
+        for split in settings["splits"]
+    ]
+
+
+def _dims(model: dict, asked: list[int]) -> tuple[int, ...]:
+    own = model["latent_dims"]
+    if not own:
+        return (WITHOUT_LATENTS,)
+    return tuple(dim for dim in asked if own == ANY or dim in own)
+
+
+def check_benchmarks(config: dict) -> None:
+    """Refuse a benchmark of what does not exist.
+
+    Raises:
+        OdevaeError: if a benchmark names no data set, no model or no covariates of the configuration, or leaves out
+            the model that it compares others with.
+    """
+    for name, settings in config["benchmarks"].items():
+        where = f"config: benchmarks.{name}"
+        for dataset in settings["datasets"]:
+            if dataset not in config["datasets"]:
+                raise OdevaeError(
+                    f"{where}.datasets names {dataset!r}, which is not under 'datasets'; known: "
+                    f"{', '.join(config['datasets'])}."
+                )
+        if name in config["studies"]:
+            raise OdevaeError(f"{where}: a study has this name too, and both would write one table; rename one.")
+        chosen = settings.get("models", list(config["benchmark_models"]))
+        for model in [*chosen, *settings["compare_with"].values()]:
+            if model not in config["benchmark_models"]:
+                raise OdevaeError(
+                    f"{where} names {model!r}, which is not under 'benchmark_models'; known: "
+                    f"{', '.join(config['benchmark_models'])}."
+                )
+        for task, model in settings["compare_with"].items():
+            if model not in chosen:
+                raise OdevaeError(f"{where}.compare_with.{task}: {model} is not among its models; add it there.")
+
+
+def module_file(source_root: Path, place: str) -> Path:
+    """The file that holds a model, by its place such as ``linear.PCA``.
+
+    Raises:
+        OdevaeError: if there is no such file.
+    """
+    module = place.rpartition(".")[0]
+    file = source_root.joinpath(*PACKAGE.split("."), *module.split(".")).with_suffix(".py")
+    if not file.is_file():
+        raise OdevaeError(
+            f"config: benchmark_models: {place}: there is no file {file}; correct the name or add the file."
+        )
+    return file
+
+
+def model_class(place: str) -> type:
+    """The class of a model, by its place such as ``linear.PCA``.
+
+    Raises:
+        OdevaeError: if there is no such class, or it is no `BenchmarkModel`.
+    """
+    from odevae.benchmark.models.benchmark_model import BenchmarkModel
+
+    if not re.fullmatch(PLACE, place):
+        raise OdevaeError(f"{place!r} names no model; give its file and class, such as linear.PCA.")
+    module, _, name = place.rpartition(".")
+    found = getattr(importlib.import_module(f"{PACKAGE}.{module}"), name, None)
+    if not (isinstance(found, type) and issubclass(found, BenchmarkModel)):
+        raise OdevaeError(
+            f"config: benchmark_models: {place}: {module.replace('.', '/')}.py in src/odevae/benchmark/models has "
+            f"no class {name} that derives from BenchmarkModel; docs/adding_a_model.md tells how to write one."
+        )
+    return found

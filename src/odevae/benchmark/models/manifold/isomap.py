@@ -1,0 +1,40 @@
+"""Isomap (Tenenbaum, de Silva and Langford, Science 290, 2000) with the maps that MIND uses, both ways.
+
+It differs from MIND in its distances only: Euclidean ones between neighbours, whatever the order of the frames.
+"""
+
+import warnings
+
+import numpy as np
+from scipy.sparse import SparseEfficiencyWarning
+from sklearn import manifold
+
+from odevae.benchmark.models.manifold.landmark_manifold import N_LANDMARKS, LandmarkManifold
+from odevae.benchmark.models.manifold.scaling import classical_scaling
+
+N_NEIGHBORS = 15
+
+
+class Isomap(LandmarkManifold):
+    """Isomap of the landmarks, on scikit-learn's graph, with LLE maps both ways.
+
+    Attributes:
+        n_neighbors: edges from each landmark in the graph of neighbours.
+    """
+
+    def __init__(
+        self, latent_dim: int = 1, seed: int = 0, n_landmarks: int = N_LANDMARKS, n_neighbors: int = N_NEIGHBORS
+    ):
+        super().__init__(latent_dim, seed, n_landmarks)
+        self.n_neighbors = n_neighbors
+
+    def geodesics(self, landmarks: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        isomap = manifold.Isomap(n_neighbors=min(self.n_neighbors, len(landmarks) - 1), n_components=1)
+        with warnings.catch_warnings():
+            # Parts of the graph without an edge between them are joined by their shortest one, as is wanted here.
+            warnings.filterwarnings("ignore", message="The number of connected components")
+            warnings.filterwarnings("ignore", category=SparseEfficiencyWarning)
+            return isomap.fit(landmarks).dist_matrix_
+
+    def embed(self, distances: np.ndarray) -> np.ndarray:
+        return classical_scaling(distances, self.latent_dim)

@@ -1,0 +1,299 @@
+"""From activity to the coordinates of a manifold and back: locally linear maps, and the references made of them.
+
+The map is that of locally linear embedding (LLE; Roweis and Saul, Science 290, 2000), used as a regression as in MIND
+(Low et al., bioRxiv 418939, 2018): a point is written as a weighted mean of its nearest neighbours, and its image is
+the same mean of their images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+from odevae.benchmark.models.benchmark_model import BenchmarkModel
+from odevae.benchmark.models.manifold.correlation_dimension import COARSE_SHARES, correlation_dimension
+from odevae.data.trials import Trials
+from odevae.errors import OdevaeError
+
+# Share of the variance of the activity that the principal components keep before anything else (Low et al.).
+KEPT_VARIANCE = 0.95
+# As in the later scripts of the authors.
+N_LANDMARKS = 1000
+N_FOLDS = 10
+# The authors' scripts try 1 to 50 neighbours, and lambda, whose square is the ridge here, from 1e-8 to 1. Recordings of
+# calcium ask for more of both: the maps then average the noise of single frames away.
+NEIGHBORS_TO_LATENT = (2, 4, 8, 16, 32, 64, 128)
+NEIGHBORS_TO_ACTIVITY = (4, 8, 16, 32, 64, 128, 256, 512)
+RIDGES = (1e-8, 1e-4, 1e-2, 1e-1, 1.0, 10.0)
+# Points that cross-validation predicts: more would only cost time.
+CHECKED_POINTS = 1000
+# Numbers in the largest temporary array, to bound the memory.
+NUMBERS_AT_ONCE = 4_000_000
+
+
+def barycentric_weights(offsets: np.ndarray, ridges: Sequence[float]) -> np.ndarray:
+    """Weights that sum to 1 and make the weighted mean of a point's neighbours the point itself, or nearly.
+
+    They minimise ``|sum_j w_j o_j|^2 + ridge tr(G) / k |w|^2`` under ``sum_j w_j = 1``, with ``G`` the Gram matrix of
+    the offsets. With a small ridge the map is linear regression around the point, with a large one the mean of the
+    neighbours.
+
+    Args:
+        offsets: ``(n, k, P)``, from each point to its k neighbours.
+        ridges: ``(R,)``, positive, relative to the mean squared offset.
+
+    Returns:
+        ``(n, R, k)``.
+    """
+    n_points, n_neighbors, n_dims = offsets.shape
+    scale = np.einsum("nkp,nkp->n", offsets, offsets)[:, None] / n_neighbors
+    # A point on top of all its neighbours has no offsets to weigh by; this gives it equal weights.
+    scale = np.where(scale > 0, scale, 1.0)
+    transposed = offsets.transpose(0, 2, 1)
+    few = n_neighbors <= n_dims
+    gram = offsets @ transposed if few else transposed @ offsets
+    diagonal = np.einsum("nii->ni", gram)
+    unregularized = diagonal.copy()
+    right = np.ones((n_points, n_neighbors, 1)) if few else offsets.sum(axis=1)[..., None]
+    weights = np.empty((n_points, len(ridges), n_neighbors))
+    for number, ridge in enumerate(ridges):
+        diagonal[:] = unregularized + ridge * scale
+        solved = np.linalg.solve(gram, right)
+        # With more neighbours than dimensions, Woodbury's identity leaves a system of P unknowns instead of k.
+        weights[:, number] = (solved if few else 1 - offsets @ solved)[..., 0]
+    return weights / weights.sum(axis=2, keepdims=True)
+
+
+@dataclass(frozen=True)
+class LLEMap:
+    """A map that is known at some points.
+
+    Attributes:
+        inputs: ``(M, P)``.
+        outputs: ``(M, Q)``, their images.
+        n_neighbors: nearest inputs that a new point is written in, ``k``.
+        ridge: of `barycentric_weights`.
+    """
+
+    inputs: np.ndarray
+    outputs: np.ndarray
+    n_neighbors: int
+    ridge: float
+
+    @classmethod
+    def fit(
+        cls, inputs: np.ndarray, outputs: np.ndarray, folds: np.ndarray, neighbors: tuple[int, ...], seed: int
+    ) -> "LLEMap":
+        """Choose neighbours and ridge by cross-validation, by the squared error of the predicted images.
+
+        Args:
+            inputs: ``(M, P)``.
+            outputs: ``(M, Q)``.
+            folds: ``(M,)``, two or more different numbers; a point is predicted from those of the other folds.
+            neighbors: numbers of neighbours to choose from. Those that some fold leaves too few points for are not
+                tried.
+            seed: of the draw of the `CHECKED_POINTS` that are predicted.
+        """
+        checked = np.random.default_rng(seed).permutation(len(inputs))[:CHECKED_POINTS]
+        fewest = min(int((folds != fold).sum()) for fold in np.unique(folds))
+        neighbors = tuple(k for k in neighbors if k <= fewest) or (1,)
+        errors = np.zeros((len(neighbors), len(RIDGES)))
+        for fold in np.unique(folds[checked]):
+            known, asked = folds != fold, checked[folds[checked] == fold]
+            known_map = cls(inputs[known], outputs[known], max(neighbors), RIDGES[0])
+            for rows, offsets, images in known_map.neighborhoods(inputs[asked]):
+                true = outputs[asked[rows]]
+                for i, k in enumerate(neighbors):
+                    predicted = barycentric_weights(offsets[:, :k], RIDGES) @ images[:, :k]
+                    errors[i] += np.square(predicted - true[:, None]).sum(axis=(0, 2))
+        best = np.unravel_index(errors.argmin(), errors.shape)
+        return cls(inputs, outputs, neighbors[best[0]], RIDGES[best[1]])
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Images ``(n, Q)`` of points ``(n, P)``."""
+        images = np.empty((len(points), self.outputs.shape[1]))
+        for rows, offsets, neighbors in self.neighborhoods(points):
+            images[rows] = (barycentric_weights(offsets, (self.ridge,)) @ neighbors)[:, 0]
+        return images
+
+    def from_other_folds(self, folds: np.ndarray, points: np.ndarray, point_folds: np.ndarray) -> np.ndarray:
+        """Images ``(n, Q)`` of points, each from the inputs of the other folds only.
+
+        Args:
+            folds: ``(M,)``, of the inputs.
+            points: ``(n, P)``.
+            point_folds: ``(n,)``.
+        """
+        images = np.empty((len(points), self.outputs.shape[1]))
+        for fold in np.unique(point_folds):
+            known, asked = folds != fold, point_folds == fold
+            n_neighbors = min(self.n_neighbors, int(known.sum()))
+            images[asked] = LLEMap(self.inputs[known], self.outputs[known], n_neighbors, self.ridge)(points[asked])
+        return images
+
+    def neighborhoods(self, points: np.ndarray):
+        """Yield points a few at a time: rows, offsets to their neighbours, nearest first, and the neighbours' images.
+
+        Yields:
+            rows ``(b,)``, offsets ``(b, k, P)``, images ``(b, k, Q)``.
+        """
+        nearest = NearestNeighbors(n_neighbors=self.n_neighbors).fit(self.inputs)
+        width = self.n_neighbors * (self.inputs.shape[1] + self.outputs.shape[1])
+        at_once = max(1, NUMBERS_AT_ONCE // width)
+        for start in range(0, len(points), at_once):
+            rows = np.arange(start, min(start + at_once, len(points)))
+            found = nearest.kneighbors(points[rows], return_distance=False)
+            offsets = self.inputs[found]
+            offsets -= points[rows, None]
+            yield rows, offsets, self.outputs[found]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a manifold of landmarks is before it is embedded: the same at every latent dimension.
+
+    Attributes:
+        pca: principal components of the activity.
+        states: ``(M, P)``, the training frames in them.
+        folds: ``(M,)``, of the cross-validation, whole trials each.
+        landmarks: ``(n_landmarks,)``, which of the training frames, counted over the trials in order.
+        distances: ``(n_landmarks, n_landmarks)``, geodesic, symmetric.
+    """
+
+    pca: PCA
+    states: np.ndarray
+    folds: np.ndarray
+    landmarks: np.ndarray
+    distances: np.ndarray
+
+
+class LandmarkManifold(BenchmarkModel):
+    """A model whose latents are coordinates of an embedding of some training frames, the landmarks.
+
+    A subclass says how far landmarks are from each other and how they are embedded. The rest is the same for all, and
+    as in MIND: principal components of the activity, landmarks spread over them, an LLE map from components to
+    coordinates, another from coordinates to activity. Frames are inferred and reconstructed one by one. One thing
+    differs from the authors' scripts: there the way back knows the landmarks only (and in 2021 all frames were
+    landmarks), here all training frames, each at the coordinates that the landmarks of *other* trials give it, as they
+    would to a held-out frame.
+
+    Attributes:
+        n_landmarks: how many frames are embedded, or all of the training frames if those are fewer.
+        geometry: of the training trials, after `fit`.
+        coordinates: ``(n_landmarks, D)``, after `fit`: the embedding of the landmarks.
+    """
+
+    def __init__(self, latent_dim: int = 1, seed: int = 0, n_landmarks: int = N_LANDMARKS):
+        super().__init__(latent_dim, seed)
+        self.n_landmarks = n_landmarks
+        self._taken_over: Geometry | None = None
+
+    def geodesics(self, landmarks: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Distances ``(n, n)`` between the landmarks, symmetric; `latent_dim` is nothing to them.
+
+        Args:
+            landmarks: ``(n, P)``, principal components.
+            before: ``(m, P)``, of every training frame that another frame of its trial follows.
+            after: ``(m, P)``, of those that follow.
+        """
+        raise NotImplementedError
+
+    def embed(self, distances: np.ndarray) -> np.ndarray:
+        """Coordinates ``(n, D)`` of the landmarks from their distances ``(n, n)``."""
+        raise NotImplementedError
+
+    def take_over(self, sibling: BenchmarkModel) -> None:
+        self._taken_over = sibling.geometry
+
+    def fit(self, train: Trials, validation: Trials) -> None:
+        """Embed landmarks of the training trials and fit the maps; the validation trials are not looked at.
+
+        Raises:
+            OdevaeError: if there is one training trial only, or there are not more frames than latent dimensions, or
+                the frames do not differ.
+        """
+        n_frames = int(train.recorded.sum())
+        if len(train) < 2:
+            raise OdevaeError(
+                f"{type(self).__name__}: {len(train)} training trial; its maps are cross-validated over trials, so "
+                "give two or more."
+            )
+        if n_frames <= self.latent_dim:
+            raise OdevaeError(
+                f"{type(self).__name__}: {n_frames} training frames cannot be embedded in {self.latent_dim} "
+                "dimensions; lower latent_dim or give more frames."
+            )
+        activity = train.values[train.recorded].astype(np.float64)
+        self.geometry, self._taken_over = self._taken_over or self._measure(activity, train), None
+        states, folds, landmarks = self.geometry.states, self.geometry.folds, self.geometry.landmarks
+        self.coordinates = self.embed(self.geometry.distances)
+        self.to_latent = LLEMap.fit(
+            states[landmarks], self.coordinates, folds[landmarks], NEIGHBORS_TO_LATENT, self.seed
+        )
+        latents = self.to_latent.from_other_folds(folds[landmarks], states, folds)
+        self.to_activity = LLEMap.fit(latents, activity, folds, NEIGHBORS_TO_ACTIVITY, self.seed)
+
+    def _measure(self, activity: np.ndarray, train: Trials) -> Geometry:
+        """The geometry of training frames ``(M, N)``."""
+        pca = PCA(n_components=KEPT_VARIANCE, svd_solver="full").fit(activity)
+        states = pca.transform(activity)
+        trial, _ = np.nonzero(train.recorded)
+        # Neighbouring frames of a trial are nearly the same, so cross-validation leaves out whole trials.
+        folds = (np.random.default_rng(self.seed).permutation(len(train)) % N_FOLDS)[trial]
+        landmarks = spread_landmarks(states, self.n_landmarks, self.seed)
+        if len(np.unique(folds[landmarks])) < 2:
+            raise OdevaeError(
+                f"{type(self).__name__}: the {len(landmarks)} training frames that differ from each other do not "
+                "spread over several trials; leave out silent trials or raise n_landmarks."
+            )
+        goes_on = np.flatnonzero(trial[1:] == trial[:-1])
+        distances = self.geodesics(states[landmarks], states[goes_on], states[goes_on + 1])
+        return Geometry(pca, states, folds, landmarks, distances)
+
+    def intrinsic_dimension(self, fit_shares: tuple[float, float] = COARSE_SHARES) -> float:
+        """The correlation dimension of the landmarks' geodesic distances; it does not depend on `latent_dim`.
+
+        State it with its shares: where activity is noisy it changes with them. A thousand landmarks tell one, two and
+        three dimensions apart, but not more: a graph of neighbours makes the distances of a sphere of five or of seven
+        dimensions grow as if it had two or three.
+
+        Args:
+            fit_shares: shares of the pairs of landmarks between which the slope is fitted.
+
+        Raises:
+            OdevaeError: if the landmarks are too few for `correlation_dimension`.
+        """
+        return correlation_dimension(self.geometry.distances, fit_shares).dimension
+
+    def infer(self, trials: Trials) -> np.ndarray:
+        latents = np.zeros((*trials.recorded.shape, self.latent_dim))
+        latents[trials.recorded] = self.to_latent(
+            self.geometry.pca.transform(trials.values[trials.recorded].astype(np.float64))
+        )
+        return latents
+
+    def reconstruct(self, trials: Trials) -> np.ndarray:
+        activity = np.zeros(trials.values.shape)
+        activity[trials.recorded] = self.to_activity(self.infer(trials)[trials.recorded])
+        return activity
+
+
+def spread_landmarks(states: np.ndarray, n_landmarks: int, seed: int) -> np.ndarray:
+    """Rows ``(n,)``, ascending, of states that cover all ``(M, P)``: each next one is the farthest from those before.
+
+    The first is drawn. States that lie on one before are not taken, so there may be fewer than `n_landmarks`.
+    """
+    chosen = [int(np.random.default_rng(seed).integers(len(states)))]
+    squares = np.square(states).sum(axis=1)
+    nearest = np.full(len(states), np.inf)
+    while True:
+        newest = chosen[-1]
+        nearest = np.minimum(nearest, squares - 2 * (states @ states[newest]) + squares[newest])
+        nearest[newest] = 0
+        farthest = int(nearest.argmax())
+        # Squared distances below this are rounding.
+        if len(chosen) == n_landmarks or nearest[farthest] <= 1e-12 * squares.max():
+            return np.sort(chosen)
+        chosen.append(farthest)

@@ -1,0 +1,154 @@
+"""The paper's own models, fitted on the trials that every reference is fitted on.
+
+The folds, the training and the settings are those of the workflow's ``heldout`` runs; only the trials come from the
+benchmark. The weights of the epoch with the highest validation R2 answer, with the posterior mean of the initial state.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from odevae.benchmark.models.benchmark_model import BenchmarkModel
+from odevae.data.trials import Trials
+from odevae.errors import OdevaeError
+from odevae.models.odevae import build
+from odevae.models.presets import PRESETS
+from odevae.models.solvers import SolverError
+from odevae.protocols.observations import BASELINE_BINS
+from odevae.protocols.recipes import as_seen_in, fit_heldout
+from odevae.storage.run_folder import RunKey
+from odevae.training.checkpoints import generators, load_checkpoint, restore_generators
+from odevae.training.loop import train as train_model
+
+# The weight of the smoothness term in the paper's tables (section 6.1).
+LAMBDA_SMOOTH = "5e-4"
+
+
+class Preset(BenchmarkModel):
+    """A model of `PRESETS`, whose encoder sees the first frame only and whose field has to tell the rest.
+
+    A preset with baseline correction (v3 to v6) sees the mean of the first five frames too. Where it is given one frame
+    alone, that frame is its own baseline: the encoder sees zeros, and every trial the same change from its first frame.
+
+    Trials are integrated together in steps that suit all of them, so the company of a trial moves its answer within the
+    tolerance of the solver.
+
+    Attributes:
+        preset: its name.
+        spec: its settings.
+        fold: the training and validation trials as the model saw them; set by `fit`.
+        run: what ``run.json`` says of the training; set by `fit`.
+    """
+
+    preset: str
+
+    def __init__(self, latent_dim: int = 1, seed: int = 0, epochs: int | None = None):
+        """`epochs` replaces the preset's number of epochs."""
+        super().__init__(latent_dim, seed)
+        self.spec = PRESETS[self.preset]
+        if epochs is not None:
+            self.spec = replace(self.spec, epochs=epochs)
+
+    def fit(self, train: Trials, validation: Trials) -> None:
+        """Train on `train` and keep the epoch with the highest R2 on `validation`.
+
+        The global random state is left as it was.
+
+        Raises:
+            OdevaeError: if the training diverges, or if the trials do not keep to one frame interval.
+        """
+        parts = {"train": np.arange(len(train)), "validation": len(train) + np.arange(len(validation))}
+        about = {"recording": f"{self.preset} in the benchmark", "observations": self.spec.observations}
+        self.fold = fit_heldout(_together(train, validation), parts, about)
+        # The benchmark hands over trials without the name of their data set; the key names lines of progress.
+        key = RunKey("benchmark", "heldout", 0, self.preset, self.latent_dim, LAMBDA_SMOOTH, self.seed)
+        with _random_state_kept(), tempfile.TemporaryDirectory() as folder:
+            self.run = train_model(self.fold, key, self.spec, Path(folder), about={})
+            if self.run["status"] != "ok":
+                raise OdevaeError(
+                    f"{self.preset} with {self.latent_dim} latent dimensions: its training diverged in "
+                    f"{self.run['reason']}; take another seed, or leave it out of the benchmark."
+                )
+            self.model = build(self.spec, self.fold.preprocessor.n_channels, self.latent_dim)
+            self.model.load_state_dict(load_checkpoint(Path(folder), self.run)["best"])
+        self.model.eval().requires_grad_(False)
+
+    def onset(self, trials: Trials, n_frames: int) -> np.ndarray:
+        """Predictions ``(B, L, N)`` of every bin from the first `n_frames` frames.
+
+        Raises:
+            OdevaeError: if the path of a trial cannot be integrated.
+        """
+        return self._predict(trials, n_frames)[0]
+
+    def infer(self, trials: Trials) -> np.ndarray:
+        """Latent paths ``(B, L, D)``, from the first five frames of each trial.
+
+        Raises:
+            OdevaeError: if the path of a trial cannot be integrated.
+        """
+        return self._predict(trials, BASELINE_BINS)[1]
+
+    def _predict(self, trials: Trials, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions ``(B, L, N)`` in recorded units and latent paths ``(B, L, D)``."""
+        seen = trials.recorded & (np.arange(trials.recorded.shape[1]) < n_frames)
+        # Frames that are not to be seen count for nothing from here on, in the baseline as in the encoder.
+        fold = as_seen_in(self.fold, replace(trials, values=np.where(seen[..., None], trials.values, 0), mask=seen))
+        inputs = map(torch.from_numpy, (fold.observed, fold.raw.mask, fold.times))
+        try:
+            output = self.model(*inputs, sample=False)
+        except SolverError as error:
+            raise OdevaeError(
+                f"{self.preset} with {self.latent_dim} latent dimensions: the path of one of {len(trials)} trials "
+                f"cannot be integrated ({error}); take another seed, or leave it out of the benchmark."
+            ) from error
+        return fold.to_raw(output.reconstruction.numpy(), fold.parts["test"]), output.path.numpy()
+
+
+class V1(Preset):
+    """The model behind the paper's Table 1: the first frame in, one network as the field."""
+
+    preset = "v1"
+
+
+class V5(Preset):
+    """The paper's main model: experts in field and decoder, on components less their baseline."""
+
+    preset = "v5"
+
+
+class V6(Preset):
+    """v5 on neurons instead of components."""
+
+    preset = "v6"
+
+
+def _together(train: Trials, validation: Trials) -> Trials:
+    """The training trials, then those for validation, in arrays as long as the longer of the two."""
+    n_bins = max(train.mask.shape[1], validation.mask.shape[1])
+
+    def joined(name: str) -> np.ndarray:
+        arrays = [getattr(trials, name) for trials in (train, validation)]
+        widths = [[(0, 0), (0, n_bins - array.shape[1]), *[(0, 0)] * (array.ndim - 2)] for array in arrays]
+        return np.concatenate([np.pad(array, width) for array, width in zip(arrays, widths, strict=True)])
+
+    return Trials(
+        **{name: joined(name) for name in ("values", "mask", "recorded", "times")},
+        trial_ids=np.concatenate([train.trial_ids, validation.trial_ids]),
+    )
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Training seeds every generator in use and asks for deterministic operations; put both back afterwards."""
+    states, deterministic = generators(), torch.are_deterministic_algorithms_enabled()
+    try:
+        yield
+    finally:
+        restore_generators(states)
+        torch.use_deterministic_algorithms(deterministic)

@@ -1,0 +1,45 @@
+"""Recordings from files: one module for each format, chosen by the suffix of the file."""
+
+from pathlib import Path
+
+from odevae.data.readers.arrays import too_large
+from odevae.data.readers.paper_npz import read_paper_npz
+from odevae.data.readers.subprocess_reader import read_matlab_apart
+from odevae.data.recording import Recording
+from odevae.errors import OdevaeError
+from odevae.storage.files import sha256_of
+
+READERS = {".npz": read_paper_npz, ".mat": read_matlab_apart}
+
+
+def read(path: str | Path, *, name: str | None = None, units: str = "dF/F") -> Recording:
+    """Read a recording file and check it.
+
+    Args:
+        path: an ``.npz`` of plain arrays or a ``.mat`` of MATLAB 5 or 7.3; see the module of each format.
+        name: what to call the recording; the file's name when left out.
+        units: unit of the activity; none of the formats stores it.
+
+    Returns:
+        The recording; its ``source`` holds ``name``, ``file`` (without folders) and ``sha256`` of the file.
+
+    Raises:
+        OdevaeError: if there is no such file, its suffix is unknown, or its content is not a recording. Nothing else is
+            raised, and nothing is executed, whatever the bytes of the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise OdevaeError(f"{path}: there is no such file; check the path of the recording.")
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise OdevaeError(
+            f"{path}: no reader for the suffix {path.suffix!r}; give a recording as one of {', '.join(READERS)}."
+        )
+    try:
+        source = {"name": name or path.name, "file": path.name, "sha256": sha256_of(path)}
+    except OSError as error:
+        raise OdevaeError(f"{path}: cannot be opened ({error.strerror}); check its permissions.") from error
+    try:
+        return reader(path, units=units, source=source)
+    except MemoryError as error:
+        raise too_large(path) from error

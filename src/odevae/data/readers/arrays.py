@@ -1,0 +1,183 @@
+"""From named arrays, as a file holds them, to a checked `Recording`: the part that all formats share."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from odevae.data.recording import Recording
+from odevae.errors import OdevaeError
+
+# Whole numbers beyond this are no longer exact in the float64 that MATLAB stores them in.
+LARGEST_EXACT_ID = 2**53
+# Share of this machine's memory that reading may take; the stages after it need the rest.
+MEMORY_SHARE = 0.5
+# Longer than MATLAB allows, and short enough for a file name.
+LONGEST_NAME = 100
+NAMES_SHOWN = 30
+
+
+def recording_from_variables(variables: Mapping, *, where: str, units: str, source: dict) -> Recording:
+    """The plain layout: ``roi``, ``Trial`` and ``Time`` beside any number of covariates.
+
+    Every other numeric vector with one value for each frame becomes a covariate under its own name; other variables
+    (text, scalars, matrices) are left out. A matrix ``latents`` (frames x dimensions) is the true latent state.
+
+    Args:
+        variables: arrays by name; vectors may be stored with extra axes of length one, as MATLAB does.
+        where: the file, for messages.
+        units: unit of ``roi``.
+        source: see `Recording`.
+
+    Raises:
+        OdevaeError: if one of the three is missing, or as `assemble` and `Recording` do.
+    """
+    require(variables, ("roi", "Trial", "Time"), where)
+    return assemble(
+        variables["roi"],
+        trial=variables["Trial"],
+        time=variables["Time"],
+        covariates={name: variables[name] for name in variables if name not in ("roi", "Trial", "Time", "latents")},
+        latents=variables.get("latents"),
+        where=where,
+        units=units,
+        source=source,
+    )
+
+
+def assemble(
+    activity, *, trial, time, covariates: Mapping, latents=None, where: str, units: str, source: dict
+) -> Recording:
+    """Orient the activity, set the types, and keep the covariates that have one number for each frame.
+
+    Args:
+        activity: ``(T, N)`` or ``(N, T)``; see `frames_by_neurons`.
+        trial: ``T`` whole numbers.
+        time: ``T`` numbers, s.
+        covariates: by name; those that are not ``T`` numbers are left out.
+        latents: ``(T, d)`` or None.
+
+    Raises:
+        OdevaeError: if the orientation cannot be told, a trial id is not whole, the name of a covariate cannot be
+            printed, or as `Recording` does.
+    """
+    trial = _trial_ids(_numbers(trial, "Trial", where), where)
+    vectors = {name: _vector(np.asarray(values)) for name, values in covariates.items()}
+    kept = {name: values for name, values in vectors.items() if values.shape == trial.shape and _is_numeric(values)}
+    _require_plain_names(kept, where)
+    return Recording(
+        activity=frames_by_neurons(_numbers(activity, "the activity", where), len(trial), where),
+        trial=trial,
+        time=_vector(_numbers(time, "Time", where)).astype(np.float64),
+        covariates={name: values.astype(np.float64) for name, values in kept.items()},
+        latents=None if latents is None else _latents(_numbers(latents, "latents", where), where),
+        units=units,
+        source=source,
+    )
+
+
+def frames_by_neurons(activity: np.ndarray, n_frames: int, where: str) -> np.ndarray:
+    """The activity as ``(T, N)`` in float32 if it was so stored, else float64.
+
+    Files come in both orientations, and either side may be the longer one, so only the number of trial ids tells which
+    side counts frames. A square array stays ambiguous and is refused: a wrong guess would pass every later check.
+
+    Raises:
+        OdevaeError: if the activity is no matrix, or not exactly one of its sides is `n_frames` long.
+    """
+    if activity.ndim != 2 or n_frames not in activity.shape:
+        raise OdevaeError(
+            f"{where}: Trial has shape {(n_frames,)} but the activity has shape {activity.shape}, and no side of it "
+            "counts the same frames; give one trial id for each frame of a frames x neurons array."
+        )
+    if activity.shape[0] == activity.shape[1]:
+        raise OdevaeError(
+            f"{where}: the activity has shape {activity.shape}, so the length of Trial does not tell frames from "
+            "neurons; leave out one neuron or one frame."
+        )
+    dtype = np.float32 if activity.dtype.kind == "f" and activity.dtype.itemsize == 4 else np.float64
+    return np.ascontiguousarray(activity if activity.shape[0] == n_frames else activity.T, dtype=dtype)
+
+
+def require(present: Iterable[str], names: Iterable[str], where: str) -> None:
+    """Refuse a file that lacks one of `names`, in a sentence that says what it holds instead.
+
+    Raises:
+        OdevaeError: naming what is missing and what is present.
+    """
+    missing = [name for name in names if name not in present]
+    if missing:
+        raise OdevaeError(
+            f"{where}: lacks {', '.join(missing)} (it holds {_listed(sorted(present)) or 'nothing'}); "
+            f"store the recording as {', '.join(names)}."
+        )
+
+
+def memory_limit() -> int:
+    """Bytes that reading a recording may take."""
+    return int(MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def too_large(path: Path) -> OdevaeError:
+    """The refusal of a file that needs more memory than reading may take."""
+    return OdevaeError(
+        f"{path}: needs more memory than reading may take here ({memory_limit() / 1e9:.1f} GB); use a machine with "
+        "more memory, or copy the file again if it should be small."
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names of a stranger's choice as one line of printable text."""
+    names = list(names)
+    shown = [name if name.isprintable() else ascii(name) for name in names[:NAMES_SHOWN]]
+    shown = [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..." for name in shown]
+    return ", ".join(shown) + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")
+
+
+def _require_plain_names(names: Iterable[str], where: str) -> None:
+    # They come into sentences, logs, titles of figures and file names.
+    wrong = [name for name in names if not name or not name.isprintable() or len(name) > LONGEST_NAME]
+    if wrong:
+        raise OdevaeError(
+            f"{where}: a covariate has the name {wrong[0][:LONGEST_NAME]!a}; give it one of 1 to {LONGEST_NAME} "
+            "printable characters."
+        )
+
+
+def _is_numeric(values: np.ndarray) -> bool:
+    return values.dtype.kind in "biuf"
+
+
+def _numbers(values, label: str, where: str) -> np.ndarray:
+    values = np.asarray(values)
+    if not _is_numeric(values):
+        raise OdevaeError(f"{where}: {label} has type {values.dtype.name}; store it as a full array of real numbers.")
+    return values
+
+
+def _vector(values: np.ndarray) -> np.ndarray:
+    return np.atleast_1d(np.squeeze(values))
+
+
+def _trial_ids(values: np.ndarray, where: str) -> np.ndarray:
+    trial = _vector(values)
+    if trial.ndim != 1:
+        raise OdevaeError(f"{where}: Trial has shape {values.shape}; give one trial id for each frame.")
+    as_float = trial.astype(np.float64)
+    wrong = np.flatnonzero(~((as_float == np.rint(as_float)) & (np.abs(as_float) <= LARGEST_EXACT_ID)))
+    if len(wrong):
+        raise OdevaeError(
+            f"{where}: Trial is {trial[wrong[0]]} at frame {wrong[0]}; give whole numbers below 2^53 as trial ids."
+        )
+    return trial.astype(np.int64)
+
+
+def _latents(values: np.ndarray, where: str) -> np.ndarray:
+    latents = values.astype(np.float64)
+    if latents.ndim != 2 or not np.isfinite(latents).all():
+        raise OdevaeError(
+            f"{where}: the latents have shape {latents.shape} and must be a finite frames x dimensions array; correct "
+            "them or leave them out."
+        )
+    return latents

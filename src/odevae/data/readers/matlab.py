@@ -1,0 +1,125 @@
+"""MATLAB files of version 5 and 7.3, in the layout of Nieh et al. (Nature, 2021) or as plain arrays."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import h5py
+import matio
+import numpy as np
+
+from odevae.data.readers.arrays import assemble, recording_from_variables, require
+from odevae.data.recording import Recording
+from odevae.errors import OdevaeError
+
+REFERENCES = (h5py.Reference, h5py.RegionReference)
+# Attribute that names the fields of a struct, by a reference if they are many.
+FIELD_NAMES = "MATLAB_fields"
+
+
+def read_matlab(path: Path, *, units: str, source: dict) -> Recording:
+    """Read either of two layouts.
+
+    - Nieh et al.: a struct ``nic_output`` with the matrix ``ROIactivities`` and the table ``behavioralVariables``. All
+      numeric columns of the table become covariates, ``Trial`` and ``Time`` included.
+    - Plain variables ``roi``, ``Trial``, ``Time`` and covariates, see
+      `odevae.data.readers.arrays.recording_from_variables`.
+
+    Raises:
+        OdevaeError: if the file is damaged, refers to another file, or is not a recording.
+        MemoryError: if it does not fit into memory.
+    """
+    variables = _load(path)
+    if "nic_output" not in variables:
+        return recording_from_variables(variables, where=str(path), units=units, source=source)
+    activity, columns = _nic_output(variables["nic_output"], where=f"{path}, nic_output")
+    return assemble(
+        activity,
+        trial=columns["Trial"],
+        time=columns["Time"],
+        covariates=columns,
+        where=str(path),
+        units=units,
+        source=source,
+    )
+
+
+def _load(path: Path) -> dict:
+    try:
+        other = _other_file(path)
+        if other is None:
+            return matio.load_from_mat(str(path))
+    except Exception as error:
+        if any(isinstance(cause, MemoryError) for cause in _causes(error)):
+            raise MemoryError from error
+        # The library lets through whatever h5py, zlib and struct raise on damaged bytes.
+        raise OdevaeError(
+            f"{path}: not a whole MATLAB file of version 5 or 7.3 ({type(error).__name__} while reading); copy it "
+            "again or save it again in MATLAB."
+        ) from error
+    raise OdevaeError(
+        f"{path}: takes content from another file ({other}), which is never opened; store everything in one file, as "
+        "MATLAB does."
+    )
+
+
+def _other_file(path: Path) -> str | None:
+    """What makes HDF5 read another file's content into this one, or None: an external link, or a data set kept there.
+
+    Goes along links and references, as the library does.
+    """
+    if not h5py.is_hdf5(path):
+        return None
+    with h5py.File(path, "r") as file:
+        waiting, seen = [file["/"]], set()
+        while waiting:
+            item = waiting.pop()
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            references = [item.attrs.get(FIELD_NAMES)]
+            if isinstance(item, h5py.Group):
+                for name in item:
+                    link = item.get(name, getlink=True)
+                    if isinstance(link, h5py.ExternalLink):
+                        return "external link"
+                    if isinstance(link, h5py.HardLink):
+                        waiting.append(item[name])
+            elif isinstance(item, h5py.Dataset):
+                if item.external:
+                    return "external data set"
+                if item.is_virtual:
+                    return "virtual data set"
+                if h5py.check_ref_dtype(item.dtype):
+                    references += np.ravel(item[()]).tolist()
+            for reference in references:
+                # One that leads nowhere stops the library as well, if it gets there.
+                with suppress(KeyError, ValueError):
+                    waiting += [file[reference]] if isinstance(reference, REFERENCES) else []
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _nic_output(struct, where: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The activity and the columns of the behaviour table, by name."""
+    require(
+        getattr(getattr(struct, "dtype", None), "names", None) or (), ("ROIactivities", "behavioralVariables"), where
+    )
+    try:
+        session = struct[0, 0]
+        table = session["behavioralVariables"]
+        columns = {str(name): table[name].to_numpy() for name in table.columns}
+    except Exception as error:
+        # Anything but a decoded table arrives here as one of the library's own types.
+        raise OdevaeError(
+            f"{where}: behavioralVariables is not a readable MATLAB table ({type(error).__name__}); save its columns "
+            "as plain variables beside roi, Trial and Time instead."
+        ) from error
+    require(columns, ("Trial", "Time"), f"{where}.behavioralVariables")
+    return session["ROIactivities"], columns

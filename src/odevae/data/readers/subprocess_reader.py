@@ -1,0 +1,141 @@
+"""Read a MATLAB file in a process of its own.
+
+The libraries that decode MATLAB files are compiled code, and damaged bytes make them follow wild pointers, nest without
+end or copy the same cell for hours. What such a file does to the other process ends here, as one sentence.
+"""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from odevae.data.readers.arrays import memory_limit, too_large
+from odevae.data.readers.matlab import read_matlab
+from odevae.data.recording import Recording
+from odevae.errors import OdevaeError
+
+# No recording that fits into memory needs more: to inflate and copy 10 GB takes about two minutes.
+CPU_LIMIT_S = 600
+ARRAYS_FILE, REFUSAL_FILE = "arrays.npz", "refusal.txt"
+SOURCES = Path(__file__).parents[3]
+
+
+def read_matlab_apart(path: Path, *, units: str, source: dict) -> Recording:
+    """What `odevae.data.readers.matlab.read_matlab` reads, whatever the file does to the process that reads it.
+
+    Raises:
+        OdevaeError: as `read_matlab` does; and if the other process crashes, or takes too much time or memory.
+    """
+    with tempfile.TemporaryDirectory(prefix="odevae-") as folder:
+        request = {
+            "path": str(path),
+            "source": source,
+            "folder": folder,
+            "memory": memory_limit(),
+            "cpu_s": CPU_LIMIT_S,
+        }
+        process = subprocess.run(
+            # -P keeps modules that lie beside the recording out of the way, -W what damaged files make libraries say.
+            [
+                sys.executable,
+                "-P",
+                "-W",
+                "ignore",
+                "-c",
+                "from odevae.data.readers.subprocess_reader import main; main()",
+            ],
+            env=_environment(),
+            input=json.dumps(request),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        refusal = Path(folder) / REFUSAL_FILE
+        if process.returncode < 0:
+            raise _ended_by(signal.Signals(-process.returncode), path)
+        if refusal.exists():
+            raise OdevaeError(refusal.read_text(encoding="utf-8"))
+        if process.returncode:
+            raise RuntimeError(f"{path}: the process that reads MATLAB files failed:\n{process.stdout}")
+        with np.load(Path(folder) / ARRAYS_FILE, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    return Recording(
+        activity=arrays["activity"],
+        trial=arrays["trial"],
+        time=arrays["time"],
+        covariates=dict(zip(arrays["covariate_names"].tolist(), arrays["covariates"], strict=True)),
+        latents=arrays.get("latents"),
+        units=units,
+        source=source,
+    )
+
+
+def main() -> None:
+    """The other process: the request is on its standard input, its answer one of two files in the folder."""
+    request = json.load(sys.stdin)
+    path, folder = Path(request["path"]), Path(request["folder"])
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_CPU, request["cpu_s"])
+    _limit(resource.RLIMIT_AS, request["memory"])
+    try:
+        _save(read_matlab(path, units="", source=request["source"]), folder / ARRAYS_FILE)
+    except (OdevaeError, MemoryError) as error:
+        sentence = str(error if isinstance(error, OdevaeError) else too_large(path))
+        (folder / REFUSAL_FILE).write_text(sentence, encoding="utf-8")
+
+
+def _environment() -> dict[str, str]:
+    """The odevae that is imported here, no more threads than a reader needs, and no plug-ins of HDF5."""
+    places = [str(SOURCES), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(places),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "HDF5_PLUGIN_PRELOAD": "::",
+    }
+
+
+def _limit(kind: int, value: int) -> None:
+    """Lower a limit of this process, never above the one it was given."""
+    _, hard = resource.getrlimit(kind)
+    # macOS has no limit on memory and refuses to set one.
+    with suppress(ValueError):
+        resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def _save(recording: Recording, path: Path) -> None:
+    arrays = {
+        "activity": recording.activity,
+        "trial": recording.trial,
+        "time": recording.time,
+        "covariate_names": np.array(list(recording.covariates), dtype=str),
+        "covariates": np.array(list(recording.covariates.values())).reshape(-1, recording.n_frames),
+    }
+    if recording.latents is not None:
+        arrays["latents"] = recording.latents
+    np.savez(path, **arrays)
+
+
+def _ended_by(number: signal.Signals, path: Path) -> OdevaeError:
+    if number == signal.SIGXCPU:
+        return OdevaeError(
+            f"{path}: not read after {CPU_LIMIT_S} s of computing, as if it were damaged; save the recording again as "
+            "plain arrays roi, Trial and Time."
+        )
+    if number == signal.SIGKILL:
+        return OdevaeError(
+            f"{path}: the process that read it was killed, most often because memory ran out; use a machine with more "
+            "memory, or copy the file again if it should be small."
+        )
+    return OdevaeError(
+        f"{path}: damaged so that the library for MATLAB files crashed on it ({number.name}); copy it again or save it "
+        "again in MATLAB."
+    )

@@ -1,0 +1,251 @@
+"""Three chaotic systems seen through spiking neurons, after Sedler, Versteeg and Pandarinath (NBDT, 2023).
+
+"Expressive architectures enhance interpretability of dynamics-based neural population models" (arXiv 2212.03771). The
+settings are those of its code, repository ``snel-repo/expressive-latent-dynamics-paper``, files ``paper_src/data.py``
+and ``configs/datamodule/*.yaml``: 2000 trials of 70 frames that cut one trajectory, without a burn-in, because it
+starts on the attractor; 10 neurons (100 in one of its experiments); log-rates that are random linear readouts of the
+state, scaled to mean 0 and SD 1 over the recording; Poisson counts. The paper holds out 20 % of the trials for testing
+and 20 % of the rest for validation. Equations, constants, starts and periods are those of ``dysts`` (Gilpin, NeurIPS
+2021 track on datasets; file ``chaotic_attractors.json`` of versions 0.1 to 0.90), on which the paper's code rests.
+
+Three things differ. We integrate to a tolerance of 1e-9; ``dysts`` of that time used SciPy's default of 1e-3. No two
+integrations of a chaotic system stay together for long, so the trials are others than the paper's but visit the same
+attractor at the same pace. A frame lasts one period over `points_per_period` exactly; the paper's lasts 7 millionths
+longer. Latents are z-scored, which changes nothing for the paper's score: R2 of a linear regression, the mean over
+latents.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from scipy.integrate import solve_ivp
+from scipy.signal import lfilter
+
+from odevae.data.recording import Recording
+from odevae.errors import OdevaeError
+
+TOLERANCE = 1e-9  # relative and absolute, for each step of the integration
+READOUT_BOUND = 0.5  # readout weights of the raw state are uniform in -0.5 .. 0.5, as in the paper's code
+OBSERVATIONS = ("poisson", "calcium")
+
+
+@dataclass(frozen=True)
+class System:
+    """A chaotic system with the state ``(x, y, z)``, in its own units.
+
+    Attributes:
+        field: time derivatives of ``x``, ``y`` and ``z``, each a number or an array.
+        start: a state on the attractor.
+        period: duration of its dominant oscillation, in the system's time.
+        points_per_period: frames in one period, the paper's choice.
+    """
+
+    field: Callable
+    start: tuple[float, float, float]
+    period: float
+    points_per_period: int
+
+
+def arneodo_field(x, y, z):
+    """Arneodo, Coullet and Tresser (Phys. Lett. A 79, 1980)."""
+    return y, z, 5.5 * x - 4.5 * y - z - x**3
+
+
+def lorenz_field(x, y, z):
+    """Lorenz (J. Atmos. Sci. 20, 1963); ``dysts`` rounds 8/3 to 2.667."""
+    return 10 * (y - x), x * (28 - z) - y, x * y - 2.667 * z
+
+
+def roessler_field(x, y, z):
+    """Roessler (Phys. Lett. A 57, 1976)."""
+    return -y - z, x + 0.2 * y, 0.2 + z * (x - 5.7)
+
+
+SYSTEMS = {
+    "arneodo": System(arneodo_field, (-2.7515698, 0.19079818, 3.4703629), 3.1641, 35),
+    "lorenz": System(lorenz_field, (-9.7869288, -15.03852, 20.533978), 1.5008, 100),
+    "roessler": System(roessler_field, (6.5134412, 0.4772013, 0.34164294), 5.9086, 35),
+}
+
+
+def attractor(
+    system: str,
+    n_neurons: int = 10,
+    n_trials: int = 2000,
+    frames_per_trial: int = 70,
+    points_per_period: float | None = None,
+    seed: int = 0,
+    observation: str = "poisson",
+    calcium_decay_frames: float = 5.0,
+    calcium_noise: float = 1.0,
+    frame_rate_hz: float = 10.0,
+) -> Recording:
+    """Simulate neurons whose rates follow one of `SYSTEMS`.
+
+    The trajectory is the same for every seed: the seed draws the readout (seed 0 draws the paper's) and then the spikes
+    and the noise. Rates have a geometric mean of one spike in a frame. Their peaks are high where the system bursts:
+    Roessler's ``z`` drives some neurons to hundreds of spikes in a frame, as in the paper.
+
+    Args:
+        system: one of `SYSTEMS`.
+        n_neurons: neurons ``N``.
+        n_trials: trials, cut one after the other from one trajectory; time restarts at 0 in each of them.
+        frames_per_trial: frames of a trial; all trials together have ``T``.
+        points_per_period: frames in one period of the system; None takes the paper's, 100 for Lorenz and 35 for the
+            others.
+        seed: the same seed gives the same bytes on the same processor and libraries: chaos magnifies the last bit.
+        observation: ``poisson`` for spike counts. ``calcium`` for the trace that these spikes leave: each adds 1 and
+            decays exponentially, and Gaussian noise is added to every frame (Vogelstein et al., J. Neurophysiol. 2010).
+        calcium_decay_frames: time constant of the trace, in frames; our choice.
+        calcium_noise: SD of the noise, in units of what one spike adds; our choice.
+        frame_rate_hz: unit of time only, the paper states none.
+
+    Returns:
+        A recording whose latents are the state ``(T, 3)``, each variable z-scored over the recording. The covariates
+        ``x``, ``y`` and ``z`` hold it in the system's units. Its source carries ``readout``, from which `firing_rates`
+        makes the true rates, and ``latent_mean`` and ``latent_sd``, which lead from latents to the system's units.
+
+    Raises:
+        OdevaeError: if a setting makes no sense.
+    """
+    if system not in SYSTEMS:
+        raise OdevaeError(f"there is no chaotic system {system!r}; choose one of {', '.join(SYSTEMS)}.")
+    settings = {
+        "n_neurons": n_neurons,
+        "n_trials": n_trials,
+        "frames_per_trial": frames_per_trial,
+        "points_per_period": SYSTEMS[system].points_per_period if points_per_period is None else points_per_period,
+        "seed": seed,
+        "observation": observation,
+        "calcium_decay_frames": calcium_decay_frames,
+        "calcium_noise": calcium_noise,
+        "frame_rate_hz": frame_rate_hz,
+    }
+    _check(system, settings)
+    states = trajectory(SYSTEMS[system], n_trials * frames_per_trial, settings["points_per_period"])
+    mean, sd = states.mean(axis=0), states.std(axis=0)
+    latents = (states - mean) / sd
+
+    generator = np.random.default_rng(seed)
+    readout = random_readout(generator, latents, sd, n_neurons)
+    rates = firing_rates(latents, readout)
+    activity = generator.poisson(rates).astype(float)
+    if observation == "calcium":
+        activity = calcium_trace(activity, rates[0], calcium_decay_frames)
+        activity += calcium_noise * generator.standard_normal(activity.shape)
+
+    trial = np.repeat(np.arange(n_trials), frames_per_trial)
+    time = np.tile(np.arange(frames_per_trial) / frame_rate_hz, n_trials)
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in (activity, trial, time, latents)))
+    return Recording(
+        activity=activity,
+        trial=trial,
+        time=time,
+        covariates={name: states[:, column].copy() for column, name in enumerate("xyz")},
+        latents=latents,
+        units="spikes/frame" if observation == "poisson" else "a.u.",
+        source={
+            "name": system,
+            "simulation": system,
+            "settings": settings,
+            "readout": readout.tolist(),
+            "latent_mean": mean.tolist(),
+            "latent_sd": sd.tolist(),
+            "sha256": digest.hexdigest(),
+        },
+    )
+
+
+arneodo = partial(attractor, "arneodo")
+lorenz = partial(attractor, "lorenz")
+roessler = partial(attractor, "roessler")
+
+
+def trajectory(system: System, n_frames: int, points_per_period: float) -> np.ndarray:
+    """States ``(n_frames, 3)`` of a system from its start on, in its own units."""
+    times = np.arange(n_frames) * (system.period / points_per_period)
+    solution = solve_ivp(
+        # Python's numbers, because NumPy's cost more than the arithmetic here.
+        lambda _, state: system.field(*state.tolist()),
+        (0.0, times[-1]),
+        system.start,
+        method="DOP853",
+        t_eval=times,
+        rtol=TOLERANCE,
+        atol=TOLERANCE,
+    )
+    return np.ascontiguousarray(solution.y.T)
+
+
+def random_readout(generator: np.random.Generator, latents: np.ndarray, sd: np.ndarray, n_neurons: int) -> np.ndarray:
+    """Weights ``(3, N)`` of z-scored latents that give log-rates of mean 0 and SD 1.
+
+    Weights of the raw state are uniform; neurons are sorted by that of its first variable.
+
+    Args:
+        generator: draws the weights.
+        latents: ``(T, 3)``, z-scored.
+        sd: ``(3,)``, SD of the raw state, by which it was divided.
+        n_neurons: ``N``.
+    """
+    weights = generator.uniform(-READOUT_BOUND, READOUT_BOUND, (3, n_neurons))
+    weights = sd[:, None] * weights[:, np.argsort(weights[0])]
+    return weights / (latents @ weights).std(axis=0)
+
+
+def firing_rates(latents: np.ndarray, readout: np.ndarray) -> np.ndarray:
+    """The true rates behind a simulated recording, in spikes per frame: ``exp(latents @ readout)``.
+
+    Args:
+        latents: ``(..., 3)``, those of a recording or of trials cut from it.
+        readout: ``(3, N)``, ``recording.source["readout"]``.
+
+    Returns:
+        ``(..., N)``.
+    """
+    return np.exp(latents @ np.asarray(readout))
+
+
+def calcium_trace(spikes: np.ndarray, rates_before: np.ndarray, decay_frames: float) -> np.ndarray:
+    """``c_t = exp(-1 / decay_frames) c_(t-1) + spikes_t``, as if the neurons had always fired at `rates_before`.
+
+    Args:
+        spikes: ``(T, N)``, one stretch.
+        rates_before: ``(N,)``, spikes per frame; a trace that began at 0 would tell where the recording begins.
+        decay_frames: time constant.
+
+    Returns:
+        ``(T, N)``, in units of what one spike adds.
+    """
+    keep = math.exp(-1 / decay_frames)
+    remains = keep * rates_before / -math.expm1(-1 / decay_frames)
+    trace, _ = lfilter([1.0], [1.0, -keep], spikes, axis=0, zi=remains[None])
+    return trace
+
+
+def _check(kind: str, settings: dict) -> None:
+    where = f"the simulation {kind}"
+    for name, smallest in {"n_neurons": 1, "n_trials": 1, "frames_per_trial": 2, "seed": 0}.items():
+        value = settings[name]
+        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
+            raise OdevaeError(f"{where}: {name} is {value!r}; give a whole number of {smallest} or more.")
+    for name in ("points_per_period", "calcium_decay_frames", "calcium_noise", "frame_rate_hz"):
+        value = settings[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+            raise OdevaeError(f"{where}: {name} is {value!r}; give a finite number that is not negative.")
+    if settings["points_per_period"] < 1:
+        raise OdevaeError(
+            f"{where}: points_per_period is {settings['points_per_period']!r}; give at least one frame in a period."
+        )
+    if settings["calcium_decay_frames"] == 0:
+        raise OdevaeError(f"{where}: calcium_decay_frames is 0; give the time constant of the trace in frames.")
+    if settings["frame_rate_hz"] == 0:
+        raise OdevaeError(f"{where}: frame_rate_hz is 0; give the frames in one second.")
+    if settings["observation"] not in OBSERVATIONS:
+        raise OdevaeError(
+            f"{where}: there is no observation {settings['observation']!r}; choose one of {', '.join(OBSERVATIONS)}."
+        )

@@ -1,0 +1,71 @@
+"""The activity that a simulation would give without its noise: what a model of noisy neurons should find."""
+
+import numpy as np
+
+from odevae.data.recording import Recording
+from odevae.data.simulate.attractors import SYSTEMS, calcium_trace, firing_rates
+from odevae.data.simulate.foraging import foraging
+from odevae.data.simulate.sphere import sphere
+from odevae.errors import OdevaeError
+
+# Simulations whose noise is drawn last, so that they can be repeated without it.
+NOISE_LAST = {"foraging": foraging, "sphere": sphere}
+
+
+def expected_activity(recording: Recording) -> np.ndarray:
+    """Mean activity of a simulated recording over all draws of its spikes and noise, its latents as they are.
+
+    Chaotic systems give the rates of the true latents, or under ``calcium`` the trace of these rates. The trace is
+    filtered along the whole trajectory, as the recorded one was: it does not restart with a trial.
+
+    Args:
+        recording: what `odevae.data.simulate.simulate` gave, with all its frames.
+
+    Returns:
+        ``(T, N)`` float64, in the units of the activity.
+
+    Raises:
+        OdevaeError: if the recording was not simulated, or frames are missing that the computation needs.
+    """
+    kind = recording.source.get("simulation")
+    if kind in SYSTEMS:
+        return _of_attractor(recording)
+    if kind in NOISE_LAST:
+        return _without_noise(recording, kind)
+    raise OdevaeError(
+        f"{recording.name}: the recording was not simulated here, so its activity without noise is unknown; score it "
+        "against the truth only if it comes from a simulation."
+    )
+
+
+def _of_attractor(recording: Recording) -> np.ndarray:
+    settings = recording.source["settings"]
+    rates = firing_rates(recording.latents, recording.source["readout"])
+    if settings["observation"] == "poisson":
+        return rates
+    _require_all_frames(recording, settings["n_trials"] * settings["frames_per_trial"])
+    # The filter is linear, so the mean of the traces is the trace of the mean spikes.
+    return calcium_trace(rates, rates[0], settings["calcium_decay_frames"])
+
+
+def _without_noise(recording: Recording, kind: str) -> np.ndarray:
+    settings = recording.source["settings"]
+    if settings["noise"] == 0:
+        return recording.activity.astype(np.float64)
+    clean = NOISE_LAST[kind](**(settings | {"noise": 0.0}))
+    _require_all_frames(recording, clean.n_frames)
+    # A random generator of another version would give other neurons, and nobody would notice.
+    if not np.allclose(clean.latents, recording.latents):
+        raise OdevaeError(
+            f"{recording.name}: its settings no longer give the latents that it holds; simulate it again with the "
+            "libraries that are installed now."
+        )
+    return clean.activity
+
+
+def _require_all_frames(recording: Recording, n_frames: int) -> None:
+    if recording.n_frames != n_frames:
+        raise OdevaeError(
+            f"{recording.name}: {recording.n_frames} frames, but its settings give {n_frames}; give the whole "
+            "recording, and choose trials afterwards."
+        )

@@ -1,0 +1,144 @@
+"""Great circles on the unit sphere: the simplest motion whose next position needs the velocity.
+
+The position alone does not tell where a trial goes, because circles of every direction pass through every point.
+Position and velocity together do: ``q'' = -|q'|^2 q``, a free particle on the sphere. A latent model of first order has
+to find both, one of second order (Norcliffe et al., NeurIPS 2020) only the position.
+"""
+
+import hashlib
+import math
+
+import numpy as np
+
+from odevae.data.recording import Recording
+from odevae.errors import OdevaeError
+
+PEAK = 5.0  # activity at the preferred position of a neuron, as of the place cells in `foraging`
+CONCENTRATION = 16.0  # of the bumps: near its peak a bump is a Gaussian of SD 1/4 rad, the width of those place cells
+
+
+def sphere(
+    n_neurons: int = 300,
+    n_trials: int = 30,
+    frames_per_trial: int = 600,
+    seed: int = 0,
+    noise: float = 0.0,
+    speed: float = 0.5,
+    frame_rate_hz: float = 10.0,
+) -> Recording:
+    """Simulate neurons tuned to the position of an animal that runs along great circles of the unit sphere.
+
+    Every trial has its own circle: position and heading at its first frame are uniform at random.
+
+    Args:
+        n_neurons: neurons ``N``, with preferred positions uniform on the sphere.
+        n_trials: trials; time restarts at 0 in each of them.
+        frames_per_trial: frames of a trial; all trials together have ``T``.
+        seed: the same seed gives the same bytes; the noise is drawn last, so it leaves all else as it is.
+        noise: SD of Gaussian noise added to every value, in the unit of the activity (0 to 5).
+        speed: of every trial, rad/s; the default gives 4.8 turns in a trial.
+        frame_rate_hz: frames in one second.
+
+    Returns:
+        A recording whose latents ``(T, 6)`` are the position (radii of the sphere) and then the velocity (radii/s). The
+        covariates ``x``, ``y`` and ``z`` repeat the position.
+
+    Raises:
+        OdevaeError: if a setting makes no sense.
+    """
+    settings = {
+        "n_neurons": n_neurons,
+        "n_trials": n_trials,
+        "frames_per_trial": frames_per_trial,
+        "seed": seed,
+        "noise": noise,
+        "speed": speed,
+        "frame_rate_hz": frame_rate_hz,
+    }
+    _check(settings)
+    generator = np.random.default_rng(seed)
+    preferred = uniform_on_sphere(generator, n_neurons)
+    starts = uniform_on_sphere(generator, n_trials)
+    headings = uniform_headings(generator, starts)
+    times = np.arange(frames_per_trial) / frame_rate_hz
+    latents = great_circles(starts, headings, speed, times).reshape(-1, 6)
+    positions = latents[:, :3]
+    activity = bumps(positions, preferred) + noise * generator.standard_normal((len(latents), n_neurons))
+
+    trial = np.repeat(np.arange(n_trials), frames_per_trial)
+    time = np.tile(times, n_trials)
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in (activity, trial, time, latents)))
+    return Recording(
+        activity=activity,
+        trial=trial,
+        time=time,
+        covariates={name: positions[:, column].copy() for column, name in enumerate("xyz")},
+        latents=latents,
+        units="a.u.",
+        source={"name": "sphere", "simulation": "sphere", "settings": settings, "sha256": digest.hexdigest()},
+    )
+
+
+def great_circles(starts: np.ndarray, headings: np.ndarray, speed: float, times: np.ndarray) -> np.ndarray:
+    """Positions and velocities along great circles, in closed form.
+
+    Args:
+        starts: ``(B, 3)`` unit vectors, positions at time 0.
+        headings: ``(B, 3)`` unit vectors, each at a right angle to its start.
+        speed: rad/s.
+        times: ``(L,)``, s.
+
+    Returns:
+        ``(B, L, 6)``: position (radii) and velocity (radii/s).
+    """
+    cosine = np.cos(speed * times)[:, None]
+    sine = np.sin(speed * times)[:, None]
+    starts, headings = starts[:, None], headings[:, None]
+    return np.concatenate([cosine * starts + sine * headings, speed * (cosine * headings - sine * starts)], axis=-1)
+
+
+def bumps(positions: np.ndarray, preferred: np.ndarray) -> np.ndarray:
+    """Von Mises-Fisher bumps ``PEAK exp(CONCENTRATION (cos a - 1))`` of the angle to each preferred position.
+
+    The mean over the whole sphere is ``PEAK (1 - exp(-2 CONCENTRATION)) / (2 CONCENTRATION)``, 0.16.
+
+    Args:
+        positions: ``(T, 3)`` unit vectors.
+        preferred: ``(N, 3)`` unit vectors.
+
+    Returns:
+        ``(T, N)``.
+    """
+    return PEAK * np.exp(CONCENTRATION * (positions @ preferred.T - 1))
+
+
+def uniform_on_sphere(generator: np.random.Generator, n_points: int) -> np.ndarray:
+    """Points uniform on the unit sphere, ``(n_points, 3)``."""
+    return _unit(generator.standard_normal((n_points, 3)))
+
+
+def uniform_headings(generator: np.random.Generator, positions: np.ndarray) -> np.ndarray:
+    """Unit vectors ``(n_points, 3)`` tangent to the sphere at `positions`, uniform in the tangent plane."""
+    vectors = generator.standard_normal(positions.shape)
+    outward = (vectors * positions).sum(axis=1, keepdims=True) * positions
+    return _unit(vectors - outward)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _check(settings: dict) -> None:
+    where = "the simulation sphere"
+    for name, smallest in {"n_neurons": 1, "n_trials": 1, "frames_per_trial": 2, "seed": 0}.items():
+        value = settings[name]
+        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
+            raise OdevaeError(f"{where}: {name} is {value!r}; give a whole number of {smallest} or more.")
+    for name in ("noise", "speed", "frame_rate_hz"):
+        value = settings[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+            raise OdevaeError(f"{where}: {name} is {value!r}; give a finite number that is not negative.")
+    if settings["speed"] == 0:
+        raise OdevaeError(f"{where}: speed is 0; give the radians that a trial covers in one second.")
+    if settings["frame_rate_hz"] == 0:
+        raise OdevaeError(f"{where}: frame_rate_hz is 0; give the frames in one second.")

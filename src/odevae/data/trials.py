@@ -1,0 +1,126 @@
+"""A recording cut into trials of one length: cutting on native frames, resampling onto a common grid."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from odevae.data.recording import Recording
+from odevae.errors import OdevaeError
+
+
+@dataclass(frozen=True)
+class Trials:
+    """``B`` sequences of ``L`` bins of ``N`` channels.
+
+    Attributes:
+        values: ``(B, L, N)`` float32.
+        mask: ``(B, L)`` bool, bins that count in losses and scores.
+        recorded: ``(B, L)`` bool, bins that lie inside the recorded trial. The published protocol counts bins (mask)
+            that were never recorded: that difference is its padding.
+        times: ``(B, L)`` float64, seconds since the first frame of the trial.
+        trial_ids: ``(B,)`` int64.
+        covariates: behaviour by name, each ``(B, L)`` float64.
+        latents: ``(B, L, d)`` float64, true latent states (simulations only).
+    """
+
+    values: np.ndarray
+    mask: np.ndarray
+    recorded: np.ndarray
+    times: np.ndarray
+    trial_ids: np.ndarray
+    covariates: dict[str, np.ndarray] = field(default_factory=dict)
+    latents: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.trial_ids)
+
+    def take(self, rows: np.ndarray) -> "Trials":
+        """The sequences `rows`, in that order; a row may be taken more than once."""
+        return Trials(
+            values=self.values[rows],
+            mask=self.mask[rows],
+            recorded=self.recorded[rows],
+            times=self.times[rows],
+            trial_ids=self.trial_ids[rows],
+            covariates={name: values[rows] for name, values in self.covariates.items()},
+            latents=None if self.latents is None else self.latents[rows],
+        )
+
+
+def usable_trials(recording: Recording, drop_first: int, min_frames: int = 2) -> np.ndarray:
+    """Ids of the trials to analyse, ascending.
+
+    Trials whose id is below the first id + `drop_first` are left out, as the source of the paper does, unless no more
+    than `drop_first` trials exist; so are trials of fewer than `min_frames` frames.
+
+    Raises:
+        OdevaeError: if none is left.
+    """
+    ids = recording.trial_ids
+    if len(ids) > drop_first:
+        ids = ids[ids >= ids[0] + drop_first]
+    ids = np.array([i for i in ids if len(recording.frames_of(i)) >= min_frames], dtype=np.int64)
+    if not len(ids):
+        raise OdevaeError(
+            f"{recording.name}: no trial is left after dropping the first {drop_first} ids and trials of fewer than "
+            f"{min_frames} frames; lower drop_first_trials or give longer trials."
+        )
+    return ids
+
+
+def cut(recording: Recording, values: np.ndarray, trial_ids: np.ndarray) -> Trials:
+    """Cut ``(T, N)`` `values` of the frames of a recording into trials, on the native frames.
+
+    Shorter trials are filled with zeros that neither count nor are recorded.
+    """
+    frames = [recording.frames_of(i) for i in trial_ids]
+    n_bins = max(map(len, frames))
+    recorded = np.arange(n_bins) < np.array([len(f) for f in frames])[:, None]
+
+    def stack(per_frame: np.ndarray, dtype) -> np.ndarray:
+        stacked = np.zeros((len(frames), n_bins, *per_frame.shape[1:]), dtype=dtype)
+        for row, f in enumerate(frames):
+            stacked[row, : len(f)] = per_frame[f]
+        return stacked
+
+    times = stack(recording.time, np.float64)
+    times = np.where(recorded, times - times[:, :1], 0.0)
+    return Trials(
+        values=stack(values, np.float32),
+        mask=recorded,
+        recorded=recorded,
+        times=times,
+        trial_ids=np.asarray(trial_ids, dtype=np.int64),
+        covariates={name: stack(c, np.float64) for name, c in recording.covariates.items()},
+        latents=None if recording.latents is None else stack(recording.latents, np.float64),
+    )
+
+
+def resample(recording: Recording, values: np.ndarray, trial_ids: np.ndarray, bins: int, duration_s: float) -> Trials:
+    """Interpolate ``(T, N)`` `values` linearly onto `bins` times over 0 .. `duration_s` in every trial.
+
+    Past its end a trial is held at its last frame, and every bin counts, padded or not: this is the paper's grid
+    (section 3 (ii), and its source code). Frames after `duration_s` are not used.
+    """
+    # The source builds its grid and its frame times in single precision; which frames a landmark picks depends on it.
+    grid = np.linspace(0.0, duration_s, bins, dtype=np.float32)
+    frames = [recording.frames_of(i) for i in trial_ids]
+    since_onset = [(recording.time[f] - recording.time[f][0]).astype(np.float32) for f in frames]
+
+    def stack(per_frame: np.ndarray, dtype) -> np.ndarray:
+        columns = per_frame.reshape(recording.n_frames, -1)
+        stacked = np.empty((len(frames), bins, columns.shape[1]), dtype=dtype)
+        for row, (f, t) in enumerate(zip(frames, since_onset, strict=True)):
+            for channel in range(columns.shape[1]):
+                stacked[row, :, channel] = np.interp(grid, t, columns[f, channel])
+        return stacked.reshape(len(frames), bins, *per_frame.shape[1:])
+
+    return Trials(
+        values=stack(values, np.float32),
+        mask=np.ones((len(frames), bins), dtype=bool),
+        recorded=grid <= np.array([t[-1] for t in since_onset])[:, None],
+        times=np.tile(grid.astype(np.float64), (len(frames), 1)),
+        trial_ids=np.asarray(trial_ids, dtype=np.int64),
+        covariates={name: stack(c, np.float64) for name, c in recording.covariates.items()},
+        latents=None if recording.latents is None else stack(recording.latents, np.float64),
+    )

@@ -1,0 +1,158 @@
+"""A fold: what a protocol makes of a recording for one split, and the files that keep it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from odevae.data.trials import Trials
+from odevae.errors import OdevaeError
+from odevae.protocols.preprocessing import Preprocessor
+from odevae.storage.files import read_arrays, read_json, write_arrays, write_json
+from odevae.storage.run_folder import PREPROCESSING_FILE, TRIALS_FILE
+
+# What a model sees, neurons in units of their SD, and the recorded units.
+SPACES = ("pca", "zscore", "raw")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Trials of ``N`` neurons, what a model sees of them (``K`` channels), and who trains and who is held out.
+
+    Attributes:
+        raw: ``(B, L, N)`` in recorded units, every usable trial once.
+        observed: ``(B, L, K)`` float32, what the model sees, baseline already subtracted.
+        baseline: ``(B, K)``, what was subtracted (zeros without baseline correction).
+        parts: rows of `raw` by part: ``train`` and ``validation``, with ``test`` under ``heldout``. The published
+            protocol repeats rows, also across parts.
+        preprocessor: between recorded units and observations.
+        grid_s: ``(L,)`` float64, the times in seconds at which every trial is integrated.
+        time_scale_s: one constant; the model integrates over ``grid_s / time_scale_s``.
+        about: protocol, split, observations, settings and what was fitted on which frames (JSON values).
+    """
+
+    raw: Trials
+    observed: np.ndarray
+    baseline: np.ndarray
+    parts: dict[str, np.ndarray]
+    preprocessor: Preprocessor
+    grid_s: np.ndarray
+    time_scale_s: float
+    about: dict
+
+    @property
+    def scored_part(self) -> str:
+        """The part whose scores stand in the tables: test where there is one, else validation."""
+        return "test" if "test" in self.parts else "validation"
+
+    @property
+    def times(self) -> np.ndarray:
+        """The grid in units of `time_scale_s`, ``(L,)`` float32."""
+        return (self.grid_s / self.time_scale_s).astype(np.float32)
+
+    def sequences(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Observations ``(B, L, K)`` and mask ``(B, L)`` of one part."""
+        rows = self.parts[part]
+        return self.observed[rows], self.raw.mask[rows]
+
+    def to_raw(self, observed: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Observations ``(B, L, K)`` of the trials `rows` back to recorded units ``(B, L, N)``, baseline added."""
+        return self.preprocessor.inverse(observed + self.baseline[rows][:, None, :])
+
+    def truth(self, part: str, space: str) -> np.ndarray:
+        """The values of one part in one of `SPACES`; ``raw`` is what was recorded, not its projection on components."""
+        rows = self.parts[part]
+        if space == "pca":
+            return self.observed[rows]
+        raw = self.raw.values[rows]
+        return raw if space == "raw" else self.preprocessor.zscore(raw)
+
+    def carried(self, part: str, observed: np.ndarray, space: str) -> np.ndarray:
+        """Predictions of one part in observation space ``(B, L, K)``, carried to one of `SPACES`."""
+        if space == "pca":
+            return observed
+        raw = self.to_raw(observed, self.parts[part])
+        return raw if space == "raw" else self.preprocessor.zscore(raw)
+
+
+def save_fold(fold: Fold, folder: str | Path) -> str:
+    """Write ``trials.npz`` (arrays) and ``preprocessing.json`` (what was done); gives the SHA-256 of the fold."""
+    folder = Path(folder)
+    names = list(fold.raw.covariates)
+    arrays = {
+        "raw": fold.raw.values,
+        "observed": fold.observed,
+        "baseline": fold.baseline,
+        "mask": fold.raw.mask,
+        "recorded": fold.raw.recorded,
+        "times": fold.raw.times,
+        "trial_ids": fold.raw.trial_ids,
+        "grid_s": fold.grid_s,
+        "covariates": np.stack([fold.raw.covariates[name] for name in names])
+        if names
+        else np.empty((0, *fold.raw.mask.shape)),
+        **{f"part_{name}": rows for name, rows in fold.parts.items()},
+        **{f"preprocessor_{name}": array for name, array in fold.preprocessor.arrays().items()},
+    }
+    if fold.raw.latents is not None:
+        arrays["latents"] = fold.raw.latents
+    seal = write_arrays(folder / TRIALS_FILE, arrays)
+    write_json(
+        folder / PREPROCESSING_FILE,
+        {
+            **fold.about,
+            "fold_sha256": seal,
+            "n_trials": len(fold.raw),
+            "n_bins": len(fold.grid_s),
+            "n_neurons": fold.raw.values.shape[2],
+            "n_channels": fold.preprocessor.n_channels,
+            "n_sequences": {name: len(rows) for name, rows in fold.parts.items()},
+            "time_scale_s": fold.time_scale_s,
+            "covariate_names": names,
+        },
+    )
+    return seal
+
+
+def load_fold(folder: str | Path) -> Fold:
+    """Read what `save_fold` wrote.
+
+    Raises:
+        OdevaeError: if a file is missing or damaged.
+    """
+    folder = Path(folder)
+    about = read_json(folder / PREPROCESSING_FILE)
+    arrays, seal = read_arrays(folder / TRIALS_FILE)
+    if seal != about["fold_sha256"]:
+        raise OdevaeError(
+            f"{folder / TRIALS_FILE}: does not belong to {PREPROCESSING_FILE} beside it; delete the folder and run the "
+            "workflow again."
+        )
+    try:
+
+        def prefixed(prefix: str) -> dict[str, np.ndarray]:
+            return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+        return Fold(
+            raw=Trials(
+                values=arrays["raw"],
+                mask=arrays["mask"],
+                recorded=arrays["recorded"],
+                times=arrays["times"],
+                trial_ids=arrays["trial_ids"],
+                covariates=dict(zip(about["covariate_names"], arrays["covariates"], strict=True)),
+                latents=arrays.get("latents"),
+            ),
+            observed=arrays["observed"],
+            baseline=arrays["baseline"],
+            parts=prefixed("part_"),
+            preprocessor=Preprocessor(**prefixed("preprocessor_")),
+            grid_s=arrays["grid_s"],
+            time_scale_s=about["time_scale_s"],
+            about=about,
+        )
+    except Exception as error:
+        raise OdevaeError(
+            f"{folder / TRIALS_FILE}: is not a fold ({type(error).__name__}: {error}); delete the folder and run the "
+            "workflow again."
+        ) from error

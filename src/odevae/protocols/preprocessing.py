@@ -1,0 +1,122 @@
+"""Scaling and PCA, with their inverse back to the recorded units."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+from odevae.errors import OdevaeError
+from odevae.protocols.observations import BASELINE_BINS
+
+# The source divides by SD + 1e-8.
+PUBLISHED_EPSILON = 1e-8
+# A neuron that hardly fires in the training trials would get a tiny scale, and a single event in another trial would be
+# hundreds of SDs. Its scale is held at this share of the median SD of the neurons that do fire.
+SCALE_FLOOR = 0.1
+# Both protocols of the paper keep this share of the variance (section 3).
+VARIANCE_KEPT = 0.95
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """``N`` neurons to ``K`` observed channels and back, in three spaces.
+
+    `raw`: the recorded units. `zscore`: neurons in units of their SD. `pca`: what the model sees, z-scored principal
+    components (or the z-scored neurons themselves if no PCA is used).
+
+    Attributes:
+        neuron_mean, neuron_scale: ``(N,)``, between `raw` and `zscore`.
+        pca_scale: ``(N,)``, what neurons are divided by before PCA: ones, or their SD in v2's protocol.
+        components: ``(K, N)``, orthonormal rows, or an empty ``(0, N)`` array without PCA.
+        channel_mean, channel_scale: ``(K,)``, of the scores before they are z-scored.
+    """
+
+    neuron_mean: np.ndarray
+    neuron_scale: np.ndarray
+    pca_scale: np.ndarray
+    components: np.ndarray
+    channel_mean: np.ndarray
+    channel_scale: np.ndarray
+
+    @property
+    def n_channels(self) -> int:
+        return len(self.channel_mean)
+
+    def transform(self, raw: np.ndarray) -> np.ndarray:
+        """``(..., N)`` recorded units to ``(..., K)`` observations."""
+        if len(self.components):
+            scores = (raw - self.neuron_mean) / self.pca_scale @ self.components.T
+            return (scores - self.channel_mean) / self.channel_scale
+        return self.zscore(raw)
+
+    def inverse(self, observed: np.ndarray) -> np.ndarray:
+        """``(..., K)`` observations to ``(..., N)`` recorded units; what PCA left out stays at the mean."""
+        if len(self.components):
+            scores = observed * self.channel_scale + self.channel_mean
+            return scores @ self.components * self.pca_scale + self.neuron_mean
+        return observed * self.neuron_scale + self.neuron_mean
+
+    def zscore(self, raw: np.ndarray) -> np.ndarray:
+        """``(..., N)`` recorded units to units of each neuron's SD."""
+        return (raw - self.neuron_mean) / self.neuron_scale
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The fitted arrays by name, for `Preprocessor(**arrays)`."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def fit_preprocessor(frames: np.ndarray, space: str, floored: bool) -> Preprocessor:
+    """PCA of the recorded units, then z-scores of the components: what both protocols use.
+
+    Args:
+        frames: ``(T, N)``, recorded units.
+        space: ``pca`` keeps the components of 95 % of the variance; ``neurons`` keeps the neurons, z-scored.
+        floored: hold small scales of neurons at `SCALE_FLOOR`; otherwise as the source, SD + 1e-8.
+
+    Raises:
+        OdevaeError: if there is nothing to fit PCA on.
+    """
+    frames = np.asarray(frames, dtype=np.float64)
+    mean, scale = _mean_and_scale(frames, floored)
+    unscaled = np.ones_like(scale)
+    if space == "neurons":
+        n_neurons = frames.shape[1]
+        return Preprocessor(mean, scale, unscaled, np.empty((0, n_neurons)), np.zeros(n_neurons), np.ones(n_neurons))
+    pca = _fit_pca(frames)
+    scores = pca.transform(frames)
+    return Preprocessor(
+        mean, scale, unscaled, pca.components_, scores.mean(axis=0), scores.std(axis=0) + PUBLISHED_EPSILON
+    )
+
+
+def fit_scaled_pca(frames: np.ndarray) -> Preprocessor:
+    """z-scores of neurons, then PCA whose components keep their scale: the order of v2's source.
+
+    Args:
+        frames: ``(T, N)``, recorded units.
+    """
+    frames = np.asarray(frames, dtype=np.float64)
+    mean, scale = _mean_and_scale(frames, floored=False)
+    pca = _fit_pca((frames - mean) / scale)
+    n_channels = pca.n_components_
+    return Preprocessor(mean, scale, scale, pca.components_, np.zeros(n_channels), np.ones(n_channels))
+
+
+def _mean_and_scale(frames: np.ndarray, floored: bool) -> tuple[np.ndarray, np.ndarray]:
+    mean, sd = frames.mean(axis=0), frames.std(axis=0)
+    if not floored:
+        return mean, sd + PUBLISHED_EPSILON
+    active = sd > 0
+    return mean, np.maximum(sd, SCALE_FLOOR * np.median(sd[active]) if active.any() else 1.0)
+
+
+def _fit_pca(frames: np.ndarray) -> PCA:
+    if not np.ptp(frames, axis=0).any():
+        raise OdevaeError("every neuron is silent in the frames to fit on; PCA needs activity, so choose other trials.")
+    return PCA(n_components=VARIANCE_KEPT, svd_solver="full").fit(frames)
+
+
+def first_bins_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Mean of each sequence's first `BASELINE_BINS` counted bins: ``(B, L, K)``, ``(B, L)`` -> ``(B, K)``."""
+    counted = mask[:, :BASELINE_BINS, None]
+    return (values[:, :BASELINE_BINS] * counted).sum(axis=1) / counted.sum(axis=1)

@@ -1,0 +1,258 @@
+"""The protocols, each a recipe: the paper's, to the letter, and one that holds trials out honestly."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from odevae.data.recording import Recording
+from odevae.data.trials import Trials, cut, resample, usable_trials
+from odevae.errors import OdevaeError
+from odevae.protocols.fold import Fold
+from odevae.protocols.landmarks import published_landmarks
+from odevae.protocols.observations import Observations
+from odevae.protocols.preprocessing import Preprocessor, first_bins_mean, fit_preprocessor, fit_scaled_pca
+from odevae.protocols.splits import last_sequences, random_sequences, random_trials
+
+# The source skips shorter trials.
+PUBLISHED_MIN_FRAMES = 10
+# Share of the draws that validate where the audit ladder draws them at random.
+RANDOM_VALIDATION = 0.1
+# A frame interval may differ from the median by this share before one common frame grid would misplace frames.
+IRREGULARITY_ALLOWED = 0.5
+
+
+def published(
+    recording: Recording,
+    observations: str,
+    split: int,
+    settings: dict,
+    *,
+    drop_shared: bool = False,
+    fit_on_training: bool = False,
+    random_validation: bool = False,
+) -> Fold:
+    """The paper's protocol, flaws included; the audit ladder takes one flaw away at a time.
+
+    PCA and scaling see every frame; trials are stretched onto one grid and held at their last frame; "landmarks" draw
+    trials with repetition; the last of those draws are the validation set.
+
+    Args:
+        recording: any recording.
+        observations: see `Observations.parse`.
+        split: seed of the landmark draw. The source seeds it with the run's seed, so the workflow sets both alike.
+        settings: ``bins``, ``duration_s``, ``drop_first_trials``, ``landmarks``, ``holdout``.
+        drop_shared: leave the sequences of validation trials out of training.
+        fit_on_training: fit PCA and scaling again, on the frames of the training trials, once those are chosen, with a
+            floor under small scales.
+        random_validation: a random tenth of the draws validates instead of the last few.
+    """
+    seen = Observations.parse(observations)
+    preprocessor = fit_preprocessor(recording.activity, seen.space, floored=False)
+    fitted_on, before_split = "every frame of the recording", _fits(seen)
+    trial_ids = usable_trials(recording, settings["drop_first_trials"], PUBLISHED_MIN_FRAMES)
+    grid = {"bins": settings["bins"], "duration_s": settings["duration_s"]}
+    observed = resample(recording, preprocessor.transform(recording.activity), trial_ids, **grid)
+    raw = resample(recording, recording.activity, trial_ids, **grid)
+    landmarks = published_landmarks(observed.values, settings["landmarks"], seed=split)
+    if random_validation:
+        drawn = random_sequences(len(landmarks), RANDOM_VALIDATION, seed=split)
+    else:
+        drawn = last_sequences(len(landmarks), settings["holdout"])
+    parts = {name: landmarks[rows] for name, rows in drawn.items()}
+    if drop_shared:
+        parts["train"] = parts["train"][~np.isin(parts["train"], parts["validation"])]
+    if fit_on_training:
+        training_ids = trial_ids[np.unique(parts["train"])]
+        frames = recording.activity[np.isin(recording.trial, training_ids)]
+        # Without the floor, a neuron that is silent in training would be blown up wherever it fires.
+        preprocessor = fit_preprocessor(frames, seen.space, floored=True)
+        fitted_on, before_split = "the frames of the training trials", []
+        observed = resample(recording, preprocessor.transform(recording.activity), trial_ids, **grid)
+    return _fold(
+        raw,
+        observed.values,
+        parts,
+        preprocessor,
+        grid_s=raw.times[0],
+        time_scale_s=float(settings["duration_s"]),
+        about={
+            **_about(recording, split, observations, settings),
+            "fitted_on": fitted_on,
+            "fitted_before_split": before_split,
+            "drop_last_batch": True,
+        },
+    )
+
+
+def published_v2(recording: Recording, observations: str, split: int, settings: dict) -> Fold:
+    """The protocol of v2's source: split first, fit on training sequences only, time in seconds, no landmarks.
+
+    Every trial is used and still stretched and held as in `published`; scaling and PCA are fitted on the padded
+    training sequences; the last `holdout` trials of a random permutation validate. The source always permutes with seed
+    0, which is `split` 0.
+
+    Args:
+        recording, observations, split: as in `published`, but observations are ``pca``.
+        settings: ``bins``, ``duration_s``, ``holdout``.
+    """
+    if observations != "pca":
+        raise OdevaeError(
+            f"the protocol published_v2 fits PCA and corrects no baseline, so it cannot serve a model that sees "
+            f"{observations}; use it with v2."
+        )
+    trial_ids = usable_trials(recording, 0, PUBLISHED_MIN_FRAMES)
+    raw = resample(recording, recording.activity, trial_ids, settings["bins"], settings["duration_s"])
+    order = np.random.default_rng(split).permutation(len(raw))
+    n_held_out = min(settings["holdout"], max(1, len(raw) // 5))
+    parts = {"train": order[:-n_held_out], "validation": order[-n_held_out:]}
+    preprocessor = fit_scaled_pca(raw.values[parts["train"]].reshape(-1, recording.n_neurons))
+    return _fold(
+        raw,
+        preprocessor.transform(raw.values),
+        parts,
+        preprocessor,
+        grid_s=raw.times[0],
+        time_scale_s=1.0,
+        about={
+            **_about(recording, split, observations, settings),
+            "fitted_on": "the padded training sequences",
+            "fitted_before_split": [],
+            "drop_last_batch": True,
+        },
+    )
+
+
+def heldout(recording: Recording, observations: str, split: int, settings: dict) -> Fold:
+    """Whole trials held out at random, on native frames; everything is fitted on the training trials.
+
+    Args:
+        recording: any recording with a steady frame rate.
+        observations: see `Observations.parse`.
+        split: number of the random split.
+        settings: ``drop_first_trials``, ``test_fraction``, ``validation_fraction``, ``seed``.
+    """
+    trial_ids = usable_trials(recording, settings["drop_first_trials"])
+    raw = cut(recording, recording.activity, trial_ids)
+    parts = random_trials(len(raw), settings["test_fraction"], settings["validation_fraction"], settings["seed"], split)
+    return fit_heldout(raw, parts, _about(recording, split, observations, settings))
+
+
+def fit_heldout(raw: Trials, parts: dict[str, np.ndarray], about: dict) -> Fold:
+    """The fold of `heldout` from trials that are cut and split already.
+
+    Args:
+        raw: on native frames.
+        parts: rows by part; on ``train`` everything is fitted.
+        about: ``recording`` and ``observations``, with whatever else the fold is to say of itself.
+
+    Raises:
+        OdevaeError: if a trial does not keep to the frame interval of the training trials.
+    """
+    training = raw.take(parts["train"])
+    space = Observations.parse(about["observations"]).space
+    preprocessor = fit_preprocessor(training.values[training.mask], space, floored=True)
+    frame_interval_s = _frame_interval(about["recording"], raw, parts["train"])
+    return _on_native_frames(
+        raw,
+        parts,
+        preprocessor,
+        # The longest training trial spans [0, 1], as the paper's grid does; a longer held-out trial goes beyond 1.
+        time_scale_s=float(frame_interval_s * (training.mask.sum(axis=1).max() - 1)),
+        about={
+            **about,
+            "fitted_on": "the frames of the training trials",
+            "fitted_before_split": [],
+            "drop_last_batch": False,
+            "frame_interval_s": frame_interval_s,
+        },
+    )
+
+
+def as_seen_in(fold: Fold, raw: Trials) -> Fold:
+    """Further trials, all of them its part ``test``, as a model of a `heldout` fold sees them; nothing is fitted."""
+    return _on_native_frames(raw, {"test": np.arange(len(raw))}, fold.preprocessor, fold.time_scale_s, fold.about)
+
+
+PROTOCOLS = {
+    "published": published,
+    # The rungs of the audit ladder between the two: the paper's protocol with one flaw taken away.
+    "published_unshared": partial(published, drop_shared=True),
+    "published_train_fit": partial(published, fit_on_training=True),
+    "published_random": partial(published, random_validation=True),
+    "published_v2": published_v2,
+    "heldout": heldout,
+}
+
+
+def make_fold(protocol: str, recording: Recording, observations: str, split: int, settings: dict) -> Fold:
+    """The fold that a protocol of `PROTOCOLS` makes of a recording."""
+    fold = PROTOCOLS[protocol](recording, observations, split, settings)
+    return replace(fold, about={"protocol": protocol, **fold.about})
+
+
+def _fits(seen: Observations) -> list[str]:
+    return ["pca", "scaling"] if seen.space == "pca" else ["scaling"]
+
+
+def _about(recording: Recording, split: int, observations: str, settings: dict) -> dict:
+    """What every fold says of where it comes from."""
+    return {
+        "recording": recording.name,
+        "data_sha256": str(recording.source.get("sha256", "")),
+        "units": recording.units,
+        "split": split,
+        "observations": observations,
+        "settings": settings,
+    }
+
+
+def _on_native_frames(
+    raw: Trials, parts: dict[str, np.ndarray], preprocessor: Preprocessor, time_scale_s: float, about: dict
+) -> Fold:
+    observed = np.where(raw.mask[..., None], preprocessor.transform(raw.values), 0.0).astype(np.float32)
+    grid_s = about["frame_interval_s"] * np.arange(raw.mask.shape[1])
+    return _fold(raw, observed, parts, preprocessor, grid_s, time_scale_s, about)
+
+
+def _fold(
+    raw: Trials,
+    observed: np.ndarray,
+    parts: dict[str, np.ndarray],
+    preprocessor: Preprocessor,
+    grid_s: np.ndarray,
+    time_scale_s: float,
+    about: dict,
+) -> Fold:
+    """Subtract the baseline, which the source does after choosing landmarks, and put the fold together."""
+    if Observations.parse(about["observations"]).baseline:
+        baseline = first_bins_mean(observed, raw.mask)
+        observed = np.where(raw.mask[..., None], observed - baseline[:, None, :], 0.0)
+    else:
+        baseline = np.zeros((len(raw), observed.shape[2]))
+    return Fold(
+        raw=raw,
+        observed=observed.astype(np.float32),
+        baseline=baseline.astype(np.float32),
+        parts=parts,
+        preprocessor=preprocessor,
+        grid_s=grid_s,
+        time_scale_s=time_scale_s,
+        about=about,
+    )
+
+
+def _frame_interval(recording: str, raw: Trials, training_rows: np.ndarray) -> float:
+    """Median frame interval of the training trials, s; refuses trials that do not keep to it."""
+    steps = np.diff(raw.times, axis=1)
+    within = raw.mask[:, 1:]
+    interval = float(np.median(steps[training_rows][within[training_rows]]))
+    irregular = within & (np.abs(steps - interval) > IRREGULARITY_ALLOWED * interval)
+    if irregular.any():
+        row, frame = np.argwhere(irregular)[0]
+        raise OdevaeError(
+            f"{recording}: in trial {raw.trial_ids[row]} frame {frame + 1} follows after {steps[row, frame]:.4g} "
+            f"s, but the frame interval of the training trials is {interval:.4g} s; the heldout protocol needs a "
+            "steady frame rate, so resample that trial or leave it out."
+        )
+    return interval

@@ -1,0 +1,58 @@
+"""The latent field of a trained run, as a function of arrays."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from odevae.models.odevae import ODEVAE, build
+from odevae.models.presets import ModelSpec
+from odevae.protocols.fold import Fold
+from odevae.storage.files import read_json
+from odevae.storage.run_folder import RUN_FILE
+from odevae.training.checkpoints import load_checkpoint
+
+
+@dataclass(frozen=True)
+class LatentField:
+    """What moves the latent state at the start of a trial, t = 0.
+
+    A first-order field gives the velocity ``dz/dt``. A second-order field moves ``(z, v)``, where ``dz/dt = v`` says
+    nothing about the place; it is shown by the acceleration ``dv/dt`` of a state at rest, v = 0.
+    """
+
+    model: ODEVAE
+    second_order: bool
+    time_dependent: bool
+    time_scale_s: float
+
+    @property
+    def quantity(self) -> str:
+        name = "acceleration of a state at rest" if self.second_order else "velocity"
+        return f"{name} at t = 0" if self.time_dependent else name
+
+    @property
+    def unit(self) -> str:
+        return "a.u./s²" if self.second_order else "a.u./s"
+
+    def __call__(self, states: np.ndarray) -> np.ndarray:
+        """Places ``(G, D)`` in the latent to velocities (or accelerations) ``(G, D)``, in the latent's unit and s."""
+        z = torch.from_numpy(np.asarray(states, dtype=np.float32))
+        at_rest = torch.cat([z, torch.zeros_like(z)], dim=1) if self.second_order else z
+        with torch.no_grad():
+            change = self.model.field(torch.zeros(()), at_rest)[:, -z.shape[1] :]
+        # The model's time is in units of the fold's time scale.
+        return change.double().numpy() / self.time_scale_s ** (2 if self.second_order else 1)
+
+
+def load_latent_field(fold: Fold, run_folder: Path) -> LatentField | None:
+    """The field of the best epoch of a run, or None if the run diverged."""
+    run = read_json(run_folder / RUN_FILE)
+    if run["status"] != "ok":
+        return None
+    spec = ModelSpec(**run["spec"])
+    model = build(spec, fold.preprocessor.n_channels, run["key"]["latent_dim"])
+    model.load_state_dict(load_checkpoint(run_folder, run)["best"])
+    model.eval()
+    return LatentField(model, spec.second_order, spec.time_dependent, fold.time_scale_s)

@@ -1,0 +1,161 @@
+"""The figures of one run, put together from what its stages left on disk."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from odevae import plots
+from odevae.data.recording import require_covariate
+from odevae.protocols.fold import Fold
+from odevae.report.embedding import Embedding, embed, perplexity_of, plane_grid, principal, thin, tsne
+from odevae.report.figure_names import figure_names, manifold_by
+from odevae.report.latent_field import LatentField
+from odevae.report.run_predictions import Scored, scored_of_run
+
+
+def figures_of_run(
+    fold: Fold,
+    run: dict,
+    history: list[dict],
+    predictions: dict[str, np.ndarray],
+    colour_by: Sequence[str],
+    field: LatentField | None,
+) -> tuple[dict[str, Figure], dict[str, float]]:
+    """Every figure of `figure_names`, of the best epoch, on the part that is scored.
+
+    Figures of one trial show the first one. Activity and errors are in recorded units, heatmaps of activity in units of
+    each neuron's SD, so that all neurons can share one scale.
+
+    Args:
+        fold: what the run was trained on.
+        run: content of ``run.json``.
+        history: rows of ``history.csv``.
+        predictions: arrays of ``predictions.npz``.
+        colour_by: covariates that colour one more manifold of many trials each.
+        field: the latent field at the best epoch, or None for a run that diverged.
+
+    Returns:
+        Figures by name, and the stress of each embedding by name.
+
+    Raises:
+        OdevaeError: if a covariate does not exist.
+    """
+    for name in colour_by:
+        require_covariate(name, fold.raw.covariates, fold.about["recording"])
+    curves = {"learning_curves": plots.learning_curves(history, run["run"], run["best_epoch"] or None)}
+    scored = scored_of_run(fold, run, predictions)
+    if scored is None or field is None:
+        reason = run["reason"] or "the path of a held-out trial cannot be integrated"
+        nothing = plots.message(f"There is no latent path to show ({reason}).", run["run"])
+        return dict.fromkeys(figure_names(colour_by), nothing) | curves, {}
+    one, many = embed(scored.path[0, scored.counted[0]]), embed_trials(scored)
+    figures = {
+        **curves,
+        **_of_latents(fold, scored, one, many, colour_by),
+        "vector_field": _vector_field(scored, field),
+        **_of_activity(fold, scored),
+        **_of_errors(fold, scored),
+    }
+    return figures, {"manifold_trial_stress": one.stress, "manifold_trials_stress": many.stress}
+
+
+def interactive_manifold_of_run(
+    fold: Fold, run: dict, predictions: dict[str, np.ndarray], colour_by: Sequence[str]
+) -> str:
+    """A web page with the manifold of many trials, coloured by the first covariate, or time if there is none."""
+    scored = scored_of_run(fold, run, predictions)
+    if scored is None:
+        nothing = np.empty(0)
+        return plots.interactive_manifold(np.empty((0, 3)), nothing, nothing, "", run["run"])
+    many, (trial, bin_) = embed_trials(scored), thin(scored.counted)
+    colour, label = _colour(fold, scored.rows, colour_by[0] if colour_by else "")
+    return plots.interactive_manifold(many.coordinates, scored.names[trial], colour[trial, bin_], label, scored.all)
+
+
+def embed_trials(scored: Scored) -> Embedding:
+    """Metric MDS of the bins that `thin` chooses."""
+    return embed(scored.path[thin(scored.counted)])
+
+
+def _of_latents(
+    fold: Fold, scored: Scored, one: Embedding, many: Embedding, colour_by: Sequence[str]
+) -> dict[str, Figure]:
+    first = scored.counted[0]
+    time_s = fold.grid_s[first]
+    trial, bin_ = thin(scored.counted)
+    flat = principal(scored.path[0, first])
+    points = scored.path[trial, bin_]
+
+    def by(covariate: str) -> Figure:
+        colour, label = _colour(fold, scored.rows, covariate)
+        return plots.manifold_of_trials(many.coordinates, trial, colour[trial, bin_], label, many.stress, scored.all)
+
+    return {
+        "manifold_trial": plots.manifold_of_trial(one.coordinates, time_s, one.stress, scored.one),
+        "manifold_trials": by(""),
+        **{manifold_by(covariate): by(covariate) for covariate in colour_by},
+        "manifold_pca": plots.manifold_pca(flat.coordinates, flat.explained, time_s, scored.one),
+        "latent_dimensions": plots.latent_dimensions(
+            np.where(scored.counted[..., None], scored.path, np.nan),
+            fold.grid_s,
+            0,
+            f"trial {scored.trial_ids[0]}",
+            scored.all,
+        ),
+        "latent_tsne": plots.latent_tsne(
+            tsne(points, seed=0), fold.grid_s[bin_], perplexity_of(len(points)), scored.all
+        ),
+    }
+
+
+def _vector_field(scored: Scored, field: LatentField) -> Figure:
+    """The field on the first principal plane of the latent points, other components at their mean, at t = 0."""
+    if scored.path.shape[2] < 2:
+        return plots.message("The latent has one dimension: there is no plane to draw a field on.", scored.all)
+    trial, bin_ = thin(scored.counted)
+    plane = principal(scored.path[trial, bin_], 2)
+    positions = plane_grid(plane.coordinates)
+    return plots.vector_field(
+        positions,
+        field(plane.lift(positions)) @ plane.axes.T,
+        plane.coordinates,
+        trial,
+        plane.explained,
+        scored.all,
+        field.quantity,
+        field.unit,
+    )
+
+
+def _of_activity(fold: Fold, scored: Scored) -> dict[str, Figure]:
+    first, units = scored.counted[0], fold.about["units"]
+    true, predicted, time_s = scored.true[0, first], scored.predicted[0, first], fold.grid_s[first]
+    zscore = fold.preprocessor.zscore
+    return {
+        "example_neurons": plots.example_neurons(true, predicted, time_s, plots.most_active(true), units, scored.one),
+        "worst_neurons": plots.worst_neurons(true, predicted, time_s, units, scored.one),
+        "activity_heatmaps": plots.activity_heatmaps(
+            zscore(true), zscore(predicted), time_s, "SD of the neuron", scored.one
+        ),
+        "error_heatmap": plots.error_heatmap(zscore(true), zscore(predicted), time_s, "SD of the neuron", scored.one),
+    }
+
+
+def _of_errors(fold: Fold, scored: Scored) -> dict[str, Figure]:
+    units, counted = fold.about["units"], scored.counted
+    error = np.where(counted[..., None], scored.predicted - scored.true, np.nan)
+    by_trial = np.nanmean(np.square(error), axis=(1, 2))
+    by_time = np.abs(error).mean(axis=2)
+    return {
+        "neuron_scores": plots.neuron_scores(scored.true[counted], scored.predicted[counted], units, scored.all),
+        "trial_errors": plots.trial_errors(by_trial, scored.trial_ids, units, scored.all),
+        "error_over_time": plots.error_over_time(by_time, scored.recorded, fold.grid_s, units, scored.all),
+    }
+
+
+def _colour(fold: Fold, rows: np.ndarray, covariate: str) -> tuple[np.ndarray, str]:
+    """Values ``(B, L)`` that colour the points, and their label; the time in the trial if no covariate is named."""
+    if not covariate:
+        return np.broadcast_to(fold.grid_s, (len(rows), len(fold.grid_s))), "time (s)"
+    return fold.raw.covariates[covariate][rows], covariate

@@ -1,0 +1,114 @@
+import io
+import subprocess
+import sys
+
+import pytest
+
+from odevae.jobs.job_logging import stage
+
+
+def run(tmp_path, body: str) -> tuple[subprocess.CompletedProcess, str]:
+    """Run `body` as a stage in a process of its own; gives the process and its log."""
+    log = tmp_path / "logs/deep/stage.log"
+    script = tmp_path / "script.py"
+    lines = "\n".join(f"    {line}" for line in body.splitlines())
+    script.write_text(
+        f"import sys\nfrom odevae.errors import OdevaeError\nfrom odevae.jobs.job_logging import stage\n"
+        f"with stage({str(log)!r}):\n{lines}\nprint('after')\n",
+        encoding="utf-8",
+    )
+    process = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    return process, log.read_text(encoding="utf-8")
+
+
+def test_what_is_printed_stands_on_the_console_and_in_the_log(tmp_path):
+    process, log = run(tmp_path, "print('to you')\nprint('careful', file=sys.stderr)")
+    assert process.returncode == 0
+    assert process.stdout == "to you\nafter\n"
+    assert process.stderr == "careful\n"
+    assert log == "to you\ncareful\n"
+
+
+def test_a_mistake_of_the_user_ends_with_one_sentence_and_status_1(tmp_path):
+    process, log = run(tmp_path, "print('first')\nraise OdevaeError('this is wrong; do that.')")
+    assert process.returncode == 1
+    assert process.stderr == "error: this is wrong; do that.\n"
+    assert process.stdout == "first\n"
+    assert log == "first\nerror: this is wrong; do that.\n"
+
+
+def test_any_other_error_keeps_its_traceback(tmp_path):
+    process, log = run(tmp_path, "print('first')\n1 / 0")
+    assert process.returncode == 1
+    for text in (process.stderr, log):
+        assert "Traceback (most recent call last)" in text
+        assert "1 / 0" in text
+        assert text.rstrip().endswith("ZeroDivisionError: division by zero")
+    assert log.startswith("first\n")
+    assert process.stderr.count("Traceback") == 1
+
+
+def test_each_line_is_in_the_log_at_once(tmp_path):
+    log = tmp_path / "stage.log"
+    with stage(log):
+        print("now")
+        assert log.read_text(encoding="utf-8") == "now\n"
+
+
+def test_a_line_is_written_in_one_piece_so_that_jobs_side_by_side_cannot_part_it(tmp_path, monkeypatch):
+    class Console(io.StringIO):
+        def write(self, text):
+            pieces.append(text)
+            return super().write(text)
+
+    pieces: list[str] = []
+    monkeypatch.setattr(sys, "stdout", Console())
+    with stage(tmp_path / "stage.log"):
+        print("one", "line")
+        print("begun", end="", flush=True)
+        print(" and ended\nand a last one without an end", end="")
+    assert pieces == ["one line\n", "begun", " and ended\n", "and a last one without an end"]
+    assert (tmp_path / "stage.log").read_text(encoding="utf-8") == "".join(pieces)
+
+
+def test_an_old_log_is_replaced_and_the_streams_are_given_back(tmp_path, capsys):
+    log = tmp_path / "stage.log"
+    before = sys.stdout, sys.stderr
+    for text in ("one", "two"):
+        with stage(log):
+            print(text)
+            assert not sys.stdout.isatty()
+    with pytest.raises(ValueError, match="bad"), stage(tmp_path / "other.log"):
+        raise ValueError("bad")
+    assert (sys.stdout, sys.stderr) == before
+    assert log.read_text(encoding="utf-8") == "two\n"
+    assert capsys.readouterr().out == "one\ntwo\n"
+
+
+@pytest.mark.parametrize(("number", "name"), [(15, "SIGTERM"), (2, "SIGINT")])
+def test_a_signal_is_named_and_what_is_computed_can_be_saved(tmp_path, number, name):
+    body = (
+        "import os, time\ntry:\n    os.kill(os.getpid(), %d)\n    time.sleep(60)\n"
+        "except BaseException:\n    os.kill(os.getpid(), %d)\n    print('saved')\n    raise"
+    )
+    process, log = run(tmp_path, body % (number, number))
+    assert process.returncode == 128 + number
+    assert log == f"saved\nstopped by {name}\n"
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize("code", ["ENOSPC", "EDQUOT", "EFBIG"])
+def test_a_disk_without_room_is_one_sentence(tmp_path, code):
+    process, log = run(tmp_path, f"import errno\nraise OSError(errno.{code}, 'No room', 'results/x.npz')")
+    assert process.returncode == 1
+    assert log == (
+        "error: results/x.npz: cannot be written (No room); make room there and run the workflow again, what is "
+        "finished is kept.\n"
+    )
+    assert "Traceback" not in process.stderr
+
+
+def test_another_operating_system_error_keeps_its_traceback(tmp_path):
+    process, log = run(tmp_path, "open('/nonexistent/file')")
+    assert process.returncode == 1
+    assert "Traceback" in process.stderr and "FileNotFoundError" in log

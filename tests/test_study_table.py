@@ -1,0 +1,348 @@
+import csv
+import math
+
+import numpy as np
+import pytest
+
+from odevae.evaluation.run_scores import evaluate
+from odevae.protocols.audit import audit
+from odevae.report.study_table import (
+    COLUMNS,
+    MEAN_ROWS,
+    READABLE,
+    TABLE_2_COLUMNS,
+    published_rows,
+    read_csv,
+    study_metrics,
+    study_rows,
+    write_csv,
+    write_latex,
+    write_markdown,
+)
+from odevae.storage.files import read_json
+from odevae.storage.run_folder import RUN_FILE
+
+REFERENCES = {"training_mean": -0.02, "trial_time_mean": 0.01, "hold_first_frame": -0.9, "hold_last_frame": -0.4}
+
+
+def a_run(seed=1, final=0.5, **changes) -> dict:
+    """What `tabulate_study` hands over for one run."""
+    about = {"protocol": "published", "status": "ok", "latent_dim": 3, "commit": "a" * 40, "split": seed} | changes
+    part = "validation" if about["protocol"] == "published" else "test"
+    diverged = about["status"] == "diverged"
+    values = {f"{part}/raw/onset/reference/{name}/r2_neuron": value for name, value in REFERENCES.items()}
+    if not diverged:
+        scores = {"r2_neuron": final - 0.2, "r2_pooled": final - 0.1, "r": final + 0.1}
+        values |= {f"{part}/raw/onset/best/mean/{metric}": value for metric, value in scores.items()}
+        # Neighbours that must not be taken for it.
+        values |= {f"{part}/raw/onset/last/mean/{metric}": 9.0 for metric in scores}
+        values |= {f"{part}/pca/onset/best/mean/{metric}": 9.0 for metric in scores}
+    return {
+        "run": {
+            "key": {
+                "dataset": "e65",
+                "protocol": about["protocol"],
+                "split": about["split"],
+                "model": "v1",
+                "latent_dim": about["latent_dim"],
+                "lambda_smooth": "5e-4",
+                "seed": seed,
+            },
+            "status": about["status"],
+            "epochs": 17 if diverged else 150,
+            "best_r2": 0.0 if diverged else final + 0.05,
+            "final_r2": 0.0 if diverged else final,
+            "best_val_loss": math.inf if diverged else 1 - final,
+            "git_commit": about["commit"],
+            "data_sha256": "d" * 64,
+            "run": f"e65/{seed}",
+            "host": "node7",
+            "duration_s": 12.5,
+        },
+        "metrics": {"values": values, "scored_part": part, "task": "onset"},
+        "audit": {"shared_trials": 1.0, "padded_fraction": 0.25},
+        "mlflow_run_id": f"id{seed}",
+    }
+
+
+@pytest.fixture
+def sweep() -> list[dict]:
+    return [a_run(1, 0.9), a_run(42, 0.6), a_run(777, status="diverged")]
+
+
+def test_the_columns_are_those_that_were_asked_for():
+    assert COLUMNS[:23] == (
+        "dataset",
+        "protocol",
+        "model",
+        "latent_dim",
+        "lambda_smooth",
+        "split",
+        "seed",
+        "status",
+        "epochs",
+        "best_r2",
+        "final_r2",
+        "best_val_loss",
+        "r2_neuron",
+        "r2_pooled",
+        "r",
+        "trivial_r2_neuron",
+        "shared_trials",
+        "padded_fraction",
+        "published_final_r2",
+        "published_best_val_loss",
+        "mlflow_run_id",
+        "git_commit",
+        "data_sha256",
+    )
+    assert COLUMNS[23:27] == ("n_runs", "best_r2_sd", "final_r2_sd", "r2_neuron_sd")
+    assert COLUMNS[27:] == ("run_directory", "host", "duration_s")
+
+
+def test_the_row_of_a_run(sweep):
+    row = study_rows(sweep, published_table=1)[0]
+    assert set(row) == set(COLUMNS)
+    expected = {
+        "dataset": "e65",
+        "protocol": "published",
+        "model": "v1",
+        "latent_dim": 3,
+        "lambda_smooth": "5e-4",
+        "split": 1,
+        "seed": 1,
+        "status": "ok",
+        "epochs": 150,
+        "best_r2": 0.95,
+        "final_r2": 0.9,
+        "best_val_loss": 0.1,
+        "r2_neuron": 0.7,
+        "r2_pooled": 0.8,
+        "r": 1.0,
+        "trivial_r2_neuron": 0.01,
+        "shared_trials": 1.0,
+        "padded_fraction": 0.25,
+        "published_final_r2": 0.9789,
+        "published_best_val_loss": 0.06642,
+        "mlflow_run_id": "id1",
+        "git_commit": "a" * 40,
+        "data_sha256": "d" * 64,
+        "run_directory": "results/e65/1",
+        "host": "node7",
+        "duration_s": 12.5,
+    }
+    for name, value in expected.items():
+        assert row[name] == (pytest.approx(value) if isinstance(value, float) else value), name
+    assert all(row[name] is None for name in COLUMNS[23:27])
+
+
+def test_a_diverged_run_keeps_its_row(sweep):
+    row = study_rows(sweep, published_table=1)[2]
+    assert (row["status"], row["epochs"], row["final_r2"], row["best_val_loss"]) == ("diverged", 17, 0, math.inf)
+    assert row["r2_neuron"] is row["r2_pooled"] is row["r"] is None
+    assert row["trivial_r2_neuron"] == 0.01
+    assert (row["published_final_r2"], row["published_best_val_loss"]) == (0, math.inf)
+
+
+def test_mean_rows(sweep):
+    rows = study_rows(sweep, published_table=1)
+    assert [row["seed"] for row in rows] == [1, 42, 777, *MEAN_ROWS]
+    every, finished = rows[3:]
+    assert set(every) == set(finished) == set(COLUMNS)
+    assert every["final_r2"] == pytest.approx((0.9 + 0.6 + 0) / 3)
+    assert finished["final_r2"] == pytest.approx(0.75)
+    assert every["best_val_loss"] == math.inf
+    assert finished["best_val_loss"] == pytest.approx(0.25)
+    # A diverged run has no such score to average.
+    assert every["r2_neuron"] == finished["r2_neuron"] == pytest.approx((0.7 + 0.4) / 2)
+    assert (every["n_runs"], finished["n_runs"]) == (3, 2)
+    assert every["final_r2_sd"] == pytest.approx(np.std([0.9, 0.6, 0], ddof=1))
+    assert finished["final_r2_sd"] == pytest.approx(np.std([0.9, 0.6], ddof=1))
+    assert every["status"] is finished["status"] is None
+    assert every["split"] == "several"
+    assert every["git_commit"] == "a" * 40
+    assert (every["published_final_r2"], finished["published_final_r2"]) == (0.6626, 0.8282)
+    assert every["mlflow_run_id"] is None
+
+
+def test_groups_are_averaged_apart():
+    runs = [a_run(1, 0.9), a_run(1, 0.3, protocol="heldout", split=0), a_run(42, 0.7), a_run(1, 0.5, latent_dim=5)]
+    rows = study_rows(runs, published_table=0)
+    assert [(row["protocol"], row["latent_dim"], row["seed"]) for row in rows] == [
+        ("published", 3, 1),
+        ("published", 3, 42),
+        ("published", 3, "mean_all"),
+        ("published", 3, "mean_non_collapsed"),
+        ("heldout", 3, 1),
+        ("heldout", 3, "mean_all"),
+        ("heldout", 3, "mean_non_collapsed"),
+        ("published", 5, 1),
+        ("published", 5, "mean_all"),
+        ("published", 5, "mean_non_collapsed"),
+    ]
+    assert rows[2]["final_r2"] == pytest.approx(0.8)
+    assert rows[5]["final_r2"] == pytest.approx(0.3)
+    assert rows[5]["final_r2_sd"] is None
+    assert rows[5]["split"] == 0
+
+
+def test_several_commits_are_not_passed_off_as_one():
+    rows = study_rows([a_run(1), a_run(42, commit="b" * 40)], published_table=0)
+    assert rows[2]["git_commit"] == "several"
+
+
+def test_when_every_run_collapsed_there_is_no_mean_of_the_others():
+    rows = study_rows([a_run(1, status="diverged"), a_run(2, status="diverged")], published_table=1)
+    every, finished = rows[2:]
+    assert every["final_r2"] == 0
+    assert finished["final_r2"] is None
+    assert (every["n_runs"], finished["n_runs"]) == (2, 0)
+
+
+# The paper's values
+
+
+def test_values_of_the_paper_stand_beside_the_same_seed_under_its_protocol_only():
+    runs = [a_run(1), a_run(2), a_run(1, protocol="heldout", split=0)]
+    for row in study_rows(runs, published_table=1):
+        expected = {1: 0.9789, "mean_all": 0.6626, "mean_non_collapsed": 0.8282}.get(row["seed"])
+        assert row["published_final_r2"] == (expected if row["protocol"] == "published" else None)
+    for row in study_rows(runs, published_table=0):
+        assert row["published_final_r2"] is row["published_best_val_loss"] is None
+
+
+def test_table_1_as_published():
+    table = published_rows(1)
+    assert list(table) == ["1", "42", "1337", "2025", "777", "mean_all_seeds", "mean_non_collapsed_seeds"]
+    assert [row["final_r2"] for row in table.values()] == [0.9789, 0.6757, 0.9116, 0.7467, 0.0, 0.6626, 0.8282]
+    assert table["777"]["best_val_loss"] == math.inf
+    assert table["1"]["best_r2"] is None
+    # The paper's means are those of its own rows.
+    seeds = [row["final_r2"] for row in list(table.values())[:5]]
+    assert np.mean(seeds) == pytest.approx(0.6626, abs=5e-5)
+    assert np.mean(seeds[:4]) == pytest.approx(0.8282, abs=1e-4)
+
+
+def test_table_2_as_published():
+    assert [row["final_r2"] for row in published_rows(2).values()] == [0.4368, -0.23, -0.13, -0.2, 0.0956]
+    assert published_rows(0) == {}
+
+
+# Files
+
+
+def test_csv_round_trip(sweep, tmp_path):
+    rows = study_rows(sweep, published_table=1)
+    write_csv(rows, tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
+        assert tuple(next(csv.reader(file))) == COLUMNS
+    again = read_csv(tmp_path / "table.csv")
+    assert len(again) == len(rows)
+    for row, original in zip(again, rows, strict=True):
+        for name in COLUMNS:
+            value = original[name]
+            if name == "lambda_smooth":
+                assert row[name] == float(value)
+            elif isinstance(value, (int, float)):
+                assert row[name] == pytest.approx(value, rel=1e-5)
+            else:
+                assert row[name] == value, name
+    assert again[2]["best_val_loss"] == math.inf
+
+
+def test_the_same_values_give_the_same_bytes(sweep, tmp_path):
+    for name in ("one", "other"):
+        rows = study_rows(sweep, published_table=1)
+        write_csv(rows, tmp_path / f"{name}.write_csv")
+        for write in (write_markdown, write_latex):
+            write(rows, READABLE, tmp_path / f"{name}.{write.__name__}")
+    for write in (write_csv, write_markdown, write_latex):
+        one, other = ((tmp_path / f"{name}.{write.__name__}").read_bytes() for name in ("one", "other"))
+        assert one == other
+        assert b"\r" not in one
+        assert one.endswith(b"\n")
+    # Rounding noise beyond six digits does not change a byte.
+    sweep[0]["run"]["final_r2"] += 1e-9
+    write_csv(study_rows(sweep, published_table=1), tmp_path / "noise")
+    assert (tmp_path / "noise").read_bytes() == (tmp_path / "one.write_csv").read_bytes()
+
+
+def test_lambda_is_written_as_it_stands_in_the_config(sweep, tmp_path):
+    write_csv(study_rows(sweep, published_table=1), tmp_path / "table.csv")
+    assert ",5e-4," in (tmp_path / "table.csv").read_text(encoding="utf-8").splitlines()[1]
+
+
+def test_markdown(sweep, tmp_path):
+    write_markdown(study_rows(sweep, published_table=1), READABLE, tmp_path / "table.md")
+    lines = (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2 + 5
+    assert len({line.count("|") for line in lines}) == 1
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert "final R2 (published definition)" in cells[0]
+    column = cells[0].index("final R2 (published definition)")
+    assert [row[column] for row in cells[2:]] == ["0.9000", "0.6000", "0.0000", "0.5000 ± 0.4583", "0.7500 ± 0.2121"]
+    assert [row[cells[0].index("runs")] for row in cells[2:]] == ["–", "–", "–", "3", "2"]
+    assert [row[cells[0].index("best validation loss")] for row in cells[2:5]] == ["0.1000", "0.4000", "inf"]
+    assert cells[4][cells[0].index("r2_neuron (raw, best epoch)")] == "–"
+
+
+def test_latex(sweep, tmp_path):
+    write_latex(study_rows(sweep, published_table=1), READABLE, tmp_path / "table.tex")
+    lines = (tmp_path / "table.tex").read_text(encoding="utf-8").splitlines()
+    body = [line for line in lines if line.endswith(r"\\")]
+    assert len(body) == 1 + 5
+    assert len({line.count("&") for line in body}) == 1
+    columns = lines[0].removeprefix(r"\begin{tabular}{").rstrip("}")
+    assert len(columns) == body[0].count("&") + 1
+    assert r"0.5000 $\pm$ 0.4583" in body[4]
+    assert r"mean\_all" in body[4]
+    text = "\n".join(lines)
+    assert "–" not in text and "R2" not in text
+    assert lines[-1] == r"\end{tabular}"
+
+
+def test_table_2_joins_by_row_and_shows_the_oracle():
+    runs = [a_run(seed=1, final=0.4), a_run(seed=2, final=0.1), a_run(seed=1, final=0.0, protocol="heldout", split=0)]
+    for run in runs:
+        part = run["metrics"]["scored_part"]
+        run["run"]["spec"] = {"validation_space": "raw"}
+        run["metrics"]["values"][f"{part}/raw/onset/reference/hold_last_frame/r2_batched"] = 0.8
+        run["published_row"] = 2
+    rows = study_rows(runs, published_table=2)
+    assert tuple(rows[0]) == COLUMNS + TABLE_2_COLUMNS
+    published = [row for row in rows if row["protocol"] == "published" and row["seed"] not in MEAN_ROWS]
+    assert [(row["published_best_r2"], row["published_final_r2"]) for row in published] == [(0.0354, -0.23)] * 2
+    (heldout,) = [row for row in rows if row["protocol"] == "heldout" and row["seed"] not in MEAN_ROWS]
+    assert heldout["published_final_r2"] is None and heldout["published_best_r2"] is None
+    assert all(row["hold_last_r2"] == pytest.approx(0.8) for row in rows)
+
+
+def test_study_metrics(sweep):
+    found = study_metrics(study_rows(sweep, published_table=1))
+    group = "e65.published.v1.3.5e-4"
+    assert found[f"{group}/mean_all/final_r2"] == pytest.approx(0.5)
+    assert found[f"{group}/mean_non_collapsed/r2_neuron"] == pytest.approx(0.55)
+    assert set(found) == {
+        f"{group}/{row}/{column}" for row in MEAN_ROWS for column in ("best_r2", "final_r2", "r2_neuron")
+    }
+
+
+# Runs that really happened
+
+
+def test_rows_of_real_runs(heldout_fold, trained, diverged, small):
+    runs = []
+    for folder in (trained, diverged):
+        metrics, _ = evaluate(heldout_fold, folder)
+        record = read_json(folder / RUN_FILE)
+        runs.append(
+            {"run": record, "metrics": metrics, "audit": audit(heldout_fold, small), "mlflow_run_id": "made up"}
+        )
+    fine, collapsed, every, finished = study_rows(runs, published_table=1)
+    assert fine["r2_neuron"] == runs[0]["metrics"]["values"]["test/raw/onset/best/mean/r2_neuron"]
+    assert fine["shared_trials"] == fine["padded_fraction"] == 0
+    assert (collapsed["status"], collapsed["final_r2"], collapsed["best_val_loss"]) == ("diverged", 0, math.inf)
+    assert collapsed["r2_neuron"] is None
+    assert collapsed["trivial_r2_neuron"] == fine["trivial_r2_neuron"]
+    assert (every["n_runs"], finished["n_runs"]) == (2, 1)
+    assert finished["final_r2"] == fine["final_r2"]

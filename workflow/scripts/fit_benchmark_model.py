@@ -1,0 +1,91 @@
+"""Fit one model on the training trials of one split, at each dimension, and score it on every task it answers."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from odevae.benchmark.grid import Cell, latent_dims_of, model_class
+from odevae.benchmark.scoring import all_scores
+from odevae.data.recording import load_recording, require_covariate
+from odevae.data.simulate.expected import expected_activity
+from odevae.data.trials import cut
+from odevae.jobs.job_logging import stage
+from odevae.jobs.provenance import provenance
+from odevae.protocols.fold import Fold, load_fold
+from odevae.storage.files import write_json
+
+SEED = 0
+
+
+def main(
+    fold_folder: Path,
+    recording: str | None,
+    cell: Cell,
+    place: str,
+    covariates: list[str],
+    threads: int,
+    output: Path,
+) -> None:
+    model = model_class(place)
+    if "torch" in sys.modules:
+        # Most models need no PyTorch, which takes longer to import than they to fit.
+        sys.modules["torch"].set_num_threads(threads)
+    fold = load_fold(fold_folder)
+    for name in covariates:
+        require_covariate(name, fold.raw.covariates, f"{cell.dataset}.decode")
+    parts = {name: fold.raw.take(fold.parts[name]) for name in ("train", "validation", "test")}
+    with threadpool_limits(threads):
+        found = all_scores(
+            lambda latent_dim: model(latent_dim=max(latent_dim, 1), seed=SEED),
+            cell.latent_dims,
+            *parts.values(),
+            tuple(covariates),
+            # Every split holds out other neurons.
+            draw=cell.split,
+            expected=expected_in_test(recording, fold) if recording else None,
+        )
+    content = {
+        "dataset": cell.dataset,
+        "split": cell.split,
+        "model": cell.model,
+        "n_trials": {name: len(trials) for name, trials in parts.items()},
+        "fits": [
+            {"latent_dim": latent_dim, "fit_s": fit_s, "scores": scores}
+            for latent_dim, (scores, fit_s) in zip(cell.latent_dims, found, strict=True)
+        ],
+        "fold_sha256": fold.about["fold_sha256"],
+        "data_sha256": fold.about["data_sha256"],
+    }
+    write_json(output, content | provenance(Path.cwd()))
+    for latent_dim, (scores, _) in zip(cell.latent_dims, found, strict=True):
+        headlines = ", ".join(f"{task} {_headline(values):.3f}" for task, values in scores.items())
+        print(f"{cell.folder}/d{latent_dim}: {headlines}")
+
+
+def expected_in_test(recording_file: str, fold: Fold) -> np.ndarray:
+    """Activity ``(B, L, N)`` of the test trials of a simulation without noise."""
+    recording = load_recording(recording_file)
+    return cut(recording, expected_activity(recording), fold.raw.trial_ids).values[fold.parts["test"]]
+
+
+def _headline(values: dict) -> float:
+    return next(iter(values.values()))
+
+
+with stage(snakemake.log[0]):
+    main(
+        fold_folder=Path(snakemake.input.fold[0]).parent,
+        recording=snakemake.input.get("recording"),
+        cell=Cell(
+            snakemake.wildcards.dataset,
+            int(snakemake.wildcards.split),
+            snakemake.wildcards.benchmark_model,
+            latent_dims_of(snakemake.wildcards.latent_dims),
+        ),
+        place=snakemake.params.place,
+        covariates=snakemake.params.decode,
+        threads=snakemake.threads,
+        output=Path(snakemake.output.scores),
+    )
