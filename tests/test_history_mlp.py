@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odevae.benchmark.models import history_mlp
+from odevae.benchmark.models.neural import history_mlp
 from odevae.benchmark.models.neural.history_mlp import HISTORY, HistoryMLP
 from odevae.data.trials import Trials, cut
 from odevae.errors import OdevaeError

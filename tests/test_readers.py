@@ -13,7 +13,7 @@ import reader_inputs as inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odevae.data.readers import apart, arrays, paper_npz, read
+from odevae.data.readers import arrays, paper_npz, read, subprocess_reader
 from odevae.data.recording import Recording
 from odevae.data.simulate.foraging import FIELD_WIDTH, PEAK, STEP
 from odevae.errors import OdevaeError
@@ -327,7 +327,7 @@ def test_mat_that_crashes_its_library(tmp_path):
 
 def test_mat_that_keeps_its_library_busy(tmp_path, monkeypatch):
     inputs.mat73(tmp_path / "r.mat", inputs.cells_doubling)
-    monkeypatch.setattr(apart, "CPU_LIMIT_S", 3)
+    monkeypatch.setattr(subprocess_reader, "CPU_LIMIT_S", 3)
     assert "not read after 3 s of computing" in refusal(tmp_path / "r.mat")
 
 
@@ -338,7 +338,7 @@ def test_mat_with_a_cell_that_holds_itself(tmp_path):
 
 def test_mat_that_promises_more_than_there_is_memory(tmp_path, monkeypatch):
     inputs.mat73(tmp_path / "r.mat", inputs.huge_promise)
-    monkeypatch.setattr(apart, "memory_limit", lambda: 2**33)
+    monkeypatch.setattr(subprocess_reader, "memory_limit", lambda: 2**33)
     assert "needs more memory than reading may take here" in refusal(tmp_path / "r.mat")
 
 
@@ -349,13 +349,13 @@ def ending(code: int):
 
 def test_mat_whose_reading_is_killed(tmp_path, monkeypatch):
     (tmp_path / "r.mat").write_bytes(b"")
-    monkeypatch.setattr(apart.subprocess, "run", ending(-9))
+    monkeypatch.setattr(subprocess_reader.subprocess, "run", ending(-9))
     assert "was killed, most often because memory ran out" in refusal(tmp_path / "r.mat")
 
 
 def test_a_failure_that_is_not_the_files_keeps_its_reason(tmp_path, monkeypatch):
     (tmp_path / "r.mat").write_bytes(b"")
-    monkeypatch.setattr(apart.subprocess, "run", ending(1))
+    monkeypatch.setattr(subprocess_reader.subprocess, "run", ending(1))
     with pytest.raises(RuntimeError, match="what it said"):
         read(tmp_path / "r.mat")
 

@@ -121,7 +121,12 @@ def model_class(place: str) -> type:
     if not re.fullmatch(PLACE, place):
         raise OdevaeError(f"{place!r} names no model; give its file and class, such as linear.PCA.")
     module, _, name = place.rpartition(".")
-    found = getattr(importlib.import_module(f"{PACKAGE}.{module}"), name, None)
+    try:
+        found = getattr(importlib.import_module(f"{PACKAGE}.{module}"), name, None)
+    except ModuleNotFoundError as error:
+        if not f"{PACKAGE}.{module}".startswith(str(error.name)):
+            raise
+        found = None
     if not (isinstance(found, type) and issubclass(found, BenchmarkModel)):
         raise OdevaeError(
             f"config: benchmark_models: {place}: {module.replace('.', '/')}.py in src/odevae/benchmark/models has "
