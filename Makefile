@@ -1,4 +1,4 @@
-# The two commands of the README are `make sweep` and `make test`; each makes its own environment in .venv first.
+# The README's two commands are `make sweep` and `make test`. Each first makes the environment .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -22,7 +22,7 @@ test: .venv/installed
 ui: .venv/installed
 	$(BIN)/mlflow server --backend-store-uri $(STORE) --host 127.0.0.1 --port $(PORT)
 
-# Computes every score and table anew from what the runs left on disk.
+# Computes every score and table again from the files of the runs.
 verify: .venv/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores 1 verify
 
@@ -36,8 +36,8 @@ lint: .venv/installed
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
 
-# Known vulnerabilities of the pinned versions; asks a service on the network. Its tool has an environment of its own, so
-# that the tested one stays as it is.
+# Known vulnerabilities of the pinned versions; needs the network. Its tool has a separate environment, so that the tested
+# one does not change.
 audit: .venv/audit/installed
 	.venv/audit/bin/pip-audit --strict --requirement envs/constraints.txt --no-deps --disable-pip
 
@@ -48,7 +48,7 @@ audit: .venv/audit/installed
 
 .venv/installed: pyproject.toml envs/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "odevae needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
+		{ echo "odevae needs Python 3.11 or newer; choose one, for example: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[test]'
 	touch $@

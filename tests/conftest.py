@@ -2,7 +2,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-# One thread: the same bits on every machine with the same libraries, and no fight over cores under pytest-xdist.
+# One thread: the same bits on every machine with the same libraries, and pytest-xdist does not overload the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
@@ -17,11 +17,11 @@ from odevae.storage.run_folder import RunKey
 PUBLISHED_DEFAULTS = {"bins": 120, "duration_s": 12, "drop_first_trials": 10, "landmarks": 100, "holdout": 20}
 HELDOUT_SMALL = {"drop_first_trials": 0, "test_fraction": 0.2, "validation_fraction": 0.2, "seed": 0}
 PUBLISHED_SMALL = {"bins": 15, "duration_s": 2.0, "drop_first_trials": 10, "landmarks": 12, "holdout": 3}
-# What the training stage adds to run.json.
+# What the training job adds to run.json.
 ABOUT = {"data_sha256": "d" * 64, "git_commit": "c" * 40, "fold_sha256": "f" * 64, "host": "here"}
 
 
-# Each of these takes minutes to make, so all tests that share one run in one process under pytest-xdist.
+# Each of these takes minutes to make, so pytest-xdist runs all tests that share one in the same process.
 SHARED_PROJECTS = ("finished", "refused")
 
 
@@ -40,7 +40,7 @@ def _data_file(name: str) -> Path:
 
 
 def _make_recording(lengths, n_neurons: int = 4, first_id: int = 1, interval_s: float = 0.1, seed: int = 0):
-    """A recording of random activity with trials of the given numbers of frames; time goes on between trials."""
+    """A recording of random activity with trials of the given numbers of frames; time does not restart with a trial."""
     lengths = np.asarray(lengths)
     n_frames = int(lengths.sum())
     generator = np.random.default_rng(seed)
@@ -116,7 +116,7 @@ def make_key():
 
 @pytest.fixture(scope="session")
 def tiny():
-    """A model of every kind of term that trains in a moment: two steps of eight sequences an epoch at most."""
+    """A model with every loss term that trains in seconds."""
     from odevae.models.presets import PRESETS
 
     return replace(
@@ -134,7 +134,7 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, heldout_fold, tiny, make_key):
-    """Folder of a short run on `heldout_fold`; read only."""
+    """Folder of a short run on `heldout_fold`; do not change it."""
     from odevae.training.loop import train
 
     folder = tmp_path_factory.mktemp("trained")
@@ -144,7 +144,7 @@ def trained(tmp_path_factory, heldout_fold, tiny, make_key):
 
 @pytest.fixture(scope="session")
 def diverged(tmp_path_factory, heldout_fold, tiny, make_key):
-    """Folder of a run whose weights a huge step has blown up; read only."""
+    """Folder of a run that diverged because of a huge learning rate; do not change it."""
     from odevae.training.loop import train
 
     folder = tmp_path_factory.mktemp("diverged")

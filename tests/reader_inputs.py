@@ -1,4 +1,4 @@
-"""Files for the readers: good ones, good ones with bytes changed, and files built wrong on purpose."""
+"""Files for the readers: good files, good files with changed bytes, and files with deliberate errors."""
 
 import io
 import struct
@@ -31,7 +31,7 @@ def variables() -> dict:
 
 
 def rich_variables() -> dict:
-    """A recording beside one variable of every kind that the MATLAB library can write."""
+    """A recording and one variable of every kind that the MATLAB library can write."""
     cell = np.empty((1, 3), dtype=object)
     cell[:] = [[np.ones(2), "text", np.empty((0, 0))]]
     table = pd.DataFrame(
@@ -73,7 +73,7 @@ def mat(arrays: dict, folder: Path, version: str, **options) -> bytes:
 
 
 def good_files(folder: Path) -> dict[str, list[bytes]]:
-    """Whole files by suffix: every format and version, with and without compression."""
+    """Contents of good files by suffix: every format and version, with and without compression."""
     return {
         ".npz": [npz(variables()), npz(variables(), np.savez_compressed)],
         ".mat": [
@@ -87,7 +87,7 @@ def good_files(folder: Path) -> dict[str, list[bytes]]:
     }
 
 
-# Changes of bytes. Positions are taken modulo the length of what is there.
+# Changes of bytes. Positions are taken modulo the length of the content.
 
 _place = st.integers(0, 2**32)
 changes = st.lists(
@@ -178,26 +178,9 @@ ODD_SHAPES = [
 
 @st.composite
 def odd_arrays(draw, dtypes=tuple(ODD_DTYPES)):
-    """Arrays of any type and of the shapes that a recording's variables could be confused with."""
+    """Arrays of any type, with shapes similar to those of a recording's variables."""
     dtype = np.dtype(draw(st.sampled_from(dtypes)))
-    shapes = [
-        (),
-        (0,),
-        (1,),
-        (8,),
-        (9,),
-        (1, 8),
-        (8, 1),
-        (3, 8),
-        (8, 3),
-        (8, 8),
-        (0, 8),
-        (8, 0),
-        (2, 4),
-        (1, 8, 3),
-        (0, 0),
-    ]
-    shape = draw(st.sampled_from(shapes))
+    shape = draw(st.sampled_from(ODD_SHAPES))
     if draw(st.booleans()) and dtype.kind in "fiu":
         special = [0, 1, 2, -1] + [np.nan, np.inf, -np.inf, 1e308, 2.0**53, 0.5] * (dtype.kind == "f")
         with np.errstate(over="ignore"):
@@ -215,7 +198,7 @@ def odd_variables(names=tuple(ODD_NAMES), dtypes=tuple(ODD_DTYPES)):
     return st.dictionaries(st.sampled_from(names), odd_arrays(dtypes), max_size=3).map(lambda odd: variables() | odd)
 
 
-# Archives with members built by hand
+# Archives with invalid members
 
 DESCRIPTIONS = [
     "'<f8'",
@@ -254,7 +237,7 @@ SHAPES += [f"({10**15},)", "(" + "1, " * 70 + ")", "('8',)"]
 
 @st.composite
 def npy_members(draw):
-    """An array file whose header says one thing and whose data another."""
+    """An array file whose header and data do not agree."""
     description, shape = draw(st.sampled_from(DESCRIPTIONS)), draw(st.sampled_from(SHAPES))
     fortran_order = draw(st.sampled_from(["False", "True", "0"]))
     header = f"{{'descr': {description}, 'fortran_order': {fortran_order}, 'shape': {shape}}}"
@@ -268,7 +251,7 @@ def npy_members(draw):
 
 @st.composite
 def archives(draw, marker: Path):
-    """Zip archives of a good recording with members that no recording has."""
+    """Zip archives of a good recording with additional or replaced members that are invalid."""
     buffer = io.BytesIO()
     good = zipfile.ZipFile(io.BytesIO(npz(variables())))
     members = {info.filename: good.read(info) for info in good.infolist()}
@@ -299,17 +282,17 @@ def archives(draw, marker: Path):
 
 
 def pickled(marker: Path) -> bytes:
-    """A pickle that makes the file `marker` when it is loaded."""
+    """A pickle that creates the file `marker` when it is loaded."""
     return b"cpathlib\nPath.touch\n(cpathlib\nPath\n(S" + repr(str(marker)).encode() + b"\ntRtR."
 
 
 def object_array(marker: Path) -> bytes:
-    """An array of objects whose pickle makes the file `marker`."""
+    """An array of objects whose pickle creates the file `marker`."""
     header = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + pickled(marker)
 
 
-# MATLAB 4 and 5, built by hand
+# MATLAB 4 and 5, written byte by byte
 
 
 def mat4(arrays: dict[str, np.ndarray], kind: int = 0) -> bytes:
@@ -322,7 +305,7 @@ def mat4(arrays: dict[str, np.ndarray], kind: int = 0) -> bytes:
 
 @st.composite
 def mat4_files(draw):
-    """Version 4 with headers that promise anything."""
+    """Version 4 files with arbitrary headers."""
     number = st.one_of(st.integers(-(2**31), 2**31 - 1), st.sampled_from([0, 1, 3, 8, 50000, 2**16, 2**31 - 1, -1]))
     parts = [mat4({name: np.atleast_2d(values) for name, values in variables().items()})] if draw(st.booleans()) else []
     for _ in range(draw(st.integers(1, 3))):
@@ -338,13 +321,13 @@ def element(kind: int, content: bytes) -> bytes:
 
 
 def matrix(mat_class: int, dims: tuple, name: bytes, content: bytes, flags: int = 0) -> bytes:
-    """A version 5 matrix of one class; `content` is what follows its name."""
+    """A version 5 matrix of one class; `content` are the bytes after its name."""
     head = element(6, struct.pack("<2I", mat_class | flags << 8, 0)) + element(5, struct.pack(f"<{len(dims)}i", *dims))
     return element(14, head + element(1, name) + content)
 
 
 def nested_cells(depth: int) -> bytes:
-    """A version 5 file with cells in cells, compressed."""
+    """A compressed version 5 file with nested cells."""
     inner = matrix(6, (1, 1), b"", element(9, struct.pack("<d", 1.0)))
     layers, size = [inner], len(inner)
     for _ in range(depth):
@@ -356,7 +339,7 @@ def nested_cells(depth: int) -> bytes:
 
 @st.composite
 def mat5_elements(draw, depth: int = 0):
-    """Version 5 matrices of any class, with dimensions and contents that need not agree."""
+    """Version 5 matrices of any class, with dimensions and contents that may not agree."""
     dims = draw(
         st.sampled_from([(3, 8), (1, 8), (0, 0), (1, 1), (2**31 - 1, 2**31 - 1), (-1, 8), (8,), (), (1, 1, 8), (2, 1)])
     )
@@ -398,7 +381,7 @@ SECRET = 987654321.5
 
 
 def write_secret(path: Path) -> int:
-    """A file of another owner, which must not come into a recording; gives where its numbers begin."""
+    """Write a file whose numbers must not get into a recording, and return the offset of its numbers."""
     with new_mat73(path) as file:
         return store(file, "roi", np.full((1, 8), SECRET)).id.get_offset()
 
@@ -422,7 +405,7 @@ def store(group, name: str, values: np.ndarray, matlab_class: str = "double") ->
 
 @st.composite
 def hdf5_plans(draw):
-    """What `write_hdf5` puts beside, or in the place of, the variables of a recording."""
+    """Variables that `write_hdf5` adds to a recording or replaces in it, and the version of HDF5."""
     names = ["roi", "Trial", "Time", "speed", "nic_output", "#subsystem#", "#refs#", "other", "a\nb", "é"]
     kinds = [
         "numbers",
@@ -461,9 +444,9 @@ def hdf5_plans(draw):
 
 
 def write_hdf5(path: Path, plan: tuple, secret: tuple[Path, int]) -> None:
-    """A version 7.3 file with a good recording, changed as a plan says; `secret` is what outside links point to.
+    """Write a version 7.3 file with a good recording, changed as in `plan`; external links point to `secret`.
 
-    The secret is a file of `write_secret` and where its numbers begin.
+    `secret` is a file of `write_secret` and the offset of its numbers.
     """
     entries, version = plan
     path.unlink(missing_ok=True)
@@ -493,7 +476,7 @@ def _make(file: h5py.File, name: str, kind: str, secret: tuple[Path, int]):
     if kind == "numbers":
         return file.create_dataset(name, data=np.ones((8, 1)))
     if kind == "references":
-        data = np.array([[file.ref, h5py.BenchmarkModel()]], dtype=h5py.ref_dtype)
+        data = np.array([[file.ref, h5py.Reference()]], dtype=h5py.ref_dtype)
         return file.create_dataset(name, data=data, dtype=h5py.ref_dtype)
     if kind == "struct":
         group = file.create_group(name)
@@ -553,11 +536,11 @@ def _make(file: h5py.File, name: str, kind: str, secret: tuple[Path, int]):
     return file[name]
 
 
-# Files that one test each is about
+# Files for single tests
 
 
 def mat73(path: Path, change) -> None:
-    """A version 7.3 file of a good recording after ``change(file)``."""
+    """Write a version 7.3 file with a good recording, changed by ``change(file)``."""
     with new_mat73(path) as file:
         for name, values in variables().items():
             store(file, name, values)
@@ -573,7 +556,7 @@ def cell_of(file: h5py.File, name: str, *members) -> h5py.Dataset:
 
 
 def hidden_external(path: Path, secret: tuple[Path, int]) -> None:
-    """A data set that is kept in another file and that a cell refers to, but no link leads to it."""
+    """A data set that is stored in another file; only a cell refers to it, no link."""
     address = {}
 
     def change(file: h5py.File) -> None:
@@ -587,7 +570,7 @@ def hidden_external(path: Path, secret: tuple[Path, int]) -> None:
     mat73(path, change)
     before, nodes, links = path.read_bytes().partition(b"SNOD")
     assert b"SNOD" not in links and links.count(address["hidden"]) >= 1
-    # The link of that name now leads to another variable.
+    # The link of that name now points to another variable.
     path.write_bytes(before + nodes + links.replace(address["hidden"], address["speed"], 1))
 
 
@@ -597,7 +580,7 @@ def cell_in_itself(file: h5py.File) -> None:
 
 
 def cells_doubling(file: h5py.File) -> None:
-    """Cells that hold the one before twice: a few kB that become 2^60 arrays."""
+    """Cells that each contain the previous cell twice: a few kB that become 2^60 arrays."""
     inner = file["speed"]
     for number in range(60):
         inner = cell_of(file, f"cell{number}", inner, inner)

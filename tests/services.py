@@ -1,4 +1,4 @@
-"""Programs of other packages that some tests start: a SLURM, a PostgreSQL."""
+"""Programs of other packages that some tests start: SLURM and PostgreSQL."""
 
 import os
 import shutil
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-# Set where a missing program is a failure rather than a reason to skip.
+# If it is "1", a missing program fails a test; otherwise the test is skipped.
 REQUIRE = "ODEVAE_REQUIRE_SERVICES"
-# Debian's name of the package that holds a program.
+# Debian's package of each program.
 PACKAGES = {
     "munged": "munge",
     "slurmctld": "slurm-wlm",
@@ -22,14 +22,14 @@ PACKAGES = {
 
 
 def _find(name: str) -> str | None:
-    # Debian keeps daemons out of users' PATH, and PostgreSQL's programs out of everyone's.
+    # In Debian, daemons are not in the PATH of users, and PostgreSQL's programs are in nobody's PATH.
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
     folders = [os.environ.get("PATH", os.defpath), "/usr/sbin", *map(str, reversed(versions))]
     return shutil.which(name, path=os.pathsep.join(folders))
 
 
 def require(*programs: str) -> None:
-    """Skip the test unless all of some programs are installed; fail it if ODEVAE_REQUIRE_SERVICES is 1."""
+    """Skip the test if a program is not installed; fail it if ODEVAE_REQUIRE_SERVICES is 1."""
     missing = [name for name in programs if _find(name) is None]
     if not missing:
         return

@@ -1,4 +1,4 @@
-"""A copy of the workflow in a folder of its own, with a small configuration, for the tests to run and to break."""
+"""A copy of the workflow in a separate folder, with a small configuration; tests run and damage it."""
 
 import copy
 import os
@@ -19,7 +19,7 @@ from odevae.report.study_table import read_csv
 CHECKOUT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "config", "profiles", "envs", "src")
 RUN_TIMEOUT_S = 900
-# Columns of a table that tell one execution from another.
+# Columns of a table that differ between two executions of the same run.
 OF_THE_EXECUTION = ("mlflow_run_id", "git_commit", "host", "duration_s")
 
 # Two runs under each protocol, with a training of two epochs.
@@ -62,7 +62,7 @@ def paper_data_dir() -> Path:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call of Snakemake ended with."""
+    """Exit code and output of a call of Snakemake."""
 
     code: int
     output: str
@@ -71,7 +71,7 @@ class Outcome:
 class Project:
     """A folder with the whole workflow in it.
 
-    Its own copy of the package wins over the installed one, so an edit in it is an edit of what runs.
+    It imports its own copy of the package and not the installed one, so an edit of the copy changes what runs.
     """
 
     def __init__(self, root: Path):
@@ -94,14 +94,14 @@ class Project:
 
     @classmethod
     def finished(cls, root: Path, config: dict) -> "Project":
-        """A project of which everything has run."""
+        """A project whose workflow has run completely."""
         project = cls.create(root, config)
         outcome = project.snakemake()
         assert outcome.code == 0, outcome.output
         return project
 
     def copy(self, root: Path) -> "Project":
-        """The same project elsewhere, results and times of change included."""
+        """Copy the project to `root`, with its results and modification times."""
         shutil.copytree(self.root, root, symlinks=True)
         return Project(root)
 
@@ -113,12 +113,12 @@ class Project:
             stream.write(text)
 
     def snakemake(self, *arguments: str, cores: int = 2, data_dir: str | Path | None = None) -> Outcome:
-        """Run Snakemake in the project; output and errors come back as one text.
+        """Run Snakemake in the project and return its output and errors as one text.
 
         Args:
             arguments: targets and options.
-            cores: how many to use.
-            data_dir: value of ODEVAE_DATA_DIR, which is unset otherwise.
+            cores: number of cores.
+            data_dir: value of ODEVAE_DATA_DIR; if None, the variable is not set.
         """
         process = self.start(*arguments, cores=cores, data_dir=data_dir)
         try:
@@ -148,13 +148,13 @@ class Project:
         )
 
     def planned(self, *targets: str) -> dict[str, int]:
-        """How many jobs of each rule a call would run, the target rule `all` aside."""
+        """Number of jobs of each rule that a call would run, without the target rule `all`."""
         outcome = self.snakemake("--dry-run", *targets)
         assert outcome.code == 0, outcome.output
         return jobs(outcome.output)
 
     def scores(self) -> list[dict]:
-        """Rows of the table of `small_config`, without what tells one execution from another."""
+        """Rows of the table of `small_config`, without the columns `OF_THE_EXECUTION`."""
         rows = read_csv(self.root / "results/tables/small.csv")
         return [{name: value for name, value in row.items() if name not in OF_THE_EXECUTION} for row in rows]
 
@@ -163,14 +163,14 @@ class Project:
 
 
 def kill(process: subprocess.Popen) -> None:
-    """End a started call and all of its jobs at once, as a power cut does."""
+    """Kill a started call and all of its jobs at once, as a power cut does."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def jobs(output: str) -> dict[str, int]:
-    """The jobs of each rule in Snakemake's `Job stats`, `all` and the sum aside."""
+    """Number of jobs of each rule in Snakemake's `Job stats`, without `all` and the total."""
     table = output.partition("Job stats:")[2].partition("\ntotal")[0]
     counts = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
     counts.pop("all", None)

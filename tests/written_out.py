@@ -1,4 +1,4 @@
-"""What the tests of the model's parts share: the parts' functions in NumPy, and checks of gradients."""
+"""Helpers for the tests of the model's parts: the same functions written in NumPy, and checks of gradients."""
 
 from collections.abc import Callable, Iterable
 
@@ -12,7 +12,7 @@ def array(tensor: torch.Tensor) -> np.ndarray:
 
 
 def shapes(module: nn.Module) -> list[tuple[int, int]]:
-    """Inputs and outputs of each linear layer, in order."""
+    """Numbers of inputs and outputs of each linear layer, in order."""
     return [(layer.in_features, layer.out_features) for layer in module.modules() if isinstance(layer, nn.Linear)]
 
 
@@ -31,7 +31,7 @@ def chain(x: np.ndarray, layers: Iterable[nn.Module], activation: Callable) -> n
 
 
 def expert(x: np.ndarray, experts: nn.Module, e: int, activation: Callable) -> np.ndarray:
-    """Network `e` of `experts`, by itself."""
+    """Output of network `e` of `experts` alone."""
     n_layers = len(experts.weights)
     for i in range(n_layers):
         x = x @ array(experts.weights[i][e]) + array(experts.biases[i][e, 0])
@@ -71,7 +71,7 @@ def layer_norm(x: np.ndarray, norm: nn.LayerNorm) -> np.ndarray:
 
 
 def double(module: nn.Module, seed: int = 0, sd: float = 0.3) -> nn.Module:
-    """In double precision, with every parameter random, those that start at 0 or 1 too."""
+    """The module in double precision, with random parameters instead of initial zeros and ones."""
     torch.manual_seed(seed)
     module = module.double()
     for parameter in module.parameters():
@@ -80,7 +80,7 @@ def double(module: nn.Module, seed: int = 0, sd: float = 0.3) -> nn.Module:
 
 
 def check_parameter_gradients(module: nn.Module, output: Callable[[], torch.Tensor]) -> None:
-    """Gradients of a random mix of `output()` against finite differences, one random direction a parameter."""
+    """Compare gradients of a random weighted sum of `output()` with finite differences, one direction a parameter."""
     generator = torch.Generator().manual_seed(5)
 
     def like(tensor):
@@ -89,7 +89,7 @@ def check_parameter_gradients(module: nn.Module, output: Callable[[], torch.Tens
     mix = like(output())
     module.zero_grad()
     (output() * mix).sum().backward()
-    step = 1e-7  # so small that it crosses no kink of a ReLU
+    step = 1e-7  # small, so that it does not cross the kink of a ReLU
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None, f"{name} has no gradient"
         direction = like(parameter)
