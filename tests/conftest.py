@@ -135,7 +135,7 @@ def tiny():
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, heldout_fold, tiny, make_key):
     """Folder of a short run on `heldout_fold`; do not change it."""
-    from odevae.training.loop import train
+    from odevae.training.recorder import train
 
     folder = tmp_path_factory.mktemp("trained")
     train(heldout_fold, make_key(), tiny, folder, ABOUT)
@@ -145,7 +145,7 @@ def trained(tmp_path_factory, heldout_fold, tiny, make_key):
 @pytest.fixture(scope="session")
 def diverged(tmp_path_factory, heldout_fold, tiny, make_key):
     """Folder of a run that diverged because of a huge learning rate; do not change it."""
-    from odevae.training.loop import train
+    from odevae.training.recorder import train
 
     folder = tmp_path_factory.mktemp("diverged")
     train(heldout_fold, make_key(seed=8), replace(tiny, learning_rate=1e30), folder, ABOUT)

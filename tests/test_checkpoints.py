@@ -15,9 +15,11 @@ from odevae.errors import OdevaeError
 from odevae.protocols.fold import save_fold
 from odevae.storage.files import read_json, write_json
 from odevae.storage.run_folder import CHECKPOINT_FILE, HISTORY_FILE, RESUME_FILE, RUN_FILE, read_history
-from odevae.training import checkpoints
-from odevae.training.checkpoints import generators, load_checkpoint, load_resume_point, restore_generators
-from odevae.training.loop import RESUME_EVERY, require_device, train
+from odevae.training import resume
+from odevae.training.checkpoints import load_checkpoint
+from odevae.training.recorder import RESUME_EVERY, require_device, train
+from odevae.training.reproducibility import generators, restore_generators
+from odevae.training.resume import load_resume_point
 
 EPOCHS = 13
 
@@ -135,7 +137,7 @@ def test_another_training_does_not_go_on_from_there(tmp_path, go, capsys, change
 @pytest.mark.parametrize("how", ["cut", "flipped", "empty", "text", "another schema"])
 def test_a_damaged_resume_point_is_found_and_the_training_starts_anew(tmp_path, go, capsys, how, monkeypatch):
     if how == "another schema":
-        monkeypatch.setattr(checkpoints, "SCHEMA", 1)
+        monkeypatch.setattr(resume, "SCHEMA", 1)
     with pytest.raises(Stop):
         go(tmp_path / "a", stop_after=6)
     monkeypatch.undo()
@@ -208,7 +210,7 @@ from odevae.protocols.fold import load_fold
 from odevae.models.presets import ModelSpec
 from odevae.storage.run_folder import RunKey
 from odevae.jobs.job_logging import stage
-from odevae.training.loop import train
+from odevae.training.recorder import train
 folder = Path(sys.argv[1])
 what = read_json(folder.parent / "what.json")
 import torch

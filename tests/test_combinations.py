@@ -16,7 +16,8 @@ from odevae.models.odevae import build
 from odevae.models.presets import ModelSpec
 from odevae.protocols.recipes import heldout
 from odevae.storage.run_folder import CHECKPOINT_FILE, HISTORY_FILE, read_history
-from odevae.training.loop import seed_everything, train
+from odevae.training.recorder import train
+from odevae.training.reproducibility import seed_everything
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,8 @@ from odevae.models.odevae import build
 from odevae.models.solvers import SolverError
 from odevae.protocols.recipes import heldout
 from odevae.training.checkpoints import load_checkpoint
-from odevae.training.loop import seed_everything, train
+from odevae.training.recorder import train
+from odevae.training.reproducibility import seed_everything
 
 PRESETS = [V1, V5, V6]
 SETTINGS = {"latent_dim": 2, "seed": 3, "epochs": 2}

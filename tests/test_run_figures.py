@@ -18,7 +18,7 @@ from odevae.report.run_figures import figures_of_run, interactive_manifold_of_ru
 from odevae.report.run_predictions import scored_of_run
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import HISTORY_FILE, RUN_FILE, read_history
-from odevae.training.loop import train
+from odevae.training.recorder import train
 
 
 def figures(fold, folder, colour_by=(), **changed):

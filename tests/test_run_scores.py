@@ -15,7 +15,7 @@ from odevae.models.presets import PRESETS
 from odevae.protocols.recipes import heldout, published
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import CHECKPOINT_FILE, RUN_FILE
-from odevae.training.loop import train
+from odevae.training.recorder import train
 
 METRICS = (
     "r2_pooled",

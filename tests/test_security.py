@@ -31,7 +31,7 @@ from odevae.report.figure_names import FIGURES, figure_names, manifold_by
 from odevae.report.latent_field import load_latent_field
 from odevae.storage.files import read_json, write_json
 from odevae.storage.run_folder import CHECKPOINT_FILE, RESUME_FILE, RUN_FILE, TRIALS_FILE
-from odevae.training.checkpoints import load_resume_point
+from odevae.training.resume import load_resume_point
 
 CHECKOUT = Path(__file__).parents[1]
 SCHEMA = yaml.safe_load((CHECKOUT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))

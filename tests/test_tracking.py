@@ -18,7 +18,7 @@ from odevae.tracking import Mirrors
 from odevae.tracking.mirror import Mirror
 from odevae.tracking.records import record_of_preprocessing, record_of_run
 from odevae.tracking.store import open_store
-from odevae.training.loop import train
+from odevae.training.recorder import train
 
 STUDY = "demo"
 
@@ -200,7 +200,7 @@ def test_a_training_that_goes_on_from_a_resume_point_keeps_its_run(mirror, tmp_p
 
 def test_a_killed_training_continues_its_run(mirror, tmp_path, monkeypatch, heldout_fold, make_key, tiny):
     """Killed after three epochs with the resume point of the first: the second and third are trained once more."""
-    monkeypatch.setattr("odevae.training.loop.RESUME_EVERY", 1)
+    monkeypatch.setattr("odevae.training.recorder.RESUME_EVERY", 1)
     folder, spec, points, run_ids = tmp_path, replace(tiny, epochs=4), [], []
     about = ABOUT | {"versions": {}, "git_dirty": False}
 

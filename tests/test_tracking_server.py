@@ -22,7 +22,7 @@ from odevae.storage.run_folder import RunKey, read_history
 from odevae.tracking import Mirrors, claims
 from odevae.tracking.mirror import PARENT_NAME, RUN_TAG, Mirror
 from odevae.tracking.records import record_of_run
-from odevae.training.loop import train
+from odevae.training.recorder import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tracking_server")]
 

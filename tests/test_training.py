@@ -9,7 +9,9 @@ from conftest import ABOUT
 from odevae.models.odevae import build
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import CHECKPOINT_FILE, HISTORY_FILE, RUN_FILE, read_history
-from odevae.training.loop import batches, seed_everything, train
+from odevae.training.loop import batches
+from odevae.training.recorder import train
+from odevae.training.reproducibility import seed_everything
 
 TERMS = ("reconstruction", "kl", "smoothness", "transition", "lle")
 

@@ -20,7 +20,7 @@ from odevae.storage.run_folder import (
     TRIALS_FILE,
     write_predictions,
 )
-from odevae.training.loop import train
+from odevae.training.recorder import train
 
 FOLD = "small/heldout/split0/pca"
 

@@ -11,7 +11,7 @@ from odevae.models.presets import ModelSpec
 from odevae.protocols.fold import load_fold
 from odevae.storage.run_folder import RunKey
 from odevae.tracking import mirrors_of_run
-from odevae.training.loop import require_device, train
+from odevae.training.recorder import require_device, train
 
 # At least, and at most this share of the time, so that a slow store does not slow the training down.
 MIRROR_EVERY_S, MIRROR_SHARE = 15, 0.05

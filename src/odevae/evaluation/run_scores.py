@@ -16,7 +16,7 @@ from odevae.protocols.observations import BASELINE_BINS, Observations
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import RUN_FILE
 from odevae.training.checkpoints import load_checkpoint
-from odevae.training.loop import seed_everything
+from odevae.training.reproducibility import seed_everything
 
 CHECKPOINTS = ("best", "last")
 

@@ -4,11 +4,7 @@ The folds, the training and the settings are those of the workflow's ``heldout``
 benchmark. The weights of the epoch with the highest validation R2 answer, with the posterior mean of the initial state.
 """
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,12 +17,13 @@ from odevae.models.presets import PRESETS
 from odevae.models.solvers import SolverError
 from odevae.protocols.observations import BASELINE_BINS
 from odevae.protocols.recipes import as_seen_in, fit_heldout
-from odevae.storage.run_folder import RunKey
-from odevae.training.checkpoints import generators, load_checkpoint, restore_generators
-from odevae.training.loop import train as train_model
+from odevae.training.descent import Diverged
+from odevae.training.loop import fit
+from odevae.training.progress import report_progress
+from odevae.training.reproducibility import random_state_kept, seed_everything
 
 # The weight of the smoothness term in the paper's tables (section 6.1).
-LAMBDA_SMOOTH = "5e-4"
+LAMBDA_SMOOTH = 5e-4
 
 
 class Preset(BenchmarkModel):
@@ -42,7 +39,7 @@ class Preset(BenchmarkModel):
         preset: its name.
         spec: its settings.
         fold: the training and validation trials as the model saw them; set by `fit`.
-        run: what ``run.json`` says of the training; set by `fit`.
+        best: the epoch whose weights answer; set by `fit`.
     """
 
     preset: str
@@ -65,17 +62,19 @@ class Preset(BenchmarkModel):
         parts = {"train": np.arange(len(train)), "validation": len(train) + np.arange(len(validation))}
         about = {"recording": f"{self.preset} in the benchmark", "observations": self.spec.observations}
         self.fold = fit_heldout(_together(train, validation), parts, about)
-        # The benchmark hands over trials without the name of their data set; the key names lines of progress.
-        key = RunKey("benchmark", "heldout", 0, self.preset, self.latent_dim, LAMBDA_SMOOTH, self.seed)
-        with _random_state_kept(), tempfile.TemporaryDirectory() as folder:
-            self.run = train_model(self.fold, key, self.spec, Path(folder), about={})
-            if self.run["status"] != "ok":
-                raise OdevaeError(
-                    f"{self.preset} with {self.latent_dim} latent dimensions: its training diverged in "
-                    f"{self.run['reason']}; take another seed, or leave it out of the benchmark."
-                )
+        name = f"{self.preset} with {self.latent_dim} latent dimensions"
+        with random_state_kept():
+            seed_everything(self.seed)
             self.model = build(self.spec, self.fold.preprocessor.n_channels, self.latent_dim)
-            self.model.load_state_dict(load_checkpoint(Path(folder), self.run)["best"])
+            try:
+                for epoch in fit(self.model, self.fold, self.spec, LAMBDA_SMOOTH):
+                    report_progress(name, epoch, self.spec.epochs)
+            except Diverged as error:
+                raise OdevaeError(
+                    f"{name}: its training diverged in {error}; take another seed, or leave it out of the benchmark."
+                ) from error
+        self.best = epoch.state.best
+        self.model.load_state_dict(self.best.weights)
         self.model.eval().requires_grad_(False)
 
     def onset(self, trials: Trials, n_frames: int) -> np.ndarray:
@@ -141,14 +140,3 @@ def _together(train: Trials, validation: Trials) -> Trials:
         **{name: joined(name) for name in ("values", "mask", "recorded", "times")},
         trial_ids=np.concatenate([train.trial_ids, validation.trial_ids]),
     )
-
-
-@contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """Training seeds every generator in use and asks for deterministic operations; put both back afterwards."""
-    states, deterministic = generators(), torch.are_deterministic_algorithms_enabled()
-    try:
-        yield
-    finally:
-        restore_generators(states)
-        torch.use_deterministic_algorithms(deterministic)
