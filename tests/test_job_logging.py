@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from odevae.jobs.job_logging import log as logger
 from odevae.jobs.job_logging import stage
 
 
@@ -13,7 +14,7 @@ def run(tmp_path, body: str) -> tuple[subprocess.CompletedProcess, str]:
     script = tmp_path / "script.py"
     lines = "\n".join(f"    {line}" for line in body.splitlines())
     script.write_text(
-        f"import sys\nfrom odevae.errors import OdevaeError\nfrom odevae.jobs.job_logging import stage\n"
+        f"import sys\nfrom odevae.errors import OdevaeError\nfrom odevae.jobs.job_logging import log, stage\n"
         f"with stage({str(log)!r}):\n{lines}\nprint('after')\n",
         encoding="utf-8",
     )
@@ -21,12 +22,44 @@ def run(tmp_path, body: str) -> tuple[subprocess.CompletedProcess, str]:
     return process, log.read_text(encoding="utf-8")
 
 
-def test_what_is_printed_stands_on_the_console_and_in_the_log(tmp_path):
+def test_what_is_printed_is_on_the_console_and_in_the_log(tmp_path):
     process, log = run(tmp_path, "print('to you')\nprint('careful', file=sys.stderr)")
     assert process.returncode == 0
     assert process.stdout == "to you\nafter\n"
     assert process.stderr == "careful\n"
     assert log == "to you\ncareful\n"
+
+
+def test_messages_of_the_package_and_warnings_of_libraries_are_on_the_console_and_in_the_log(tmp_path):
+    body = (
+        "import logging, warnings\nlog.debug('no')\nlog.info('100 % done')\n"
+        "logging.getLogger('odevae.tracking').warning('warning: no store')\n"
+        "logging.getLogger('other').warning('a library logs')\nwarnings.warn('a library warns')"
+    )
+    process, log = run(tmp_path, body)
+    assert process.stdout == "100 % done\nafter\n"
+    assert log == "100 % done\n" + process.stderr
+    assert process.stderr.startswith("warning: no store\na library logs\n")
+    assert "UserWarning: a library warns\n" in process.stderr
+
+
+def test_a_library_that_configures_logging_takes_nothing_from_the_log(tmp_path):
+    body = (
+        "import logging.config\nlog.info('before')\n"
+        "logging.config.dictConfig({'version': 1, 'disable_existing_loggers': False, 'root': {'handlers': ['console']},"
+        " 'handlers': {'console': {'class': 'logging.StreamHandler', 'stream': 'ext://sys.stderr'}}})\n"
+        "log.warning('careful')"
+    )
+    process, log = run(tmp_path, body)
+    assert (process.stderr, log) == ("careful\n", "before\ncareful\n")
+
+
+def test_a_log_on_a_full_disk_does_not_end_the_job(tmp_path):
+    script = (
+        "from odevae.jobs.job_logging import log, stage\nwith stage('/dev/full'):\n    log.info('one')\nprint('two')"
+    )
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "one\ntwo\n", "")
 
 
 def test_a_mistake_of_the_user_ends_with_one_sentence_and_status_1(tmp_path):
@@ -55,7 +88,7 @@ def test_each_line_is_in_the_log_at_once(tmp_path):
         assert log.read_text(encoding="utf-8") == "now\n"
 
 
-def test_a_line_is_written_in_one_piece_so_that_jobs_side_by_side_cannot_part_it(tmp_path, monkeypatch):
+def test_a_line_is_written_in_one_piece_so_that_parallel_jobs_cannot_cut_it_in_two(tmp_path, monkeypatch):
     class Console(io.StringIO):
         def write(self, text):
             pieces.append(text)
@@ -67,7 +100,8 @@ def test_a_line_is_written_in_one_piece_so_that_jobs_side_by_side_cannot_part_it
         print("one", "line")
         print("begun", end="", flush=True)
         print(" and ended\nand a last one without an end", end="")
-    assert pieces == ["one line\n", "begun", " and ended\n", "and a last one without an end"]
+        logger.info("a table\nof two lines")
+    assert pieces == ["one line\n", "begun and ended\n", "a table\nof two lines\n", "and a last one without an end\n"]
     assert (tmp_path / "stage.log").read_text(encoding="utf-8") == "".join(pieces)
 
 

@@ -1,4 +1,4 @@
-"""The store repeats what lies on disk: whole, once, after any accident, and from many jobs at once."""
+"""The store repeats what is on disk: completely, once, after any accident, and from many jobs at once."""
 
 import math
 import subprocess
@@ -333,7 +333,7 @@ def test_an_unchanged_run_is_cheap(mirror, tmp_path):
 
 
 @pytest.mark.parametrize("accident", ["corrupt", "no folder", "file store", "lost meanwhile", "corrupt meanwhile"])
-def test_a_broken_store_costs_one_warning(accident, uri, tmp_path, capfd):
+def test_a_broken_store_costs_one_warning(accident, uri, tmp_path, capfd, caplog):
     database = tmp_path / "mlflow.db"
     if accident == "corrupt":
         database.write_bytes(b"this is no database" * 100)
@@ -350,15 +350,15 @@ def test_a_broken_store_costs_one_warning(accident, uri, tmp_path, capfd):
         database.write_bytes(b"this is no database" * 100)
     assert mirrors.run(folder) == mirrors.preprocessing(folder, "name") == {}
     assert mirrors.study(STUDY, [], {}) is None
-    printed = capfd.readouterr()
-    (line,) = (printed.out + printed.err).splitlines()
+    assert capfd.readouterr() == ("", "")
+    (line,) = caplog.messages
     assert line.startswith("warning: tracking is off for the rest of this job: ")
     assert "snakemake sync" in line
     assert database.exists() == (accident != "lost meanwhile")
 
 
 @pytest.mark.parametrize("moment", ["before", "meanwhile"])
-def test_a_database_that_another_program_holds_costs_one_warning_and_seconds(moment, uri, tmp_path, capfd):
+def test_a_database_that_another_program_holds_costs_one_warning_and_seconds(moment, uri, tmp_path, caplog):
     hold = "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN EXCLUSIVE'); print('held')"
     command = [sys.executable, "-c", f"{hold}; sys.stdout.flush(); time.sleep(600)", tmp_path / "mlflow.db"]
     folder = write_run(tmp_path)
@@ -372,14 +372,14 @@ def test_a_database_that_another_program_holds_costs_one_warning_and_seconds(mom
             assert time.monotonic() - started < 4 * tracking.store.BUSY_S
         finally:
             holder.kill()
-    (line,) = capfd.readouterr().err.splitlines()
+    (line,) = caplog.messages
     assert "database is locked" in line
     again = Mirrors(uri, tmp_path / "artifacts", {STUDY: {}})
     assert again.run(folder).keys() == {STUDY}
 
 
 @pytest.mark.parametrize("damage", ["no JSON", "no key", "history of words", "quotes in the name"])
-def test_one_damaged_run_does_not_stop_the_others(damage, uri, tmp_path, capfd):
+def test_one_damaged_run_does_not_stop_the_others(damage, uri, tmp_path, caplog):
     folder, other = (
         write_run(tmp_path),
         write_run(tmp_path, run_folder.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", 2)),
@@ -396,16 +396,17 @@ def test_one_damaged_run_does_not_stop_the_others(damage, uri, tmp_path, capfd):
     assert mirrors.run(folder) == {}
     assert mirrors.working
     assert mirrors.run(other).keys() == {STUDY}
-    (line,) = capfd.readouterr().err.splitlines()
+    (line,) = caplog.messages
     assert line.startswith(f"warning: {folder} is left out of the record: ")
 
 
-def test_a_lock_that_is_never_released_is_given_up(uri, tmp_path, monkeypatch, capfd):
+def test_a_lock_that_is_never_released_is_given_up(uri, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("odevae.tracking.store.LOCK_WAIT_S", 0.1)
     mirrors = Mirrors(uri, tmp_path / "artifacts", {STUDY: {}})
     with tracking.store.locked(uri):
         assert mirrors.run(write_run(tmp_path)) == {}
-    assert "TimeoutError" in capfd.readouterr().err
+    (line,) = caplog.messages
+    assert f"The file lock '{tmp_path}/mlflow.db.lock' could not be acquired." in line
 
 
 def test_reading_a_run_needs_no_store(tmp_path):

@@ -17,20 +17,20 @@ from odevae.errors import OdevaeError
 from odevae.storage.files import read_json, write_json
 from odevae.tracking import Mirrors
 from odevae.tracking.address import VARIABLE, check_store, new_store_record, project_of, redacted, store_uri
-from odevae.tracking.filesystems import network_file_system
+from odevae.tracking.filesystems import mounted, network_file_system
 
-LOCAL = "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw"
-TABLE = f"""{LOCAL}
-30 27 0:25 / /proc rw - proc proc rw
-31 27 0:30 / /home rw,noatime shared:7 - nfs4 filer:/export/home rw,vers=4.2
-32 31 8:17 / /home/ann/scratch rw - xfs /dev/sdb1 rw
-33 27 0:31 / /mnt/with\\040space rw - fuse.sshfs ann@host:/ rw
-34 27 0:32 / /mnt/lab rw master:1 propagate_from:2 - lustre 10.0.0.1@tcp:/lab rw
-35 27 8:18 / /mnt/covered rw - ext4 /dev/sdc1 rw
-36 35 0:33 / /mnt/covered rw - cifs //filer/share rw
-37 27 0:34 / /mnt/fuse rw - fuse.unionfs unionfs rw
-this is no line of the table
-"""
+LOCAL = [("ext4", "/")]
+MOUNTS = [
+    *LOCAL,
+    ("proc", "/proc"),
+    ("nfs4", "/home"),
+    ("xfs", "/home/ann/scratch"),
+    ("fuse.sshfs", "/mnt/with space"),
+    ("lustre", "/mnt/lab"),
+    ("ext4", "/mnt/covered"),
+    ("cifs", "/mnt/covered"),
+    ("fuse.unionfs", "/mnt/fuse"),
+]
 
 
 def tracking(uri: str | None) -> dict:
@@ -51,17 +51,20 @@ def tracking(uri: str | None) -> dict:
     ],
 )
 def test_the_file_system_of_a_path(path, expected):
-    assert network_file_system(Path(path), TABLE) == expected
+    assert network_file_system(Path(path), MOUNTS) == expected
 
 
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "afs"])
 def test_network_file_systems_are_known(kind):
     for name in (kind, f"fuse.{kind}"):
-        assert network_file_system(Path("/a/b"), f"1 0 0:1 / / rw - {name} where rw") == (name, Path("/"))
+        assert network_file_system(Path("/a/b"), [(name, "/")]) == (name, Path("/"))
 
 
-def test_without_a_mount_table_nothing_is_refused():
-    assert network_file_system(Path("/home/x"), "") is None
+def test_without_a_list_of_mounts_nothing_is_refused(monkeypatch):
+    assert ("proc", "/proc") in mounted()
+    monkeypatch.setattr("psutil.PROCFS_PATH", "/nonexistent")
+    assert mounted() == []
+    assert network_file_system(Path("/home/x"), []) is None
 
 
 def test_the_configuration_wins_over_the_environment():
@@ -74,14 +77,14 @@ def test_the_configuration_wins_over_the_environment():
     assert store_uri(check_config(small_config(), schema), {VARIABLE: address}) == address
 
 
-def refusal(uri: str | None, environment=None, table: str = LOCAL) -> str:
+def refusal(uri: str | None, environment=None, mounts=LOCAL) -> str:
     with pytest.raises(OdevaeError) as refused:
-        check_store(tracking(uri), table, environment or {})
+        check_store(tracking(uri), mounts, environment or {})
     return str(refused.value)
 
 
 def test_stores_that_are_refused():
-    sentence = refusal("sqlite:////home/ann/mlflow.db", table=TABLE)
+    sentence = refusal("sqlite:////home/ann/mlflow.db", mounts=MOUNTS)
     assert sentence == (
         "config: tracking.uri: the SQLite file /home/ann/mlflow.db would lie on a network file system (nfs4 at /home), "
         "where jobs on several nodes damage it; start an MLflow server and give its address (docs/tracking.md)."
@@ -97,7 +100,7 @@ def test_stores_that_are_refused():
 
 def test_stores_that_are_accepted():
     for uri in ("sqlite:////srv/mlflow.db", "http://127.0.0.1:5000", "https://mlflow.lab.example"):
-        check_store(tracking(uri), TABLE, {})
+        check_store(tracking(uri), MOUNTS, {})
     check_store(tracking(None), LOCAL, {VARIABLE: "https://ann:secret@mlflow.lab.example"})
 
 
@@ -119,13 +122,13 @@ def test_the_record_of_the_store_keeps_the_project_and_names_earlier_stores():
     assert [entry["uri"] for entry in third["earlier"]] == ["sqlite:///mlflow.db", "https://***@host"]
 
 
-def test_a_job_with_another_store_than_the_workflow_tracks_nothing(tmp_path, capfd):
+def test_a_job_with_another_store_than_the_workflow_tracks_nothing(tmp_path, caplog):
     record = tmp_path / "store.json"
     write_json(record, new_store_record({}, "http://ann:secret@host:5000", "lab"))
     assert project_of("http://ben:other@host:5000", record).startswith("lab-")
     mirrors = Mirrors(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts", {"demo": {}}, record)
     assert mirrors.run(write_run(tmp_path)) == {}
-    (warning,) = capfd.readouterr().err.splitlines()
+    (warning,) = caplog.messages
     assert f"this job's store is sqlite:///{tmp_path}/mlflow.db but {record} names http://***@host:5000" in warning
     assert not (tmp_path / "mlflow.db").exists()
 
@@ -133,9 +136,8 @@ def test_a_job_with_another_store_than_the_workflow_tracks_nothing(tmp_path, cap
 @pytest.mark.slow
 def test_a_database_on_a_network_file_system_is_refused_before_anything_runs(tmp_path):
     project = Project.create(tmp_path / "project", small_config())
-    table = tmp_path / "mountinfo"
-    table.write_text(f"{LOCAL}\n31 27 0:30 / {project.root} rw - nfs4 filer:/export rw\n", encoding="utf-8")
-    project.append("src/odevae/tracking/filesystems.py", f"\nMOUNT_TABLE = Path({str(table)!r})\n")
+    mounts = [*LOCAL, ("nfs4", str(project.root))]
+    project.append("src/odevae/tracking/filesystems.py", f"\n\ndef mounted():\n    return {mounts!r}\n")
     outcome = project.snakemake()
     assert outcome.code == 1
     sentence = f"config: tracking.uri: the SQLite file {project.root}/mlflow.db would lie on a network file system"

@@ -19,7 +19,7 @@ from odevae.report.study_table import MEAN_ROWS, read_csv
 from odevae.storage import run_folder
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import RunKey, read_history
-from odevae.tracking import Mirrors, claims
+from odevae.tracking import Mirrors
 from odevae.tracking.mirror import PARENT_NAME, RUN_TAG, Mirror
 from odevae.tracking.records import record_of_run
 from odevae.training.recorder import train
@@ -57,8 +57,8 @@ def open_mirrors(server, tmp_path, study: str) -> Mirrors:
     return Mirrors(server.uri, tmp_path / "unused", {study: {}})
 
 
-def warnings_in(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.startswith("warning: ")]
+def warnings_in(lines: list[str]) -> list[str]:
+    return [line for line in lines if line.startswith("warning: ")]
 
 
 def test_sixteen_jobs_at_once_lose_nothing(postgres, server, patient, tmp_path):
@@ -109,11 +109,11 @@ def test_sixteen_jobs_at_once_lose_nothing(postgres, server, patient, tmp_path):
     assert sorted(run.data.tags[RUN_TAG] for run in children) == sorted(key.path for key in keys)
     for run in children:
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert claims.CLAIM_TAG not in run.data.tags
         assert histories(mirror, run.info.run_id, columns) == whole(epochs, columns)
 
 
-def test_one_record_from_eight_jobs_at_once_is_one_run(server, patient, tmp_path):
+def test_of_one_record_from_eight_jobs_at_once_one_run_is_left(server, patient, tmp_path):
+    """Jobs that create a run at the same time may use different ones; the next job that looks leaves one."""
     record, barrier = record_of_run(write_run(tmp_path, epochs=3)), Barrier(8)
 
     def job(_) -> str:
@@ -122,22 +122,58 @@ def test_one_record_from_eight_jobs_at_once_is_one_run(server, patient, tmp_path
 
     with ThreadPoolExecutor(8) as pool:
         run_ids = set(pool.map(job, range(8)))
+    print(f"eight jobs were given {len(run_ids)} run ids")
     mirror = Mirror(server.uri, tmp_path, "contested")
-    assert {run.info.run_id for run in mirror._search(KEY.path)} == run_ids
-    assert len(run_ids) == len(mirror._search(PARENT_NAME)) == 1
-    (run_id,) = run_ids
+    run_id = mirror.put(record)
+    assert [run.info.run_id for run in mirror._search(KEY.path)] == [run_id]
+    assert [run.info.run_id for run in mirror._search(PARENT_NAME)] == [mirror.parent_id]
+    assert mirror.client.get_run(run_id).data.tags["mlflow.parentRunId"] == mirror.parent_id
     assert histories(mirror, run_id) == whole(3)
 
 
-def test_a_claim_whose_job_died_is_cleared_away(server, tmp_path, monkeypatch):
-    mirror = Mirror(server.uri, tmp_path, "abandoned")
-    left = mirror.client.create_run(
-        mirror.experiment_id, tags={RUN_TAG: KEY.path, claims.CLAIM_TAG: "open"}, run_name=KEY.path
-    )
-    monkeypatch.setattr("odevae.tracking.mirror.ABANDONED_S", 1.0)
-    run_id = put(mirror, write_run(tmp_path))
-    assert run_id != left.info.run_id
-    assert [run.info.run_id for run in mirror._search(KEY.path)] == [run_id]
+@pytest.mark.parametrize("moment", ["before it is created", "after it is created"])
+def test_of_two_jobs_that_cross_one_run_is_left_with_all_epochs(moment, server, tmp_path, monkeypatch):
+    """As when `sync` runs next to a training, or SLURM starts a job again while the first still runs."""
+    study = moment.replace(" ", "_")
+    one, other = (Mirror(server.uri, tmp_path, study) for _ in range(2))
+    assert one.parent_id == other.parent_id
+    folder = write_run(tmp_path, epochs=2, status="running", finished_at="")
+    create_run, crossed = one.client.create_run, []
+
+    def create_and_be_crossed(*arguments):
+        if moment == "after it is created":
+            create_run(*arguments)
+        crossed.append(put(other, folder))
+        if moment == "before it is created":
+            create_run(*arguments)
+
+    monkeypatch.setattr(one.client, "create_run", create_and_be_crossed)
+    put(one, folder)
+    assert len(crossed) == 1
+    write_run(tmp_path, epochs=4)
+    run_ids = {put(mirror, folder) for mirror in (one, other)}
+    assert {run.info.run_id for run in one._search(KEY.path)} == run_ids
+    (run_id,) = run_ids
+    assert histories(one, run_id) == whole(4)
+    assert one.client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_a_run_that_another_job_deletes_is_written_again(server, tmp_path, monkeypatch):
+    mirror = Mirror(server.uri, tmp_path, "deleted")
+    folder = write_run(tmp_path)
+    write_results(folder)
+    log_history, lost = mirror._log_history, []
+
+    def lose_the_run(run, *arguments):
+        if not lost:
+            mirror.client.delete_run(run.info.run_id)
+            lost.append(run.info.run_id)
+        log_history(run, *arguments)
+
+    monkeypatch.setattr(mirror, "_log_history", lose_the_run)
+    run_id = put(mirror, folder)
+    assert [run.info.run_id for run in mirror._search(KEY.path)] == [run_id] != lost
+    assert histories(mirror, run_id) == whole(3)
 
 
 def test_projects_with_the_same_study_leave_each_other_alone(server, tmp_path):
@@ -162,7 +198,7 @@ def test_the_server_keeps_the_artifacts(server, tmp_path):
 
 @pytest.mark.parametrize("accident", ["server killed", "database killed", "server hangs"])
 def test_an_outage_costs_a_training_one_warning_and_half_a_minute(
-    accident, postgres, server, tmp_path, capfd, heldout_fold, make_key, tiny
+    accident, postgres, server, tmp_path, caplog, heldout_fold, make_key, tiny
 ):
     """The training ends with the same bits as without tracking; afterwards its record is completed from the disk."""
     study, key = accident.replace(" ", "_"), make_key()
@@ -189,7 +225,6 @@ def test_an_outage_costs_a_training_one_warning_and_half_a_minute(
     try:
         train(heldout_fold, key, tiny, folder, about, on_epoch=on_epoch)
         mirrors.run(folder)
-        printed = capfd.readouterr()
     finally:
         if accident == "server killed":
             server.start()
@@ -200,7 +235,7 @@ def test_an_outage_costs_a_training_one_warning_and_half_a_minute(
     print(f"{accident}: epochs held up by {', '.join(f'{seconds:.2f}' for seconds in held_up)} s")
     assert held_up[1] < HELD_UP_S
     assert not mirrors.working
-    (warning,) = warnings_in(printed.err)
+    (warning,) = warnings_in(caplog.messages)
     assert warning.startswith("warning: tracking is off for the rest of this job: ")
     assert scores(folder) == scores(plain)
 
@@ -241,7 +276,7 @@ def test_a_sweep_survives_an_outage_and_its_record_is_completed(server, postgres
         assert sweep.returncode == 0, output
         rows = [row for row in read_csv(results / "tables/small.csv") if row["seed"] not in MEAN_ROWS]
         assert [(row["status"], row["mlflow_run_id"]) for row in rows] == [("ok", None)] * 2
-        logs = {path: warnings_in(path.read_text()) for path in (project.root / "logs").rglob("*.log")}
+        logs = {path: warnings_in(path.read_text().splitlines()) for path in (project.root / "logs").rglob("*.log")}
         assert all(len(lines) <= 1 for lines in logs.values()), logs
         assert len(logs[project.root / "logs/sync_study/small.log"]) == 1
 
@@ -286,10 +321,10 @@ def check_record(server, postgres, project: Project, names: list[str]) -> list[s
     return ids
 
 
-def test_a_server_that_is_not_there_is_given_up_quickly(tmp_path, capfd):
+def test_a_server_that_is_not_there_is_given_up_quickly(tmp_path, caplog):
     started = time.monotonic()
     mirrors = Mirrors(f"http://ann:secret@127.0.0.1:{free_port()}", tmp_path, {"one": {}, "two": {}})
     assert not mirrors.working
     assert time.monotonic() - started < HELD_UP_S
-    (warning,) = warnings_in(capfd.readouterr().err)
+    (warning,) = warnings_in(caplog.messages)
     assert "secret" not in warning and re.search(r"127\.0\.0\.1", warning)

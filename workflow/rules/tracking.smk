@@ -1,11 +1,11 @@
 # MLflow repeats what is on disk. The store is made once, before any parallel job; the sync rules bring it up to date.
 
 from odevae.tracking.address import OUTAGES, STORE_RECORD, check_store, redacted, store_uri
-from odevae.tracking.filesystems import read_mount_table
+from odevae.tracking.filesystems import mounted
 
 try:
     # Here and not in a job, because in jobs whatever goes wrong with tracking is only a warning.
-    check_store(config, read_mount_table())
+    check_store(config, mounted())
 except OdevaeError as error:
     raise WorkflowError(str(error)) from None
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from odevae.jobs.job_logging import stage
+from odevae.jobs.job_logging import log, stage
 from odevae.protocols.fold import load_fold
 from odevae.report.run_figures import interactive_manifold_of_run
 from odevae.storage.files import read_json
@@ -13,7 +13,7 @@ def main(fold_folder: Path, folder: Path, colour_by: list[str], output: Path) ->
     run = read_json(folder / RUN_FILE)
     page = interactive_manifold_of_run(load_fold(fold_folder), run, read_predictions(folder, run), colour_by)
     output.write_text(page, encoding="utf-8")
-    print(f"{output}: {len(page)} characters")
+    log.info(f"{output}: {len(page)} characters")
 
 
 with stage(snakemake.log[0]):

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from odevae.evaluation.run_scores import evaluate
-from odevae.jobs.job_logging import stage
+from odevae.jobs.job_logging import log, stage
 from odevae.protocols.fold import load_fold
 from odevae.storage.files import write_json
 from odevae.storage.run_folder import METRICS_FILE, RunKey, write_predictions
@@ -18,7 +18,7 @@ def main(fold_folder: Path, folder: Path, threads: int) -> None:
     write_predictions(folder, metrics, predictions)
     write_json(folder / METRICS_FILE, metrics)
     key = f"{metrics['scored_part']}/raw/{metrics['task']}/best/mean/r2_neuron"
-    print(f"{metrics['run']}: {metrics['status']}, {key} = {metrics['values'].get(key, float('nan')):.4f}")
+    log.info(f"{metrics['run']}: {metrics['status']}, {key} = {metrics['values'].get(key, float('nan')):.4f}")
 
 
 with stage(snakemake.log[0]):

@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 
 from odevae.data.download import fetch
-from odevae.jobs.job_logging import stage
+from odevae.jobs.job_logging import log, stage
 
 
 def main(url: str, sha256: str, output: str, folder: str | None) -> None:
     fetch(url, sha256, output, folder=folder)
-    print(f"{output}: {Path(output).stat().st_size} bytes from {folder or url}, SHA-256 {sha256}")
+    log.info(f"{output}: {Path(output).stat().st_size} bytes from {folder or url}, SHA-256 {sha256}")
 
 
 with stage(snakemake.log[0]):

@@ -11,7 +11,7 @@ from odevae.benchmark.scoring import all_scores
 from odevae.data.recording import load_recording, require_covariate
 from odevae.data.simulate.expected import expected_activity
 from odevae.data.trials import cut
-from odevae.jobs.job_logging import stage
+from odevae.jobs.job_logging import log, stage
 from odevae.jobs.provenance import provenance
 from odevae.protocols.fold import Fold, load_fold
 from odevae.storage.files import write_json
@@ -58,10 +58,10 @@ def main(
         "fold_sha256": fold.about["fold_sha256"],
         "data_sha256": fold.about["data_sha256"],
     }
-    write_json(output, content | provenance(Path.cwd()))
+    write_json(output, content | provenance())
     for latent_dim, (scores, _) in zip(cell.latent_dims, found, strict=True):
         headlines = ", ".join(f"{task} {_headline(values):.3f}" for task, values in scores.items())
-        print(f"{cell.folder}/d{latent_dim}: {headlines}")
+        log.info(f"{cell.folder}/d{latent_dim}: {headlines}")
 
 
 def expected_in_test(recording_file: str, fold: Fold) -> np.ndarray:

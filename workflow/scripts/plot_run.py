@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from odevae.jobs.job_logging import stage
+from odevae.jobs.job_logging import log, stage
 from odevae.plots import save
 from odevae.protocols.fold import load_fold
 from odevae.report.figure_names import BY_COVARIATE, FIGURES
@@ -31,7 +31,7 @@ def main(fold_folder: Path, folder: Path, colour_by: list[str]) -> None:
     for name, figure in figures.items():
         save(figure, (folder / FIGURES_FOLDER if name in FIGURES else by_covariate) / name)
     write_json(folder / MANIFOLD_FILE, {"run": run["run"], "attempt": run["attempt"], "values": stress})
-    print(f"{run['run']}: {len(figures)} figures; stress {stress}")
+    log.info(f"{run['run']}: {len(figures)} figures; stress {stress}")
 
 
 with stage(snakemake.log[0]):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from odevae.data.recording import load_recording
-from odevae.jobs.job_logging import stage
+from odevae.jobs.job_logging import log, stage
 from odevae.protocols.audit import audit
 from odevae.protocols.fold import save_fold
 from odevae.protocols.recipes import make_fold
@@ -17,7 +17,7 @@ def main(recording_file: str, protocol: str, observations: str, split: int, sett
     fold = make_fold(protocol, recording, observations, split, settings)
     findings = audit(fold, recording)
     write_json(folder / AUDIT_FILE, findings | {"fold_sha256": save_fold(fold, folder)})
-    print(
+    log.info(
         f"{folder}: {len(fold.raw)} trials, {fold.preprocessor.n_channels} channels, "
         f"{findings['training_sequences']} sequences to train on, {findings['scored_sequences']} scored, "
         f"{findings['shared_trials']:.0%} of them share their trial with training, "

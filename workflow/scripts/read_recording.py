@@ -2,7 +2,7 @@
 
 from odevae.data.readers import read
 from odevae.data.recording import require_covariate, save_recording
-from odevae.jobs.job_logging import stage
+from odevae.jobs.job_logging import log, stage
 
 
 def main(file: str, name: str, units: str, colour_by: list[str], output: str) -> None:
@@ -10,7 +10,7 @@ def main(file: str, name: str, units: str, colour_by: list[str], output: str) ->
     for covariate in colour_by:
         require_covariate(covariate, recording.covariates, name)
     save_recording(recording, output)
-    print(
+    log.info(
         f"{name}: {recording.n_neurons} neurons, {recording.n_frames} frames, {len(recording.trial_ids)} trials, "
         f"{len(recording.covariates)} covariates"
     )

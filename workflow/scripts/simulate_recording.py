@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from odevae.data.recording import require_covariate, save_recording
 from odevae.data.simulate import simulate
-from odevae.jobs.job_logging import stage
+from odevae.jobs.job_logging import log, stage
 
 
 def main(kind: str, settings: dict, name: str, colour_by: list[str], output: str) -> None:
@@ -12,7 +12,7 @@ def main(kind: str, settings: dict, name: str, colour_by: list[str], output: str
     for covariate in colour_by:
         require_covariate(covariate, recording.covariates, name)
     save_recording(replace(recording, source=recording.source | {"name": name}), output)
-    print(
+    log.info(
         f"{name}: {recording.n_neurons} neurons, {recording.n_frames} frames, {len(recording.trial_ids)} trials, "
         f"{recording.latents.shape[1]} latent dimensions"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from odevae.benchmark.grid import Cell, benchmark_cells
 from odevae.config.studies import study_folds, study_runs
 from odevae.errors import OdevaeError
-from odevae.jobs.job_logging import stage
+from odevae.jobs.job_logging import log, stage
 from odevae.storage.run_folder import PREPROCESSING_FILE, RUN_FILE
 from odevae.tracking import Mirrors, mirrors_of_studies
 
@@ -22,11 +22,11 @@ def main(config: dict) -> None:
         done = [mirrors.preprocessing(RESULTS / fold, fold, study) for fold in folds]
         done += [mirrors.run(RESULTS / run, study) for run in runs]
         put_tables(mirrors, study)
-        print(f"{study}: {sum(map(bool, done))} of {len(done)} folds and runs on disk are in the record")
+        log.info(f"{study}: {sum(map(bool, done))} of {len(done)} folds and runs on disk are in the record")
     for benchmark, cells in benchmarks.items():
         done = [put for c in cells for put in mirrors.cell(RESULTS / c.path, c.folder, c.latent_dims, benchmark)]
         put_tables(mirrors, benchmark)
-        print(f"{benchmark}: {sum(map(bool, done))} of {len(done)} fits on disk are in the record")
+        log.info(f"{benchmark}: {sum(map(bool, done))} of {len(done)} fits on disk are in the record")
     if not mirrors.working:
         raise OdevaeError("the record is not complete; run `snakemake sync` again when the store can be reached.")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from odevae.jobs.job_logging import stage
+from odevae.jobs.job_logging import log, stage
 from odevae.storage.files import write_bytes, write_json
 from odevae.tracking import mirrors_of_study
 from odevae.tracking.address import redacted, store_uri
@@ -16,7 +16,7 @@ def main(config: dict, study: str, runs: list[str], folds: list[str], outages: i
     complete = mirrors.working and all(ids.values())
     write_bytes(output.outages, f"{outages if complete else outages + 1}\n".encode())
     write_json(output.ids, ids)
-    print(f"{study}: {sum(map(bool, ids.values()))} of {len(ids)} runs are in {redacted(store_uri(config))}")
+    log.info(f"{study}: {sum(map(bool, ids.values()))} of {len(ids)} runs are in {redacted(store_uri(config))}")
 
 
 with stage(snakemake.log[0]):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from odevae.benchmark.grid import benchmark_cells
 from odevae.benchmark.table import READABLE, benchmark_metrics, rows_of_benchmark
-from odevae.jobs.job_logging import stage
+from odevae.jobs.job_logging import log, stage
 from odevae.report.study_table import write_csv, write_latex, write_markdown
 from odevae.tracking import mirrors_of_study
 
@@ -20,7 +20,7 @@ def main(config: dict, benchmark: str, output) -> None:
     for cell in benchmark_cells(config, benchmark):
         mirrors.cell(RESULTS / cell.path, cell.folder, cell.latent_dims)
     mirrors.study(benchmark, [output.csv, output.md, output.tex], benchmark_metrics(rows))
-    print(Path(output.md).read_text(encoding="utf-8"), end="")
+    log.info(Path(output.md).read_text(encoding="utf-8").rstrip("\n"))
 
 
 with stage(snakemake.log[0]):

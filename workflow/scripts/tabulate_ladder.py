@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from odevae.evaluation.audit_ladder import READABLE, rungs_of_study
-from odevae.jobs.job_logging import stage
+from odevae.jobs.job_logging import log, stage
 from odevae.report.study_table import write_csv, write_latex, write_markdown
 from odevae.tracking import mirrors_of_study
 
@@ -14,7 +14,7 @@ def main(config: dict, study: str, runs: dict[str, str], output) -> None:
     write_markdown(table, READABLE, Path(output.md))
     write_latex(table, READABLE, Path(output.tex))
     mirrors_of_study(config, study).study(study, [output.csv, output.md, output.tex], {})
-    print(Path(output.md).read_text(encoding="utf-8"), end="")
+    log.info(Path(output.md).read_text(encoding="utf-8").rstrip("\n"))
 
 
 with stage(snakemake.log[0]):

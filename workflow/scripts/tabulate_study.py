@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from odevae.jobs.job_logging import stage
+from odevae.jobs.job_logging import log, stage
 from odevae.report.study_table import (
     READABLE,
     results_of_study,
@@ -33,7 +33,7 @@ def main(
     write_latex(rows, READABLE, Path(output.tex))
     mirrors = mirrors_of_study(config, study)
     mirrors.study(study, [output.csv, output.md, output.tex], study_metrics(rows))
-    print(Path(output.md).read_text(encoding="utf-8"), end="")
+    log.info(Path(output.md).read_text(encoding="utf-8").rstrip("\n"))
 
 
 with stage(snakemake.log[0]):

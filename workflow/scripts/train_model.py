@@ -36,7 +36,7 @@ def main(
             next_mirror = ended + max(MIRROR_EVERY_S, (ended - started) / MIRROR_SHARE)
 
     about = {name: fold.about[name] for name in ("data_sha256", "fold_sha256")}
-    about |= {"code_sha256": code, **provenance(Path.cwd())}
+    about |= {"code_sha256": code, **provenance()}
     train(fold, key, ModelSpec(**spec), folder, about, mirror_now_and_then, device)
     mirrors.run(folder)
 

@@ -1,13 +1,12 @@
 """Compute the scores of every run on disk, and every table, anew and compare: `snakemake verify`."""
 
-import sys
 from pathlib import Path
 
 from odevae.benchmark.table import rows_of_benchmark
 from odevae.config.studies import fold_path, published_rows_of, study_runs
 from odevae.errors import OdevaeError
 from odevae.evaluation.audit_ladder import rungs_of_study
-from odevae.jobs.job_logging import stage
+from odevae.jobs.job_logging import log, stage
 from odevae.report.study_table import results_of_study, study_rows
 from odevae.report.verification import verify_run, verify_table
 from odevae.storage.files import read_json
@@ -32,7 +31,7 @@ def main(config: dict) -> None:
         table = RESULTS / "tables" / f"{benchmark}.csv"
         if table.exists():
             _try(problems, lambda t=table, b=benchmark: _checked(t, rows_of_benchmark(RESULTS, config, b)))
-    print(f"{len(checked)} runs verified, {len(problems)} problems")
+    log.info(f"{len(checked)} runs verified, {len(problems)} problems")
     if problems:
         raise OdevaeError(f"{len(problems)} of what is on disk cannot be trusted; the lines above say what to do.")
 
@@ -53,10 +52,10 @@ def _checked(table: Path, rows: list[dict]) -> str:
 
 def _try(problems: list[str], check) -> None:
     try:
-        print(f"{check()}, as computed anew")
+        log.info(f"{check()}, as computed anew")
     except OdevaeError as error:
         problems.append(str(error))
-        print(f"problem: {error}", file=sys.stderr)
+        log.warning(f"problem: {error}")
 
 
 with stage(snakemake.log[0]):

@@ -1,5 +1,6 @@
 """Applying the definitions of `metrics` to a trained run, in every space, beside the trivial references."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from odevae.storage.files import read_json
 from odevae.storage.run_folder import RUN_FILE
 from odevae.training.checkpoints import load_checkpoint
 from odevae.training.reproducibility import seed_everything
+
+log = logging.getLogger(__name__)
 
 CHECKPOINTS = ("best", "last")
 
@@ -102,7 +105,7 @@ def predict(model: ODEVAE, fold: Fold, part: str, sample: bool = False) -> tuple
                 torch.from_numpy(observed), torch.from_numpy(mask), torch.from_numpy(fold.times), sample=sample
             )
     except SolverError as error:
-        print(f"{part}: no prediction, {error}", flush=True)
+        log.info(f"{part}: no prediction, {error}")
         path_shape = (*observed.shape[:2], model.latent_dim)
         return np.full_like(observed, np.nan), np.full(path_shape, np.nan, np.float32)
     return output.reconstruction.numpy(), output.path.numpy()

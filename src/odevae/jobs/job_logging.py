@@ -1,51 +1,63 @@
-"""What every workflow script does alike: write a log, and end a mistake of the user with one sentence."""
+"""What every workflow script needs: a log file, and one sentence instead of a traceback for a mistake of the user."""
 
 import errno
+import io
+import logging
 import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from typing import TextIO
 
 from odevae.errors import OdevaeError
 
-
-class _Tee:
-    """A text stream that writes to several streams; each line appears at once in all of them.
-
-    A line is written in one piece, because jobs that run side by side share the console: `print` hands over a line and
-    its end one after the other.
-    """
-
-    def __init__(self, *streams):
-        self.streams = streams
-        self.begun = ""
-
-    def write(self, text: str) -> int:
-        lines, end, self.begun = (self.begun + text).rpartition("\n")
-        self._write(lines + end)
-        return len(text)
-
-    def flush(self) -> None:
-        self._write(self.begun)
-        self.begun = ""
-
-    def _write(self, text: str) -> None:
-        for stream in self.streams if text else ():
-            stream.write(text)
-            stream.flush()
-
-    def isatty(self) -> bool:
-        return False
-
+# For scripts; a module of the package uses logging.getLogger(__name__), whose messages arrive here too.
+log = logging.getLogger("odevae")
 
 # What a write meets on a full disk, at the end of a quota, and at a limit on the size of files.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-
 # Exit codes of a process that a signal ends, as shells count them.
 _STOPPED = {128 + number: number.name for number in (signal.SIGTERM, signal.SIGINT)}
+
+
+@contextmanager
+def stage(log_path: str | Path) -> Iterator[None]:
+    """Send messages of `log`, and everything printed inside, to the console and to `log_path`.
+
+    An `OdevaeError` ends the process with its one sentence and status 1, and so does a disk without room; any other
+    error keeps its traceback. SIGTERM (the warning of a cluster that wants its node back) and SIGINT (Ctrl-C) become a
+    `SystemExit`.
+    """
+    Path(log_path).parent.mkdir(parents=True, exist_ok=True)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    with _logging_to(log_path) as file:
+        try:
+            yield
+        except OdevaeError as error:
+            log.error(f"error: {error}")
+            sys.exit(1)
+        except SystemExit as stop:
+            # Logged here: the signal may have interrupted a message, and its handler must not begin another.
+            if stop.code in _STOPPED:
+                log.warning(f"stopped by {_STOPPED[stop.code]}")
+            raise
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                traceback.print_exc(file=file)
+                raise
+            log.error(
+                f"error: {error.filename or 'a file'}: cannot be written ({error.strerror}); make room there and run "
+                "the workflow again, what is finished is kept."
+            )
+            sys.exit(1)
+        except Exception:
+            # Python prints it on the console itself.
+            traceback.print_exc(file=file)
+            raise
 
 
 def _leave(signal_number: int, frame) -> None:
@@ -55,45 +67,59 @@ def _leave(signal_number: int, frame) -> None:
     sys.exit(128 + signal_number)
 
 
-@contextmanager
-def stage(log_path: str | Path) -> Iterator[None]:
-    """Send everything printed inside to the console and to `log_path`.
+class _Handler(logging.StreamHandler):
+    """Writes a message in one piece, because parallel jobs share the console.
 
-    An `OdevaeError` ends the process with its one sentence and status 1, and so does a disk without room; any other
-    error keeps its traceback. SIGTERM (the warning of a cluster that wants its node back) and SIGINT (Ctrl-C) become a
-    `SystemExit`.
+    A message that a full disk or a closed console refuses does not end the job. A result that cannot be written does,
+    and that error names the file.
     """
-    Path(log_path).parent.mkdir(parents=True, exist_ok=True)
-    stdout, stderr = sys.stdout, sys.stderr
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
-    with open(log_path, "w", encoding="utf-8") as log:
-        tees = _Tee(stdout, log), _Tee(stderr, log)
-        sys.stdout, sys.stderr = tees
-        try:
-            yield
-        except OdevaeError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
-        except SystemExit as stop:
-            # Said here: in the handler, printing could meet a print that the signal has interrupted.
-            if stop.code in _STOPPED:
-                print(f"stopped by {_STOPPED[stop.code]}", file=sys.stderr)
-            raise
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
-                traceback.print_exc(file=log)
-                raise
-            print(
-                f"error: {error.filename or 'a file'}: cannot be written ({error.strerror}); make room there and run "
-                "the workflow again, what is finished is kept.",
-                file=sys.stderr,
-            )
-            sys.exit(1)
-        except Exception:
-            traceback.print_exc(file=log)
-            raise
-        finally:
-            for tee in tees:
-                tee.flush()
-            sys.stdout, sys.stderr = stdout, stderr
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
+class _Printed(io.TextIOBase):
+    """In place of stdout or stderr: each line that a library or a user's model prints becomes a message."""
+
+    def __init__(self, level: int):
+        self.level, self.begun = level, ""
+
+    def write(self, text: str) -> int:
+        lines, end, self.begun = (self.begun + text).rpartition("\n")
+        if end:
+            log.log(self.level, lines)
+        return len(text)
+
+    def end(self) -> None:
+        """Write a last line that has no end."""
+        if self.begun:
+            self.write("\n")
+
+
+@contextmanager
+def _logging_to(path: str | Path) -> Iterator[TextIO]:
+    """Information goes to stdout, warnings and errors to stderr, and all of it to the file, which is given."""
+    # Not a FileHandler: a library that configures logging, as MLflow does, closes those.
+    file = open(path, "w", encoding="utf-8")  # noqa: SIM115
+    handlers = information, problems, _ = _Handler(sys.stdout), _Handler(sys.stderr), _Handler(file)
+    information.addFilter(lambda record: record.levelno < logging.WARNING)
+    problems.setLevel(logging.WARNING)
+    level, propagate = log.level, log.propagate
+    # A handler of the root logger may write to the stderr of below, which would log the message once more.
+    log.propagate = False
+    log.setLevel(logging.INFO)
+    for handler in handlers:
+        log.addHandler(handler)
+    out, err = _Printed(logging.INFO), _Printed(logging.WARNING)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            yield file
+    finally:
+        out.end()
+        err.end()
+        for handler in handlers:
+            log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
+        with suppress(OSError):
+            file.close()

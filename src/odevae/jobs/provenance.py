@@ -1,5 +1,6 @@
 """Where and with what something was computed."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, distributions, version
@@ -8,29 +9,32 @@ from pathlib import Path
 PACKAGES = ("odevae", "torch", "torchdiffeq", "numpy", "scipy", "scikit-learn", "snakemake", "mlflow")
 
 
-def provenance(project: str | Path) -> dict:
-    """Where and with what a stage computes.
-
-    Args:
-        project: folder of the checkout.
+def provenance() -> dict:
+    """Where and with what a job computes.
 
     Returns:
-        Git commit (``unknown`` outside a repository), whether tracked files differ from it, host, versions of the
-        packages that matter most, and in ``environment`` every installed package as ``name==version``.
+        Git commit of this package's own files, wherever the job was started (``unknown`` if Git does not track them,
+        as in an installed copy), whether tracked files differ from it, host, versions of the packages that matter most,
+        and in ``environment`` every installed package as ``name==version``.
     """
-    commit = _git(project, "rev-parse", "HEAD")
+    # A copy in an environment inside a checkout lies in a repository too, but is none of its files.
+    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
     return {
-        "git_commit": commit or "unknown",
-        "git_dirty": bool(_git(project, "status", "--porcelain", "--untracked-files=no")) if commit else True,
+        "git_commit": _git("rev-parse", "HEAD") if tracked else "unknown",
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if tracked else True,
         "host": platform.node(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "environment": sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}, key=str.lower),
     }
 
 
-def _git(project: str | Path, *arguments: str) -> str:
+def _git(*arguments: str) -> str:
+    """What Git answers in the folder of this file; empty if it cannot."""
+    # A hook of Git sets these, and they would win over the folder.
+    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
     try:
-        answer = subprocess.run(["git", "-C", str(project), *arguments], capture_output=True, text=True, timeout=60)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return answer.stdout.strip() if answer.returncode == 0 else ""

@@ -1,7 +1,7 @@
-"""Files that are whole or not there, and that tell when they are no longer what was written.
+"""Files that are complete or missing, and that show whether they have changed since they were written.
 
-Every file is written aside, brought to the disk and renamed, so a job killed at any moment, or a full disk, leaves the
-old file or none. JSON and array files carry a SHA-256 of their own content; whoever reads one checks it.
+Every file is written under another name, flushed to the disk and renamed, so a job killed at any moment, or a full
+disk, leaves the old file or none. JSON and array files hold a SHA-256 of their own content, which reading them checks.
 """
 
 import hashlib
@@ -16,29 +16,29 @@ import numpy as np
 
 from odevae.errors import OdevaeError
 
-# Raised whenever a file of ours changes its meaning, so that what an older version left is refused and not misread.
+# Increased whenever one of our files changes its meaning, so that a file of an older version is refused, not misread.
 SCHEMA = 2
 SCHEMA_ENTRY, SEAL_ENTRY = "schema", "sha256"
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Put `content` into `path`, whole or not at all.
+    """Write `content` to `path`, completely or not at all.
 
     Raises:
         OSError: if it cannot be written, with `path` as its file name; an older file is still there then.
     """
     path = Path(path)
-    aside = path.with_name(path.name + ".part")
+    part = path.with_name(path.name + ".part")
     try:
-        with aside.open("wb") as file:
+        with part.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
+        os.replace(part, path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        aside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, content: dict) -> None:
@@ -97,11 +97,8 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], str]:
 
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
     with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_checked(path: str | Path, sha256: str) -> bytes:

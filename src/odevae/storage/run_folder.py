@@ -1,7 +1,7 @@
-"""The run directory: how a run is named, what lies in its folder, how that is written and read.
+"""The run directory: how a run is named, which files its folder holds, how they are written and read.
 
 A folder ``results/<dataset>/<protocol>/split<k>/<model>/d<dim>_ls<lambda>_seed<seed>/`` holds everything about one run;
-MLflow and the tables only ever repeat what stands there.
+MLflow and the tables only repeat it.
 """
 
 import csv
@@ -26,13 +26,13 @@ FIGURES_FOLDER = "figures"
 TRIALS_FILE = "trials.npz"
 AUDIT_FILE = "audit.json"
 PREPROCESSING_FILE = "preprocessing.json"
-# Entry by which files of one training know each other.
+# This entry shows which files belong to the same training.
 ATTEMPT = "attempt"
 
 
 @dataclass(frozen=True)
 class RunKey:
-    """What tells one run from another; `lambda_smooth` is the string of the config, never a re-formatted float."""
+    """What distinguishes runs from each other; `lambda_smooth` is the string of the config, never a formatted float."""
 
     dataset: str
     protocol: str

@@ -1,17 +1,16 @@
-"""MLflow as a mirror of what lies on disk.
+"""MLflow as a mirror of what is on disk.
 
-A run directory holds everything; the functions here read it and make the tracking store say the same, however often
-they are called. Whatever goes wrong with the store costs one warning, never the job.
+A run directory holds everything; the functions here read it and make the store hold the same, however often they are
+called. Whatever goes wrong with the store costs one warning, never the job.
 
-* `address` says which store it is, and refuses one that would lose records (with `filesystems`),
-* `records` reads the disk and says what the store should hold,
+* `address` finds out which store it is, and refuses one that would lose records (with `filesystems`),
+* `records` reads from disk what the store should hold,
 * `store` opens the store, also when many jobs do so at once,
-* `claims` creates a run once, also when many jobs do so at once,
 * `mirror` brings one study in the store up to date.
 """
 
+import logging
 import os
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -20,28 +19,30 @@ from odevae.storage.run_folder import RunKey
 from odevae.tracking.address import STORE_RECORD, project_of, redacted, store_uri
 from odevae.tracking.records import Record, record_of_cell, record_of_preprocessing, record_of_run
 
-# MLflow reads these when it is first imported, so they stand before anything that does; a user's own setting wins.
+log = logging.getLogger(__name__)
+
+# MLflow reads these when it is first imported, so they are set before anything imports it; a user's own setting wins.
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # A job is held up once, for half a minute at most, by a server that is down or never answers; MLflow's own seven
-    # retries of two minutes each would hold a training up for a quarter of an hour.
+    # A server that is down or never answers delays a job once, for half a minute at most; MLflow's own seven retries of
+    # two minutes each would delay a training for a quarter of an hour.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    # A pooled connection goes on writing into a database file that somebody has deleted, and nobody notices.
+    # A pooled connection continues to write into a database file that somebody has deleted, and nobody notices.
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
 }.items():
     os.environ.setdefault(_name, _value)
 
 
-# Beside the embedded store, in the project's folder.
+# Next to the embedded store, in the project's folder.
 ARTIFACT_ROOT = "mlartifacts"
 
 
 class Mirrors:
-    """Mirrors into several studies of one store; after its first failure it warns once and does nothing any more.
+    """Mirrors into several studies of one store; after its first failure it warns once and does nothing more.
 
     Attributes:
         working: false once tracking has failed.
@@ -56,7 +57,7 @@ class Mirrors:
             uri: of the store, ``sqlite:///mlflow.db`` or the address of a server.
             artifact_root: folder below which each study keeps its artifacts, unless a server does.
             studies: name of each study and its settings, which become tags of its parent run.
-            store_record: what the rule create_store wrote; a store that it does not name is left alone.
+            store_record: what the rule create_store wrote; a store that it does not name is not touched.
         """
         self.working = True
         self._mirrors = {}
@@ -97,7 +98,7 @@ class Mirrors:
         try:
             record = read()
         except Exception as error:
-            # A damaged folder says nothing about the store, and the others are well.
+            # One damaged folder does not mean that the store or the other folders are damaged.
             _warn(f"{place} is left out of the record: {_reason(error)}")
             return {}
         names = self._mirrors if study is None else [study]
@@ -123,7 +124,7 @@ def _reason(error: Exception) -> str:
 
 
 def _warn(sentence: str) -> None:
-    print(f"warning: {sentence}", file=sys.stderr, flush=True)
+    log.warning(f"warning: {sentence}")
 
 
 def mirrors_of_run(config: dict, key: RunKey) -> Mirrors:

@@ -1,9 +1,9 @@
-"""Which store a workflow tracks in, whether it may, and what ``results/mlflow/store.json`` says of it."""
+"""Which store a workflow uses, whether it is allowed, and what ``results/mlflow/store.json`` says about it."""
 
 import os
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,12 +30,12 @@ def store_uri(config: dict, environment: Mapping[str, str] = os.environ) -> str:
     return config["tracking"].get("uri") or environment.get(VARIABLE) or DEFAULT_URI
 
 
-def check_store(config: dict, mount_table: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse a store that would lose records or give a password away.
+def check_store(config: dict, mounts: Iterable[tuple[str, str]], environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse a store that would lose records or reveal a password.
 
     Args:
         config: the checked configuration.
-        mount_table: as `filesystems.read_mount_table` gives it.
+        mounts: as from `filesystems.mounted`.
         environment: variables of the process.
 
     Raises:
@@ -58,7 +58,7 @@ def check_store(config: dict, mount_table: str, environment: Mapping[str, str] =
             )
         return
     database = Path(uri.removeprefix(SQLITE)).resolve()
-    if found := network_file_system(database, mount_table):
+    if found := network_file_system(database, mounts):
         kind, mount_point = found
         raise OdevaeError(
             f"{origin}: the SQLite file {database} would lie on a network file system ({kind} at {mount_point}), where "

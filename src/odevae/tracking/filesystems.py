@@ -1,10 +1,11 @@
-"""Which file system a path lies on, read from Linux's table of mounts."""
+"""Which file system a path lies on."""
 
-import re
+from collections.abc import Iterable
 from pathlib import Path
 
-MOUNT_TABLE = Path("/proc/self/mountinfo")
-# File systems that other machines reach too; what FUSE mounts has its program's name behind "fuse.".
+import psutil
+
+# File systems that other machines reach too; what FUSE mounts has its program's name after "fuse.".
 NETWORK_FILE_SYSTEMS = {
     *("nfs", "nfs3", "nfs4", "cifs", "smbfs", "smb2", "smb3", "ncpfs", "afs", "auristorfs", "coda", "davfs"),
     *("lustre", "gpfs", "beegfs", "beegfs_nodev", "fhgfs", "ceph", "glusterfs", "gfs2", "ocfs2", "orangefs", "pvfs2"),
@@ -13,32 +14,22 @@ NETWORK_FILE_SYSTEMS = {
 }
 
 
-def read_mount_table() -> str:
-    """Text of the table of mounts; empty on systems that have none, such as macOS."""
+def mounted() -> list[tuple[str, str]]:
+    """Type and mount point of every mounted file system; none where the system does not list them."""
     try:
-        return MOUNT_TABLE.read_text(encoding="utf-8", errors="surrogateescape")
+        return [(mount.fstype, mount.mountpoint) for mount in psutil.disk_partitions(all=True)]
     except OSError:
-        return ""
+        return []
 
 
-def network_file_system(path: Path, mount_table: str) -> tuple[str, Path] | None:
+def network_file_system(path: Path, mounts: Iterable[tuple[str, str]]) -> tuple[str, Path] | None:
     """Type and mount point of the network file system that `path` lies on; None if it lies on a local one.
 
     Args:
         path: absolute, without symbolic links; it need not exist.
-        mount_table: as in ``/proc/self/mountinfo``.
+        mounts: as from `mounted`.
     """
-    mounts = [mount for mount in map(_mount, mount_table.splitlines()) if mount and path.is_relative_to(mount[1])]
+    above = [(kind, Path(point)) for kind, point in mounts if path.is_relative_to(point)]
     # The longest mount point holds the path; of two at the same place, the later one covers the earlier.
-    kind, point = max(enumerate(mounts), key=lambda item: (len(item[1][1].parts), item[0]), default=(0, ("", path)))[1]
+    kind, point = max(reversed(above), key=lambda mount: len(mount[1].parts), default=("", path))
     return (kind, point) if kind.removeprefix("fuse.") in NETWORK_FILE_SYSTEMS else None
-
-
-def _mount(line: str) -> tuple[str, Path] | None:
-    """Type and mount point of a line: ``36 35 98:0 / /home rw,noatime shared:1 - nfs4 server:/home rw``."""
-    left, separator, right = line.partition(" - ")
-    fields = left.split(" ")
-    if not separator or len(fields) < 5:
-        return None
-    point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
-    return right.split(" ")[0], Path(point)

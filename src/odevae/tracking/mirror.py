@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import MlflowException, RestException
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from odevae.tracking.address import absolute, is_server
-from odevae.tracking.claims import ABANDONED_S, find_or_create, patiently
 from odevae.tracking.records import Record, digest_of, flat, numbers, require_plain, texts
 from odevae.tracking.store import locked, open_store, require_writable
 
@@ -27,6 +27,13 @@ PARENT_NAME = "study"
 FIGURE = ".png"
 # The page of an experiment of this kind opens with its runs and their charts.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
+# For what may be done twice. When two jobs bring in the same new tag or data set at once, the server refuses one of
+# them, and so it does when another job has deleted the run; on the next try the job finds what is there. A server that
+# does not answer raises another kind of error, which is not tried again here.
+patiently = retry(
+    retry=retry_if_exception_type(RestException), stop=stop_after_attempt(5), wait=wait_random(0.05, 0.5), reraise=True
+)
 
 
 class Mirror:
@@ -56,16 +63,18 @@ class Mirror:
             # A server keeps artifacts where it was told to.
             artifacts = None if is_server(uri) else (Path(artifact_root).resolve() / study).as_uri()
             self.experiment_id = self._find_experiment(study, artifacts)
-            parent = self._one_run(PARENT_NAME, lambda runs: next(iter(runs), None), None, {}, study)
-            self.parent_id = parent.info.run_id
             settings = {f"{PARENT_NAME}.{name}": value for name, value in flat(study_params or {}).items()}
-            patiently(lambda: self._log_tags(parent, texts(settings)))
+            self.parent_id = self._put_parent(study, texts(settings))
 
+    @patiently
+    def _put_parent(self, study: str, settings: dict[str, str]) -> str:
+        parent, _ = self._one_run(PARENT_NAME, lambda run: set(), None, {}, study)
+        self._log_tags(parent, settings)
+        return parent.info.run_id
+
+    @patiently
     def put(self, record: Record) -> str:
         """Make the store say what a record says; gives the run id. Cheap when little is new."""
-        return patiently(lambda: self._put(record))
-
-    def _put(self, record: Record) -> str:
         with self._writing():
             run, stored_epochs = self._find_or_create(record)
             self._log_params(run, record.params)
@@ -111,43 +120,51 @@ class Mirror:
         return experiment.experiment_id
 
     def _search(self, name: str) -> list[Run]:
-        """Runs of a name, the oldest first; among them claims of jobs that are creating one."""
+        """Runs of a name, always in the same order."""
         tags = {RUN_TAG: name, **self._project_tags}
         conditions = [f"tags.`{tag}` = '{require_plain(value)}'" for tag, value in tags.items()]
-        return self.client.search_runs(
-            [self.experiment_id], " and ".join(conditions), order_by=["attributes.start_time ASC"]
-        )
-
-    def _one_run(self, name: str, choose: Callable, start_ms: int | None, tags: dict[str, str], run_name: str):
-        own_tags = {RUN_TAG: name, **self._project_tags, **tags}
-        return find_or_create(
-            self.client,
-            search=lambda: self._search(name),
-            choose=choose,
-            create=lambda claim: self.client.create_run(self.experiment_id, start_ms, own_tags | claim, run_name),
-            abandoned_s=ABANDONED_S if is_server(self._uri) else 0.0,
-        )
+        runs = self.client.search_runs([self.experiment_id], " and ".join(conditions))
+        return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def _find_or_create(self, record: Record) -> tuple[Run, set[int]]:
-        """The one run of this record and the epochs that it holds; runs that say something else are deleted."""
+        """The one run of this record and the epochs that it holds."""
         tags = {ATTEMPT_TAG: record.attempt, "mlflow.parentRunId": self.parent_id}
-        return self._one_run(record.name, lambda runs: self._agreeing(runs, record), record.start_ms, tags, record.name)
+        return self._one_run(
+            record.name, lambda run: self._epochs_if_agreeing(run, record), record.start_ms, tags, record.name
+        )
 
-    def _agreeing(self, runs: list[Run], record: Record) -> tuple[Run, set[int]] | None:
-        found = None
-        for run in runs:
-            epochs = self._epochs_if_agreeing(run, record)
-            if found is None and epochs is not None:
-                found = run, epochs
-            else:
-                self.client.delete_run(run.info.run_id)
-        return found
+    def _one_run(
+        self,
+        name: str,
+        epochs_if_agreeing: Callable[[Run], set[int] | None],
+        start_ms: int | None,
+        tags: dict[str, str],
+        run_name: str,
+    ) -> tuple[Run, set[int]]:
+        """The first run of a name that agrees and the epochs that it holds; all others of that name are deleted.
+
+        If none agrees, one is created. On a server, two jobs can create one at the same time. So a job that has created
+        one searches again, and then, or in the next job that searches, only the first of both is left.
+        """
+        while True:
+            found = None
+            for run in self._search(name):
+                epochs = None if found else epochs_if_agreeing(run)
+                if epochs is None:
+                    self.client.delete_run(run.info.run_id)
+                else:
+                    found = run, epochs
+            if found:
+                return found
+            self.client.create_run(
+                self.experiment_id, start_ms, {RUN_TAG: name, **self._project_tags, **tags}, run_name
+            )
 
     def _epochs_if_agreeing(self, run: Run, record: Record) -> set[int] | None:
-        """Epochs that the run holds; None if it holds anything that is not on disk, for the store cannot unsay it.
+        """Epochs that the run holds; None if it holds anything that is not on disk, because MLflow cannot take it back.
 
-        A training that was stopped goes on from an earlier epoch and repeats the epochs behind it to the bit, so while
-        it runs the store may be ahead of the disk.
+        A training that was stopped goes on from an earlier epoch and repeats the epochs after it with the same bits, so
+        while it runs the store may be ahead of the disk.
         """
         data, columns, running = run.data, record.columns, record.status == "RUNNING"
         if data.tags.get(ATTEMPT_TAG) != record.attempt or any(
@@ -160,7 +177,7 @@ class Mirror:
             return None
         if not columns:
             return set()
-        # Epochs are written whole, so one column tells which are there, and whether they are the same.
+        # Epochs are written whole, so one column shows which are there, and whether they are the same.
         column = columns[0]
         stored = {metric.step: metric.value for metric in self.client.get_metric_history(run.info.run_id, column)}
         for epoch, value in stored.items():

@@ -1,4 +1,4 @@
-"""What the store should say about a run or a preprocessing, read from disk. Nothing here knows MLflow."""
+"""What the store should hold about a run, a preprocessing or a benchmark, read from disk, without MLflow."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ class Record:
 
     Attributes:
         name: what the run is found by.
-        attempt: changes when the work was done anew, so that the old run is superseded.
+        attempt: changes when the work is done again, so that the old run is replaced.
         params, tags: text by name.
         summary: the values that a run has once; NaN where infinite.
         history: values by column for each epoch; NaN where infinite.
@@ -63,7 +63,7 @@ class Record:
 
 
 def require_plain(name: str) -> str:
-    """The name itself, which stands in searches of MLflow between quotes.
+    """The name itself, which searches of MLflow put between quotes.
 
     Raises:
         OdevaeError: if it has characters that no path of a run and no project has.
@@ -74,7 +74,7 @@ def require_plain(name: str) -> str:
 
 
 def record_of_run(run_dir: str | Path) -> Record:
-    """Read a run directory at whatever stage it is.
+    """Read a run directory, at whatever stage the run is.
 
     Raises:
         OdevaeError: if ``run.json`` or a later file is missing or damaged.
@@ -90,7 +90,7 @@ def record_of_run(run_dir: str | Path) -> Record:
     ):
         if (folder / file).exists():
             content = read_json(folder / file)
-            # What an earlier training left behind says nothing about this one.
+            # A file of an earlier training does not describe this one.
             if content.get("attempt", info["attempt"]) == info["attempt"]:
                 stage = next_stage
                 summary |= {prefix + name: value for name, value in flat(content["values"]).items()}
@@ -124,7 +124,7 @@ def record_of_run(run_dir: str | Path) -> Record:
         history={epoch: numbers(row) for epoch, row in history.items()},
         history_ms=_written_ms(history_file) if history else 0,
         dataset=(key["dataset"], info["data_sha256"][:MAX_DIGEST], f"{key['dataset']}/recording.npz"),
-        # While a training runs its checkpoint is replaced under our hands.
+        # While a training runs, its checkpoint may be replaced while we read it.
         artifacts={} if running else _artifacts_of_run(folder),
     )
 

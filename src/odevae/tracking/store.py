@@ -1,20 +1,18 @@
-"""The MLflow store: opened by many jobs at once, created by exactly one of them.
+"""The MLflow store: opened by many jobs at once, created by one of them.
 
 MLflow creates its SQLite schema in the constructor of its client, without a lock that other jobs respect, and jobs that
-meet there kill each other. Everything that this package does with a SQLite store therefore happens under one
-file lock beside the database. A server needs none: it alone writes, and `claims` settles what two jobs create at once.
+do so at once make each other fail. Everything that this package does with a SQLite store therefore happens under one
+file lock next to the database. A server needs none, because it alone writes.
 """
 
-import fcntl
 import os
-import random
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from filelock import FileLock
 from mlflow.db import upgrade
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -23,6 +21,7 @@ from odevae.tracking.address import SQLITE, absolute
 
 # Long enough for sixteen jobs that each bring in a long history; only a hung job makes anybody wait this long.
 LOCK_WAIT_S = 600.0
+LOCK_POLL_S = 0.02
 # How long a program that knows nothing of our lock may hold the database; every waiting job waits as long.
 BUSY_S = 5.0
 
@@ -30,7 +29,7 @@ BUSY_S = 5.0
 def open_store(uri: str) -> MlflowClient:
     """Connect to the store; create or upgrade its schema where needed.
 
-    Safe when many processes call it at once with no database there.
+    Many processes may call it at once, also when there is no database yet.
 
     Raises:
         OSError, sqlite3.Error: if the database cannot be written or is not one.
@@ -55,11 +54,10 @@ def open_store(uri: str) -> MlflowClient:
 
 @contextmanager
 def locked(uri: str) -> Iterator[None]:
-    """Be the only writer of a SQLite store among the jobs that use this package.
+    """Be the only writer of a SQLite store among the jobs that use this package; nothing to wait for with a server.
 
-    Holds across nodes where the file system passes locks on, which SQLite needs as well.
-
-    SQLite's own lock gives up after MLflow's 20 s and cannot protect "look whether it is there, else create it".
+    The lock works across nodes if the file system supports that, which SQLite needs too. SQLite's own lock is not
+    enough: it gives up after MLflow's 20 s and cannot protect "look whether it exists, else create it".
 
     Raises:
         TimeoutError: if other jobs have held the lock for `LOCK_WAIT_S`.
@@ -69,9 +67,9 @@ def locked(uri: str) -> Iterator[None]:
         return
     database = _database(uri)
     database.parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{database}.lock").open("w") as file:
-        _wait_for(file)
-        yield  # closing the file releases the lock, and so does the death of the process
+    # The death of the process releases it too.
+    with FileLock(f"{database}.lock", timeout=LOCK_WAIT_S, poll_interval=LOCK_POLL_S):
+        yield
 
 
 def require_writable(uri: str) -> None:
@@ -90,24 +88,12 @@ def require_writable(uri: str) -> None:
         connection.rollback()
 
 
-def _wait_for(file) -> None:
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"other jobs have held {file.name} for {LOCK_WAIT_S:.0f} s") from None
-            time.sleep(random.uniform(0.005, 0.03))
-
-
 def _database(uri: str) -> Path:
     return Path(uri.removeprefix(SQLITE))
 
 
 def _create(database: Path) -> None:
-    """Build the schema aside and rename it into place, so that a job killed meanwhile leaves no half of it."""
+    """Build the schema in another folder and rename it, so that a job killed meanwhile leaves no incomplete file."""
     folder = database.with_name(f".{database.name}.new")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
