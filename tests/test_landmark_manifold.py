@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from odevae.benchmark.models import lle_maps
+from odevae.benchmark.models.manifold import landmark_manifold
 from odevae.benchmark.models.manifold.landmark_manifold import (
     LandmarkManifold,
     LLEMap,
@@ -62,7 +62,7 @@ def test_a_linear_map_is_reproduced_up_to_the_ridge(ridge):
 def test_cross_validation_asks_for_little_ridge_without_noise_and_for_many_neighbours_with_it():
     inputs, image = linear_map()
     clean = LLEMap.fit(inputs, image(inputs), folds_of(200), (2, 8, 32), seed=0)
-    assert clean.ridge == min(lle_maps.RIDGES)
+    assert clean.ridge == min(landmark_manifold.RIDGES)
     assert clean.n_neighbors >= 8
     noisy = image(inputs) + 10 * np.random.default_rng(2).standard_normal((200, 6))
     assert LLEMap.fit(inputs, noisy, folds_of(200), (2, 8, 32), seed=0).n_neighbors == 32
@@ -89,7 +89,7 @@ def test_in_parts_or_at_once_the_images_are_the_same(monkeypatch):
     inputs, image = linear_map()
     at_once = LLEMap(inputs, image(inputs), 8, 1e-4)
     whole = at_once(inputs + 0.01)
-    monkeypatch.setattr(lle_maps, "NUMBERS_AT_ONCE", 500)
+    monkeypatch.setattr(landmark_manifold, "NUMBERS_AT_ONCE", 500)
     np.testing.assert_allclose(at_once(inputs + 0.01), whole, atol=1e-12)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from odevae.benchmark.models import mind
+from odevae.benchmark.models.manifold import mind
 from odevae.benchmark.models.manifold.mind import Mind, transition_distances
 from odevae.benchmark.models.manifold.ppca_forest import LOCAL_VARIANCE, Moments, Ppca, PpcaForest, Split, grow_tree
 from odevae.data.simulate.foraging import foraging

@@ -67,7 +67,7 @@ def embed(points: np.ndarray, n_dims: int = 3) -> Embedding:
     # scikit-learn guards divisions by an absolute 1e-5, so it must not see points of very small or large scale.
     scaled = centred / spread
     distances = euclidean_distances(scaled)
-    coordinates = _principal(scaled, n_dims)
+    coordinates = principal(scaled, n_dims).coordinates
     if min(len(points) - 1, points.shape[1]) > n_dims:
         coordinates, _ = smacof(
             distances,
@@ -78,18 +78,9 @@ def embed(points: np.ndarray, n_dims: int = 3) -> Embedding:
             eps=SMACOF_TOLERANCE,
             normalized_stress=False,
         )
-        coordinates = _principal(coordinates - coordinates.mean(axis=0), n_dims)
+        coordinates = principal(coordinates, n_dims).coordinates
     stress, raw_stress = _stress(distances, euclidean_distances(coordinates))
     return Embedding(coordinates * spread, stress, raw_stress * spread**2)
-
-
-def _principal(centred: np.ndarray, n_dims: int) -> np.ndarray:
-    """First ``n_dims`` principal components ``(n, n_dims)``, zeros where there are fewer; largest entry positive."""
-    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
-    components = (left * scale)[:, :n_dims]
-    largest = np.take_along_axis(components, np.abs(components).argmax(axis=0)[None], axis=0)
-    components = components * np.where(largest < 0, -1.0, 1.0)
-    return np.pad(components, ((0, 0), (0, n_dims - components.shape[1])))
 
 
 def _stress(dissimilarities: np.ndarray, distances: np.ndarray) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import numpy as np
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
+from odevae.evaluation.trivial import mean_by_bin, mean_of_bins
 
 # Numbers of position bins among which the validation trials choose.
 N_BINS = (3, 5, 10, 20, 40)
@@ -33,7 +34,7 @@ class TrainingMean(_Average):
     """Each neuron's mean over the frames of the training trials."""
 
     def fit(self, train: Trials, validation: Trials) -> None:
-        self.mean = _frames(train).mean(axis=0)
+        self.mean = mean_of_bins(train.values.astype(np.float64), train.recorded)
 
     def reconstruct(self, trials: Trials) -> np.ndarray:
         return np.broadcast_to(self.mean, trials.values.shape).copy()
@@ -43,9 +44,8 @@ class TrialTimeMean(_Average):
     """Each neuron's mean over the training trials at the same bin; its overall mean where none of them reaches."""
 
     def fit(self, train: Trials, validation: Trials) -> None:
-        frames, bins = _frames(train), np.nonzero(train.recorded)[1]
-        self.mean = frames.mean(axis=0)
-        self.by_bin = _means_of_cells(bins, frames, train.recorded.shape[1], self.mean)
+        values = train.values.astype(np.float64)
+        self.mean, self.by_bin = mean_of_bins(values, train.recorded), mean_by_bin(values, train.recorded)
 
     def reconstruct(self, trials: Trials) -> np.ndarray:
         predicted = np.broadcast_to(self.mean, trials.values.shape).copy()

@@ -16,6 +16,7 @@ from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.benchmark.models.manifold.correlation_dimension import COARSE_SHARES, correlation_dimension
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
+from odevae.protocols.landmarks import farthest_points
 
 # Share of the variance of the activity that the principal components keep before anything else (Low et al.).
 KEPT_VARIANCE = 0.95
@@ -281,19 +282,18 @@ class LandmarkManifold(BenchmarkModel):
 
 
 def spread_landmarks(states: np.ndarray, n_landmarks: int, seed: int) -> np.ndarray:
-    """Rows ``(n,)``, ascending, of states that cover all ``(M, P)``: each next one is the farthest from those before.
+    """Rows ``(n,)``, ascending, of states ``(M, C)`` that cover all of them: `farthest_points` from a drawn first one.
 
-    The first is drawn. States that lie on one before are not taken, so there may be fewer than `n_landmarks`.
+    A state that equals a chosen one is not taken, so there may be fewer than `n_landmarks`.
     """
-    chosen = [int(np.random.default_rng(seed).integers(len(states)))]
     squares = np.square(states).sum(axis=1)
-    nearest = np.full(len(states), np.inf)
-    while True:
-        newest = chosen[-1]
-        nearest = np.minimum(nearest, squares - 2 * (states @ states[newest]) + squares[newest])
-        nearest[newest] = 0
-        farthest = int(nearest.argmax())
-        # Squared distances below this are rounding.
-        if len(chosen) == n_landmarks or nearest[farthest] <= 1e-12 * squares.max():
-            return np.sort(chosen)
-        chosen.append(farthest)
+
+    def squared_distances(row: int) -> np.ndarray:
+        # One matrix product is about three times as fast as the squared differences.
+        distances = squares - 2 * (states @ states[row]) + squares[row]
+        distances[row] = 0
+        return distances
+
+    first = int(np.random.default_rng(seed).integers(len(states)))
+    # Squared distances below this are rounding.
+    return np.sort(farthest_points(squared_distances, n_landmarks, first, tolerance=1e-12 * squares.max()))
