@@ -25,7 +25,8 @@ def test_farthest_points_against_all_pairwise_distances(seed, n_points, data):
     count = data.draw(st.integers(1, n_points - 1))
     first = data.draw(st.integers(0, n_points - 1))
     points = np.random.default_rng(seed).standard_normal((n_points, 3))
-    assert farthest_points(squared_distances(points), count, first).tolist() == naive_farthest_points(points, count, first)
+    found = farthest_points(squared_distances(points), count, first)
+    assert found.tolist() == naive_farthest_points(points, count, first)
 
 
 def test_farthest_points_on_a_line():

@@ -8,7 +8,7 @@ because pykalman fits one sequence with a full ``R`` and inverts an N x N matrix
 and trials of one length.
 
 Covariances depend on time only, never on data, so all trials share one recursion over D x D matrices, whatever the
-number of neurons. The emission and its part of EM are those of `odevae.benchmark.models.state_space.gpfa`.
+number of neurons. The emission and its part of EM are those of `odevae.benchmark.models.state_space.linear_gaussian`.
 """
 
 from dataclasses import dataclass
