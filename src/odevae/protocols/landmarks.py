@@ -33,14 +33,14 @@ def farthest_points(
 def published_landmarks(values: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Rows of the trials that the source of the paper takes as landmarks, with repetition.
 
-    The source chooses among the *bins* of all trials, laid end to end, and takes the bin's index modulo the number of
-    trials for the trial; the right one would be the index divided by the number of bins. The rows are therefore
+    The source chooses among the *bins* of all trials, one trial after the other. It takes a bin's index modulo the
+    number of trials as its trial; the right one is the index divided by the number of bins. The rows are therefore
     draws with repetition that have little to do with the chosen bins.
 
     Args:
         values: ``(B, L, C)`` float32, before any baseline correction, as in the source.
         count: number of landmarks; if there are no more bins than that, every bin is taken once, in order.
-        seed: of NumPy's legacy generator; the source seeds it with the run's seed and draws the first bin from it.
+        seed: of NumPy's legacy generator, which draws the first bin; the source uses the run's seed.
     """
     n_trials, n_bins, n_channels = values.shape
     if n_trials * n_bins <= count:
