@@ -60,7 +60,7 @@ PRESETS = {
     "v2": ModelSpec(field="gated", decoder="narrow_mlp"),
     # Mixture of four experts, baseline correction. Any decoder can be chosen; this is the plain one of v1.
     "v3": ModelSpec(field="moe", observations="pca-baseline"),
-    # v3 with the decoder that v4 introduced (corrected, see `decoders.LocalAttentionDecoder`).
+    # v3 with the local-attention decoder (corrected, see `decoders.LocalAttentionDecoder`).
     "v4": ModelSpec(field="moe", decoder="local_attention", observations="pca-baseline"),
     # The paper's main model with the settings of its E65 runs (section 6.1).
     "v5": _V5,
