@@ -78,9 +78,8 @@ def trial_errors(error: np.ndarray, trial_ids: np.ndarray, units: str, title: st
     """Mean squared error of each trial as a bar, and their mean as a line.
 
     Args:
-        error: ``(B,)``, in squared ``units``; trials whose error is not finite have a cross instead of a bar and are
-        not
-            in the mean.
+        error: ``(B,)``, in squared ``units``; trials whose error is not finite have a cross instead of a bar and do
+            not count in the mean.
         trial_ids: ``(B,)``, in the order of the bars; a repeated trial has several bars.
     """
     known = np.isfinite(error)
