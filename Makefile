@@ -5,7 +5,7 @@ BIN := .venv/bin
 STORE := sqlite:///mlflow.db
 PORT ?= 5000
 
-.PHONY: sweep test ui verify report lint audit
+.PHONY: sweep test ui rooms verify report lint audit
 
 sweep: .venv/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores all results/tables/seed_sweep.csv results/figures/seed_sweep.png
@@ -22,6 +22,10 @@ test: .venv/installed
 ui: .venv/installed
 	$(BIN)/mlflow server --backend-store-uri $(STORE) --host 127.0.0.1 --port $(PORT)
 
+# Draws the picture of the rooms in docs/architecture.md again.
+rooms: .venv/installed
+	$(BIN)/python docs/rooms.py
+
 # Computes every score and table again from the files of the runs.
 verify: .venv/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores 1 verify
@@ -34,6 +38,7 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/lint-imports --no-cache
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
 
 # Known vulnerabilities of the pinned versions; needs the network. Its tool has a separate environment, so that the tested

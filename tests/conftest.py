@@ -11,6 +11,7 @@ import pytest
 from odevae.data.readers import read
 from odevae.data.recording import Recording
 from odevae.data.simulate.foraging import foraging
+from odevae.data.trials import Trials, cut
 from odevae.protocols.recipes import heldout, published
 from odevae.storage.run_folder import RunKey
 
@@ -59,6 +60,17 @@ def _make_recording(lengths, n_neurons: int = 4, first_id: int = 1, interval_s: 
 @pytest.fixture(scope="session")
 def make_recording():
     return _make_recording
+
+
+@pytest.fixture(scope="session")
+def make_trials(make_recording):
+    """The trials of a recording of `make_recording`, on native frames."""
+
+    def make(lengths, n_neurons: int = 4, seed: int = 0) -> Trials:
+        recording = make_recording(lengths, n_neurons=n_neurons, seed=seed)
+        return cut(recording, recording.activity, recording.trial_ids)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -8,19 +8,10 @@ from sklearn.linear_model import LinearRegression
 
 from odevae.benchmark.models import autoregression
 from odevae.benchmark.models.autoregression import AR1, AR2, STRENGTHS, ShrunkAR8, past_bins
-from odevae.data.trials import Trials, cut
+from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
 
 MODELS = (AR1, AR2, ShrunkAR8)
-
-
-@pytest.fixture(scope="module")
-def make_trials(make_recording):
-    def make(lengths, n_neurons: int = 4, seed: int = 0) -> Trials:
-        recording = make_recording(lengths, n_neurons=n_neurons, seed=seed)
-        return cut(recording, recording.activity, recording.trial_ids)
-
-    return make
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@ import pytest
 from sklearn import manifold
 
 from odevae.benchmark.models.manifold.isomap import Isomap
+from odevae.benchmark.models.manifold.mind import Mind
 from odevae.data.simulate.foraging import foraging
 from odevae.data.trials import cut
 from odevae.metrics import r2_neuron
@@ -51,14 +52,17 @@ def test_position_and_activity_of_held_out_trials_are_found(trials, model):
 
 
 @pytest.mark.slow
-def test_the_position_of_a_foraging_animal_is_found_without_being_told():
+@pytest.mark.parametrize("kind", [Isomap, Mind])
+def test_the_position_of_a_foraging_animal_is_found(kind):
     recording = foraging()
     trials = cut(recording, recording.activity, recording.trial_ids)
     order = np.random.default_rng(0).permutation(len(trials))
     train, held_out = trials.take(order[4:]), trials.take(order[:4])
-    model = Isomap(latent_dim=2)
+    model = kind(latent_dim=2)
     model.fit(train, held_out.take(np.arange(0)))
     assert r2_of_position(model, train, held_out) >= 0.95
+    if kind is Mind:
+        assert model.intrinsic_dimension() == pytest.approx(2, abs=0.5)
 
 
 def test_the_same_seed_gives_the_same_model_and_held_out_trials_do_not_matter(trials, model):

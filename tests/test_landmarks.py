@@ -6,6 +6,11 @@ from hypothesis import strategies as st
 from odevae.protocols.landmarks import farthest_points, published_landmarks
 
 
+def squared_distances(points):
+    """The squared distances of all points to one of them, as `farthest_points` wants them."""
+    return lambda row: ((points - points[row]) ** 2).sum(axis=1)
+
+
 def naive_farthest_points(points, count, first):
     chosen = [first]
     while len(chosen) < count:
@@ -20,18 +25,26 @@ def test_farthest_points_against_all_pairwise_distances(seed, n_points, data):
     count = data.draw(st.integers(1, n_points - 1))
     first = data.draw(st.integers(0, n_points - 1))
     points = np.random.default_rng(seed).standard_normal((n_points, 3))
-    assert farthest_points(points, count, first).tolist() == naive_farthest_points(points, count, first)
+    found = farthest_points(squared_distances(points), count, first)
+    assert found.tolist() == naive_farthest_points(points, count, first)
 
 
 def test_farthest_points_on_a_line():
     points = np.array([[0.0], [1.0], [2.0], [10.0], [6.2]])
     # From 0: the far end 10, then the middle one (6.2 is 3.8 from 10; 2 is only 2 from 0), then 2.
-    assert farthest_points(points, 4, first=0).tolist() == [0, 3, 4, 2]
+    assert farthest_points(squared_distances(points), 4, first=0).tolist() == [0, 3, 4, 2]
 
 
-@pytest.mark.parametrize("count", [5, 6])
-def test_no_more_points_than_asked_for_are_all_taken_in_order(count):
-    assert farthest_points(np.random.default_rng(0).standard_normal((5, 2)), count, first=3).tolist() == [0, 1, 2, 3, 4]
+def test_points_that_are_all_chosen_repeat_unless_a_tolerance_stops_the_choice():
+    points = np.array([[0.0], [3.0], [3.0]])
+    assert farthest_points(squared_distances(points), 4, first=1).tolist() == [1, 0, 0, 0]
+    assert farthest_points(squared_distances(points), 4, first=1, tolerance=0.0).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("count", [6, 7])
+def test_no_more_bins_than_landmarks_are_all_taken_in_order(count):
+    values = np.random.default_rng(0).standard_normal((2, 3, 2)).astype(np.float32)
+    assert published_landmarks(values, count, seed=3).tolist() == [0, 1, 0, 1, 0, 1]
 
 
 def test_the_mistake_takes_the_bin_modulo_the_number_of_trials():
@@ -46,7 +59,7 @@ def test_the_mistake_takes_the_bin_modulo_the_number_of_trials():
 def test_landmarks_repeat_trials_and_are_not_the_trials_of_the_chosen_bins():
     values = np.random.default_rng(0).standard_normal((7, 20, 3)).astype(np.float32)
     rows = published_landmarks(values, count=40, seed=1)
-    bins = farthest_points(values.reshape(140, 3), 40, int(np.random.RandomState(1).randint(140)))
+    bins = farthest_points(squared_distances(values.reshape(140, 3)), 40, int(np.random.RandomState(1).randint(140)))
     assert len(rows) == 40
     assert len(np.unique(rows)) <= 7
     assert len(np.unique(bins)) == 40

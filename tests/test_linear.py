@@ -8,29 +8,20 @@ from sklearn import decomposition
 from sklearn.linear_model import LinearRegression
 
 from odevae.benchmark.models.linear import PCA, AllNeurons, FactorAnalysis
-from odevae.data.trials import Trials, cut
+from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
 
 MODELS = (PCA, FactorAnalysis)
 
 
 @pytest.fixture(scope="module")
-def make_trials(make_recording):
-    def make(lengths, seed: int = 0) -> Trials:
-        recording = make_recording(lengths, n_neurons=8, seed=seed)
-        return cut(recording, recording.activity, recording.trial_ids)
-
-    return make
-
-
-@pytest.fixture(scope="module")
 def train(make_trials):
-    return make_trials([30, 17, 24, 28, 3])
+    return make_trials([30, 17, 24, 28, 3], n_neurons=8)
 
 
 @pytest.fixture(scope="module")
 def held_out(make_trials):
-    return make_trials([20, 2, 26], seed=1)
+    return make_trials([20, 2, 26], n_neurons=8, seed=1)
 
 
 def fitted(kind, train: Trials):

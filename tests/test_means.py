@@ -12,19 +12,18 @@ from odevae.benchmark.models.means import (
     TrainingMean,
     TrialTimeMean,
 )
-from odevae.data.trials import Trials, cut
+from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
 
 AVERAGES = (TrainingMean, TrialTimeMean, PositionMean, PositionChoiceMean)
 
 
 @pytest.fixture
-def make_trials(make_recording):
+def make_trials(make_trials):
     """Trials of given lengths that run along a track of 100 with noise, and whose choice alternates between 0 and 1."""
 
     def make(lengths, seed: int = 0) -> Trials:
-        recording = make_recording(lengths, seed=seed)
-        trials = cut(recording, recording.activity, recording.trial_ids)
+        trials = make_trials(lengths, seed=seed)
         along = np.arange(trials.recorded.shape[1]) / (trials.recorded.sum(axis=1)[:, None] - 1)
         place = 100 * along + np.random.default_rng(seed).uniform(size=along.shape)
         choice = np.broadcast_to(np.arange(len(trials))[:, None] % 2.0, trials.recorded.shape)

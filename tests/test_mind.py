@@ -172,20 +172,3 @@ def test_it_answers_what_it_can():
         "reconstruct",
         "infer",
     ]
-
-
-@pytest.mark.slow
-def test_the_position_of_a_foraging_animal_is_found_without_being_told():
-    recording = foraging()
-    trials = cut(recording, recording.activity, recording.trial_ids)
-    order = np.random.default_rng(0).permutation(len(trials))
-    train, held_out = trials.take(order[4:]), trials.take(order[:4])
-    model = Mind(latent_dim=2)
-    model.fit(train, held_out.take(np.arange(0)))
-    known = np.column_stack([model.infer(train)[train.recorded], np.ones(train.recorded.sum())])
-    asked = np.column_stack([model.infer(held_out)[held_out.recorded], np.ones(held_out.recorded.sum())])
-    weights, *_ = np.linalg.lstsq(known, train.latents[train.recorded])
-    position = held_out.latents[held_out.recorded]
-    error = np.square(asked @ weights - position).sum()
-    assert 1 - error / np.square(position - position.mean(axis=0)).sum() >= 0.95
-    assert model.intrinsic_dimension() == pytest.approx(2, abs=0.5)

@@ -11,6 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, r2_score
 
 from odevae.data.trials import Trials
 
+# Strengths of every linear readout from latents, to behaviour or to held-out neurons; validation trials choose.
 STRENGTHS = tuple(10.0**power for power in range(-3, 7))
 # Behaviour with at most this many values, the same throughout each trial, is a class and no number.
 MOST_CLASSES = 5

@@ -33,7 +33,7 @@ def rates(model: BenchmarkModel, test: Trials, expected: np.ndarray) -> dict[str
     Args:
         model: a fitted model.
         test: trials that it sees whole.
-        expected: ``(B, L, N)``, their activity without noise (`odevae.data.simulate.expected_activity`).
+        expected: ``(B, L, N)``, their activity without noise (`odevae.data.simulate.expected.expected_activity`).
 
     Returns:
         The scores of `odevae.benchmark.tasks.reconstruct`, and ``r2_mean``: R2 of each neuron, plain mean over neurons.
@@ -110,7 +110,7 @@ def truth_scores(
         model: a fitted model.
         train, test: trials with true latents.
         expected_test: ``(B, L, N)``, activity of the test trials without noise:
-            `odevae.data.simulate.expected_activity`, cut as the trials were.
+            `odevae.data.simulate.expected.expected_activity`, cut as the trials were.
 
     Returns:
         Scores by task: ``rates/variance_weighted`` and ``rates/plain_mean`` (both of `rates`),

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from sklearn.linear_model import Ridge
 
+from odevae.benchmark.decoding import STRENGTHS
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.data.trials import Trials
 from odevae.metrics import r2_neuron, score
@@ -20,8 +21,6 @@ HORIZONS = (1, 2, 3, 5, 10)
 ONSETS = (1, 5)
 # Share of the neurons that cosmooth holds out.
 HELD_OUT_NEURONS = 0.25
-# Strengths of the ridge from latents to held-out neurons; validation trials choose.
-STRENGTHS = tuple(10.0**power for power in range(-3, 7))
 # Of `metrics.score`, what the benchmark keeps.
 KEPT = ("r2_neuron", "r2_pooled", "r", "mse", "n_values")
 

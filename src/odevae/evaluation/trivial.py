@@ -3,20 +3,26 @@
 import numpy as np
 
 
+def mean_of_bins(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Each channel's mean over the counted bins: ``(B, L, C)``, ``(B, L)`` -> ``(C,)``."""
+    return values[mask].mean(axis=0)
+
+
+def mean_by_bin(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Each channel's mean over the trials at each bin, ``(L, C)``; `mean_of_bins` where no trial has the bin."""
+    counts = mask.sum(axis=0)[:, None]
+    sums = np.where(mask[..., None], values, 0).sum(axis=0)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), mean_of_bins(values, mask))
+
+
 def training_mean(train: np.ndarray, train_mask: np.ndarray, held_out: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Each channel's mean over the training bins, everywhere."""
-    return np.broadcast_to(train[train_mask].mean(axis=0), held_out.shape)
+    return np.broadcast_to(mean_of_bins(train, train_mask), held_out.shape)
 
 
 def trial_time_mean(train: np.ndarray, train_mask: np.ndarray, held_out: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Each channel's mean over training trials at the same bin; the overall mean where none of them reaches."""
-    n_bins, n_channels = held_out.shape[1:]
-    counts = train_mask.sum(axis=0)[:, None]
-    sums = (train * train_mask[..., None]).sum(axis=0)
-    overall = train[train_mask].mean(axis=0)
-    return np.broadcast_to(
-        np.where(counts > 0, sums / np.maximum(counts, 1), overall), (len(held_out), n_bins, n_channels)
-    )
+    return np.broadcast_to(mean_by_bin(train, train_mask), held_out.shape)
 
 
 def hold_first_frame(train: np.ndarray, train_mask: np.ndarray, held_out: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ NEIGHBOURS = 16
 
 
 class MLPDecoder(nn.Module):
-    """``D -> width -> width -> P`` with ReLU: 512 wide in v1, 256 in v2."""
+    """``D -> width -> width -> C`` with ReLU: 512 wide in v1, 256 in v2."""
 
     def __init__(self, latent_dim: int, n_channels: int, width: int = 512):
         super().__init__()
@@ -22,20 +22,22 @@ class MLPDecoder(nn.Module):
         )
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """``(..., D)`` -> ``(..., P)``."""
+        """``(..., D)`` -> ``(..., C)``."""
         return self.body(z)
 
 
 class NarrowMLPDecoder(MLPDecoder):
-    """``D -> 256 -> 256 -> P`` with ReLU: the decoder of v2."""
+    """``D -> 256 -> 256 -> C`` with ReLU: the decoder of v2."""
 
     def __init__(self, latent_dim: int, n_channels: int):
         super().__init__(latent_dim, n_channels, width=HIDDEN)
 
 
 class NeuronAwareDecoder(nn.Module):
-    """One network ``(D + 16) -> 256 -> 256 -> 1`` with ReLU for all channels, which sees the state and an embedding of
-    the channel."""
+    """One network ``(D + 16) -> 256 -> 256 -> 1`` with ReLU for all channels.
+
+    It sees the state and an embedding of the channel.
+    """
 
     def __init__(self, latent_dim: int, n_channels: int):
         super().__init__()
@@ -43,7 +45,7 @@ class NeuronAwareDecoder(nn.Module):
         self.body = _one_output(latent_dim + EMBEDDING)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """``(..., D)`` -> ``(..., P)``."""
+        """``(..., D)`` -> ``(..., C)``."""
         n_channels = self.embedding.num_embeddings
         state = z[..., None, :].expand(*z.shape[:-1], n_channels, z.shape[-1])
         channel = self.embedding.weight.expand(*z.shape[:-1], n_channels, EMBEDDING)
@@ -53,13 +55,13 @@ class NeuronAwareDecoder(nn.Module):
 class LocalAttentionDecoder(nn.Module):
     """Each channel is read from its own view of the state and from the mean view of its nearest channels.
 
-    A channel i has an embedding ``e_i`` of size D; its view of the state is ``z * e_i``. Its 16 nearest channels are
-    those of largest ``e_i . e_j``, weighted by a softmax of that product. One network ``2D -> 256 -> 256 -> 1`` with
+    A channel i has an embedding ``e_i`` of size D; its view of the state is ``z * e_i``. Its 16 nearest channels have
+    the largest ``e_i . e_j``, and a softmax of that product weights them. One network ``2D -> 256 -> 256 -> 1`` with
     ReLU reads every channel's own view and its neighbours' mean view.
 
-    In the source the neighbours' views are z itself, so their weighted mean is z again, every channel receives the same
-    input, and all channels are decoded to the same value. The views are our mend: they make what a neighbourhood sees
-    depend on the neighbourhood, which is what the source describes.
+    In the source the neighbours' views are z itself. Their weighted mean is then z again, so every channel gets the
+    same input and all channels are decoded to the same value. The views are our correction: with them the input depends
+    on the neighbourhood, as the source describes it.
     """
 
     def __init__(self, latent_dim: int, n_channels: int):
@@ -69,20 +71,20 @@ class LocalAttentionDecoder(nn.Module):
         self.n_neighbours = min(NEIGHBOURS, n_channels - 1)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """``(..., D)`` -> ``(..., P)``."""
-        embedding = self.embedding.weight  # (P, D)
+        """``(..., D)`` -> ``(..., C)``."""
+        embedding = self.embedding.weight  # (C, D)
         likeness = embedding @ embedding.T
         likeness = likeness.masked_fill(torch.eye(len(embedding), dtype=torch.bool, device=z.device), -torch.inf)
-        nearest, neighbours = likeness.topk(self.n_neighbours, dim=-1)  # (P, k)
+        nearest, neighbours = likeness.topk(self.n_neighbours, dim=-1)  # (C, k)
         weight = torch.softmax(nearest, dim=-1)
         # The mean of views z * e_j is z times the mean of the e_j.
-        neighbourhood = (weight[..., None] * embedding[neighbours]).sum(dim=1)  # (P, D)
+        neighbourhood = (weight[..., None] * embedding[neighbours]).sum(dim=1)  # (C, D)
         views = torch.cat([z[..., None, :] * embedding, z[..., None, :] * neighbourhood], dim=-1)
         return self.body(views).squeeze(-1)
 
 
 class MoEDecoder(nn.Module):
-    """Experts ``D -> 256 -> 256 -> P`` mixed, for each channel, by a softmax over experts that does not depend on z."""
+    """Experts ``D -> 256 -> 256 -> C`` mixed, for each channel, by a softmax over experts that does not depend on z."""
 
     def __init__(self, latent_dim: int, n_channels: int, n_experts: int = 8):
         super().__init__()
@@ -90,8 +92,8 @@ class MoEDecoder(nn.Module):
         self.channel_logits = nn.Parameter(torch.zeros(n_channels, n_experts))
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """``(..., D)`` -> ``(..., P)``."""
-        share = torch.softmax(self.channel_logits, dim=-1).T[:, None, :]  # (E, 1, P)
+        """``(..., D)`` -> ``(..., C)``."""
+        share = torch.softmax(self.channel_logits, dim=-1).T[:, None, :]  # (E, 1, C)
         hidden = self.experts.hidden(z.reshape(-1, z.shape[-1]))  # (E, M, H)
         # The shares are the same for every state, so they can be put into the last layer and the experts summed there.
         weight, bias = self.experts.weights[-1] * share, (self.experts.biases[-1] * share).sum(dim=0)

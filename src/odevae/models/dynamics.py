@@ -14,8 +14,8 @@ TIME_FEATURES = 16
 class MLPField(nn.Module):
     """One network ``n_inputs -> 128 -> 128 -> D``, SiLU, then LayerNorm: the field of v1.
 
-    The norm fixes the speed of the latent path (without it training blows up, the source says); with D = 1 it leaves a
-    constant.
+    The norm fixes the speed of the latent path; without it training diverges, according to the source. With D = 1 the
+    normed field is a constant.
     """
 
     def __init__(self, n_inputs: int, latent_dim: int):
@@ -63,7 +63,7 @@ class GatedField(_MixtureField):
 
 
 class TimeDependentField(nn.Module):
-    """A field that sees features of time, ``t -> 16 -> 16`` with SiLU, beside the state (source, 2026)."""
+    """A field that sees the state and features of time, ``t -> 16 -> 16`` with SiLU (source, 2026)."""
 
     def __init__(self, field: nn.Module):
         super().__init__()

@@ -12,7 +12,7 @@ class Encoder(nn.Module):
     """A summary of a trial, then two linear heads: mean and log variance of the initial state.
 
     Attributes:
-        sees_whole_trial: false if the first frame is all that enters.
+        sees_whole_trial: false if the encoder sees only the first frame.
     """
 
     sees_whole_trial = True
@@ -23,17 +23,17 @@ class Encoder(nn.Module):
         self.log_variance = nn.Linear(n_summary, n_state)
 
     def summary(self, observed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """``(B, L, P)`` and the counted bins ``(B, L)`` -> ``(B, n_summary)``."""
+        """``(B, L, C)`` and the counted bins ``(B, L)`` -> ``(B, n_summary)``."""
         raise NotImplementedError
 
     def forward(self, observed: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """``(B, L, P)`` and the counted bins ``(B, L)`` -> mean and log variance, each ``(B, n_state)``."""
+        """``(B, L, C)`` and the counted bins ``(B, L)`` -> mean and log variance, each ``(B, n_state)``."""
         summary = self.summary(observed, mask)
         return self.mean(summary), self.log_variance(summary)
 
 
 class FirstFrameEncoder(Encoder):
-    """``P -> 512 -> 256 -> 128`` with ReLU, of the first frame only."""
+    """``C -> 512 -> 256 -> 128`` with ReLU, of the first frame only."""
 
     sees_whole_trial = False
 
@@ -49,7 +49,7 @@ class FirstFrameEncoder(Encoder):
 
 
 class GRUEncoder(Encoder):
-    """A gated recurrent unit of size 256 over the counted bins; its state after the last of them."""
+    """A gated recurrent unit of size 256 over the counted bins; the summary is its state after the last of them."""
 
     def __init__(self, n_channels: int, n_state: int):
         super().__init__()
@@ -63,7 +63,10 @@ class GRUEncoder(Encoder):
 
 
 class TransformerEncoder(Encoder):
-    """Linear to 256, sinusoidal positions, one transformer layer (2 heads, feed-forward 512); its first token."""
+    """Linear to 256, sinusoidal positions, one transformer layer (2 heads, feed-forward 512).
+
+    The summary is the first token.
+    """
 
     def __init__(self, n_channels: int, n_state: int):
         super().__init__()
@@ -77,7 +80,7 @@ class TransformerEncoder(Encoder):
 
 
 class AttentionEncoder(Encoder):
-    """Linear to 256 with ReLU, then a mean over counted bins weighted by linear-tanh-linear scores."""
+    """Linear to 256 with ReLU; the summary is a mean over counted bins, weighted by linear-tanh-linear scores."""
 
     def __init__(self, n_channels: int, n_state: int):
         super().__init__()

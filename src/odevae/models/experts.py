@@ -8,7 +8,7 @@ from torch import nn
 
 
 class Experts(nn.Module):
-    """``E`` networks of linear layers with one activation between them; the loop over experts is one matrix product.
+    """``E`` networks of linear layers with one activation between them, all computed in one matrix product.
 
     Attributes:
         weights: one ``(E, n_in, n_out)`` parameter for each layer.
@@ -17,7 +17,7 @@ class Experts(nn.Module):
 
     def __init__(self, n_experts: int, sizes: Sequence[int], activation: Callable[[torch.Tensor], torch.Tensor]):
         super().__init__()
-        # Drawn expert by expert, as separate networks would be: the same seed gives the same experts.
+        # The weights are drawn expert by expert, as for separate networks, so the same seed gives the same experts.
         drawn = [[nn.Linear(a, b) for a, b in pairwise(sizes)] for _ in range(n_experts)]
         layers = list(zip(*drawn, strict=True))
         self.weights = nn.ParameterList(torch.stack([linear.weight.detach().T for linear in layer]) for layer in layers)

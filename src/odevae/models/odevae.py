@@ -14,9 +14,9 @@ from odevae.models.solvers import METHODS, integrate
 
 
 class Output(NamedTuple):
-    """What one pass gives: the reconstruction, the path behind it and the posterior of its start."""
+    """The result of one pass: the reconstruction, its latent path and the posterior of the initial state."""
 
-    reconstruction: torch.Tensor  # (B, L, P)
+    reconstruction: torch.Tensor  # (B, L, C)
     path: torch.Tensor  # (B, L, D), without velocities
     posterior_mean: torch.Tensor  # (B, D), or (B, 2 D) with velocities
     posterior_log_variance: torch.Tensor  # the same
@@ -25,8 +25,7 @@ class Output(NamedTuple):
 class ODEVAE(nn.Module):
     """An encoder, a field, a decoder and a solver.
 
-    The field moves a state whose first `latent_dim` entries are what is decoded; a second-order field adds as many
-    velocities behind them.
+    The first `latent_dim` entries of the state are decoded; a second-order field adds as many velocities after them.
     """
 
     def __init__(self, encoder: nn.Module, field: nn.Module, decoder: nn.Module, solver: str, latent_dim: int):
@@ -41,7 +40,7 @@ class ODEVAE(nn.Module):
         """Reconstruct trials.
 
         Args:
-            observed: ``(B, L, P)``.
+            observed: ``(B, L, C)``.
             mask: ``(B, L)``, bins that an encoder of the whole trial may see.
             times: ``(L,)``, in units of the fold's time scale.
             sample: draw the initial state from its posterior (eq. 2) instead of taking the posterior mean.
@@ -60,7 +59,7 @@ class ODEVAE(nn.Module):
 
 
 def build(spec: ModelSpec, n_channels: int, latent_dim: int) -> ODEVAE:
-    """Put a model together from its settings.
+    """Build a model from its settings.
 
     Raises:
         OdevaeError: if a part does not exist.

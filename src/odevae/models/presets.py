@@ -1,6 +1,6 @@
 """The models by name, as data: which parts, which loss weights, which optimiser settings.
 
-``v1`` to ``v6`` follow the source of the paper as it was really built, not the paper's text where the two differ.
+``v1`` to ``v6`` follow the paper's code where its text differs.
 """
 
 from dataclasses import asdict, dataclass, fields, replace
@@ -10,22 +10,22 @@ from odevae.errors import OdevaeError
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything that makes a model and its training, but for the latent dimension, lambda_smooth and the seed.
+    """All settings of a model and its training, except the latent dimension, lambda_smooth and the seed.
 
     Attributes:
         encoder, field, decoder, solver: names of parts, see `encoders.ENCODERS`, `dynamics.FIELDS`,
             `decoders.DECODERS` and `solvers.METHODS`.
-        time_dependent: the field sees the time too.
-        second_order: the state has velocities, and the field gives their change.
+        time_dependent: the field also sees the time.
+        second_order: the state also has velocities, and the field gives their change.
         observations: what the model sees, see `odevae.protocols.observations`.
         epochs: passes over the training sequences.
-        batch_size: sequences a step; under the published protocol the last incomplete batch is dropped.
-        learning_rate, weight_decay: of Adam, weight decay coupled (added to the gradient).
-        beta, beta_warmup_epochs: weight of the KL term and the epochs over which it ramps up (eq. 12).
+        batch_size: sequences in one step; under the published protocol the last incomplete batch is dropped.
+        learning_rate, weight_decay: of Adam; weight decay is coupled (added to the gradient).
+        beta, beta_warmup_epochs: weight of the KL term and the epochs over which it grows to that value (eq. 12).
         lambda_transition, transition_warmup_epochs: the same for the transition term (eq. 10).
         lambda_lle: weight of the soft LLE term (eq. 11).
-        validation_space: where the validation R2 is computed that chooses the best epoch: ``pca`` or ``raw``.
-        patience: stop after this many epochs without a better validation R2; 0 never stops early.
+        validation_space: ``pca`` or ``raw``, the space of the validation R2 that chooses the best epoch.
+        patience: stop after this many epochs without a better validation R2; with 0 training never stops early.
     """
 
     encoder: str = "first_frame"
@@ -56,11 +56,11 @@ _V5 = ModelSpec(field="moe", decoder="moe", observations="pca-baseline", lambda_
 PRESETS = {
     # The model behind Table 1.
     "v1": ModelSpec(),
-    # Mixture field and a narrower decoder; meant for the protocol published_v2, which splits before it fits.
+    # Mixture field and a narrower decoder, for the protocol published_v2, which splits before it fits.
     "v2": ModelSpec(field="gated", decoder="narrow_mlp"),
-    # Mixture of four experts, baseline correction; every decoder can be chosen, v1's is the plain one.
+    # Mixture of four experts, baseline correction. Any decoder can be chosen; this is the plain one of v1.
     "v3": ModelSpec(field="moe", observations="pca-baseline"),
-    # As v3 with the decoder that it introduced (mended, see `decoders.LocalAttentionDecoder`).
+    # v3 with the local-attention decoder (corrected, see `decoders.LocalAttentionDecoder`).
     "v4": ModelSpec(field="moe", decoder="local_attention", observations="pca-baseline"),
     # The paper's main model with the settings of its E65 runs (section 6.1).
     "v5": _V5,

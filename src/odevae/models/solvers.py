@@ -1,4 +1,4 @@
-"""Integrating a latent field from its initial state over given times."""
+"""Integrate a latent field from an initial state over given times."""
 
 from collections.abc import Callable
 
@@ -26,13 +26,14 @@ def integrate(field: Field, z0: torch.Tensor, times: torch.Tensor, method: str) 
         field: the vector field.
         z0: ``(B, D)``, state at ``times[0]``.
         times: ``(L,)``, strictly increasing, shared by the batch.
-        method: ``dopri5`` (adaptive Dormand-Prince, the paper's) or ``rk4`` (fixed steps of half the grid spacing, what
-            the source does on Apple's MPS device).
+        method: ``dopri5`` (adaptive Dormand-Prince, as in the paper) or ``rk4`` (fixed steps of half the grid spacing,
+            as the source uses on Apple's MPS device).
 
     Returns:
         ``(B, L, D)``.
 
     Raises:
+        OdevaeError: if the method does not exist.
         SolverError: if the state is not finite or the adaptive step underflows.
     """
     if method == "rk4":

@@ -1,4 +1,4 @@
-"""Figures of a run and of a study. Every function takes arrays or rows and returns a Matplotlib ``Figure``."""
+"""Figures of a run and of a study. Each function takes arrays or rows and returns a Matplotlib ``Figure``."""
 
 from odevae.plots.curves import R2_VIEW, learning_curves
 from odevae.plots.dimensions import scores_by_dimension

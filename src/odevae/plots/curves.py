@@ -22,8 +22,8 @@ def learning_curves(history: list[dict[str, float]], title: str, best_epoch: int
     """Loss, R2 and each term's share of the training loss, by epoch.
 
     Args:
-        history: a row for each epoch, as ``history.csv`` holds them: ``epoch``, ``train_loss``, ``val_loss``,
-            ``val_r2``, and the terms of `TERMS` as they count in the loss.
+        history: a row for each epoch, as in ``history.csv``: ``epoch``, ``train_loss``, ``val_loss``,
+            ``val_r2``, and the terms of `TERMS` with their weights.
         best_epoch: the epoch whose weights were kept.
     """
     if not history:
@@ -55,7 +55,7 @@ def learning_curves(history: list[dict[str, float]], title: str, best_epoch: int
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         axes.tick_params(which="both", labelsize=SMALL_SIZE)
         if axes.get_legend_handles_labels()[0]:
-            # The terms' curves fill their panel, so their names stand beside it.
+            # The terms' curves fill their panel, so the legend is next to it.
             place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if axes is terms else {}
             axes.legend(fontsize=SMALL_SIZE, framealpha=0.7, **place)
     return figure
@@ -76,7 +76,7 @@ def _curves(axes: Axes, history: list[dict[str, float]], looks: dict[str, tuple[
 def _mark_not_finite(axes: Axes, history: list[dict[str, float]]) -> None:
     bad = [row["epoch"] for row in history if not np.isfinite([row["train_loss"], row["val_loss"]]).all()]
     if bad:
-        # The crosses stand on the axis itself: there is no value at which to draw them.
+        # The crosses are on the axis itself, because they have no value.
         height = axes.get_xaxis_transform()
         look = {"color": VERMILION, "marker": "x", "linestyle": "", "clip_on": False}
         axes.plot(bad, np.zeros(len(bad)), transform=height, label="loss not finite", **look)
@@ -88,7 +88,7 @@ def _drawn(axes: Axes) -> np.ndarray:
 
 
 def _cut_r2(axes: Axes) -> str:
-    """Keep the view inside `R2_VIEW`, in which a useful model lies; what it leaves out, in words for the title."""
+    """Limit the view to `R2_VIEW`, which holds every useful model; returns words on what is cut, for the title."""
     values = _drawn(axes)
     below = values[values < R2_VIEW[0]]
     if not below.size:
@@ -98,7 +98,7 @@ def _cut_r2(axes: Axes) -> str:
 
 
 def _shares(history: list[dict[str, float]]) -> list[dict[str, float]]:
-    """Each term's share in % of the sum of absolute terms; terms that are absent, zero or not finite are left out."""
+    """Each term's share of the sum of absolute terms, in %; terms that are missing, zero or not finite are left out."""
     rows = []
     for row in history:
         sizes = {name: abs(row[name]) for name in TERMS if name in row}

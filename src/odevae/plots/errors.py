@@ -1,4 +1,4 @@
-"""How far the reconstruction is off, by neuron, by trial and by time."""
+"""Errors of the reconstruction by neuron, by trial and by time."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,12 +12,12 @@ MOST_TRIALS_NAMED = 40
 def neuron_scores(true: np.ndarray, predicted: np.ndarray, units: str, title: str) -> Figure:
     """Correlation and mean squared error of each neuron, each sorted from best to worst.
 
-    Beside each error stands the neuron's variance, which is the error of predicting its mean. Neurons that are constant
-    over the scored frames are silent: they have no correlation, and are counted.
+    Each error is drawn with the neuron's variance, which is the error of predicting its mean. Neurons that are constant
+    over the scored frames are silent: they have no correlation, and their number is given.
 
     Args:
-        true, predicted: ``(M, N)``, every scored frame, in ``units``; a neuron with a value that is not finite is left
-            out and counted.
+        true, predicted: ``(M, N)``, every scored frame, in ``units``; neurons with a value that is not finite are left
+            out, and their number is given.
     """
     known = np.isfinite(true).all(axis=0) & np.isfinite(predicted).all(axis=0)
     if not known.any():
@@ -62,7 +62,7 @@ def per_neuron(true: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
     """Pearson's r (NaN if either is constant), mean squared error and variance of each column of ``(M, N)`` arrays."""
     true, predicted = np.asarray(true, dtype=float), np.asarray(predicted, dtype=float)
     x, y = true - true.mean(axis=0), predicted - predicted.mean(axis=0)
-    # Rounding leaves a constant column a little off its mean.
+    # Because of rounding, a constant column can differ a little from its mean.
     x, y = np.where(np.ptp(true, axis=0) > 0, x, 0.0), np.where(np.ptp(predicted, axis=0) > 0, y, 0.0)
     scale = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
     r = np.divide((x * y).sum(axis=0), scale, out=np.full(len(scale), np.nan), where=scale > 0)
@@ -70,7 +70,7 @@ def per_neuron(true: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def squared(units: str) -> str:
-    """The square of a unit, with brackets around one of several parts."""
+    """The square of a unit, with brackets around a unit of several parts."""
     return f"{units}²" if units.isalpha() else f"({units})²"
 
 
@@ -78,9 +78,9 @@ def trial_errors(error: np.ndarray, trial_ids: np.ndarray, units: str, title: st
     """Mean squared error of each trial as a bar, and their mean as a line.
 
     Args:
-        error: ``(B,)``, in squared ``units``; trials whose error is not finite have no bar, a cross and no share in the
-            mean.
-        trial_ids: ``(B,)``, in the order of the bars; a repeated trial stands there as often.
+        error: ``(B,)``, in squared ``units``; trials whose error is not finite have a cross instead of a bar and do
+            not count in the mean.
+        trial_ids: ``(B,)``, in the order of the bars; a repeated trial has several bars.
     """
     known = np.isfinite(error)
     if not known.any():
@@ -99,7 +99,7 @@ def trial_errors(error: np.ndarray, trial_ids: np.ndarray, units: str, title: st
     axes.set_xlim(-0.75, len(error) - 0.25)
     describe(axes, "trial" + (f" (one in {every} named)" if every > 1 else ""), f"mean squared error, {squared(units)}")
     axes.tick_params(axis="x", rotation=90 if len(error) > 8 else 0)
-    axes.set_ylim(0, 1.22 * error[known].max() or 1.0)  # the legend stands above the bars
+    axes.set_ylim(0, 1.22 * error[known].max() or 1.0)  # room for the legend above the bars
     axes.legend(fontsize=SMALL_SIZE, frameon=False, loc="upper right", ncols=2)
     return figure
 
@@ -109,14 +109,14 @@ def error_over_time(error: np.ndarray, recorded: np.ndarray, time_s: np.ndarray,
 
     Args:
         error: ``(B, L)``, absolute error averaged over neurons, in ``units``; NaN where a bin does not count.
-        recorded: ``(B, L)``, false where a counted bin lies after the end of its trial.
+        recorded: ``(B, L)``, false where a counted bin is after the end of its trial.
         time_s: ``(L,)``, s.
     """
     known = np.isfinite(error)
     if not known.any():
         return message("The error is finite at no time.", title)
     number = known.sum(axis=0)
-    # Times that no trial reaches are left out before, as their mean has no value.
+    # Times that no trial has are left out first, because they have no mean.
     error, recorded, time_s, number = (
         error[:, number > 0],
         recorded[:, number > 0],
@@ -134,7 +134,7 @@ def error_over_time(error: np.ndarray, recorded: np.ndarray, time_s: np.ndarray,
     marker = "." if len(time_s) == 1 else None
     above.plot(time_s, mean, color=BLUE, linewidth=1.4, marker=marker, label="mean over trials")
     above.set_ylim(0, 1.2 * np.nanmax(np.fmax(mean, mean + many)) or 1.0)
-    # The legends stand above the curves.
+    # Room for the legends above the curves.
     above.legend(fontsize=SMALL_SIZE, frameon=False, loc="upper right", ncols=2)
     describe(above, "", f"mean absolute error ({units})")
     below.step(time_s, number, color=BLACK, where="mid", linewidth=1.2, label="scored")

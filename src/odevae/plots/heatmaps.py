@@ -7,14 +7,14 @@ from matplotlib.ticker import MaxNLocator
 
 from odevae.plots.style import SIGNED_MAP, TEXT_SIZE, TIME_MAP, colour_bar, describe, finite, message, new_figure
 
-# Colour scales end where this share of the values lies within; what lies beyond is counted in the figure.
+# A colour scale covers this share of the values; the figure gives the share beyond it.
 SHOWN_SHARE = 0.99
 
 
 def activity_heatmaps(true: np.ndarray, predicted: np.ndarray, time_s: np.ndarray, units: str, title: str) -> Figure:
     """Recorded and reconstructed activity of all neurons over one trial, side by side on one colour scale.
 
-    Neurons stand in the bands of `bands`. The scale holds `SHOWN_SHARE` of all values; the share beyond it is written
+    Neurons are in the groups of `bands`. The scale covers `SHOWN_SHARE` of all values; the share beyond it is written
     above each panel.
 
     Args:
@@ -38,7 +38,7 @@ def activity_heatmaps(true: np.ndarray, predicted: np.ndarray, time_s: np.ndarra
 def error_heatmap(true: np.ndarray, predicted: np.ndarray, time_s: np.ndarray, units: str, title: str) -> Figure:
     """Reconstructed minus recorded activity of all neurons over one trial, on a scale symmetric about zero.
 
-    Neurons stand in the bands of `bands`. The scale holds `SHOWN_SHARE` of the errors; the share beyond it is written
+    Neurons are in the groups of `bands`. The scale covers `SHOWN_SHARE` of the errors; the share beyond it is written
     above.
 
     Args:
@@ -59,8 +59,9 @@ def error_heatmap(true: np.ndarray, predicted: np.ndarray, time_s: np.ndarray, u
 
 
 def bands(true: np.ndarray) -> dict[str, np.ndarray]:
-    """Indices of the neurons of ``(L, N)`` that are active, by the time of their largest value, and of those that are
-    constant (or NaN) throughout, by index. In most trials most neurons are silent, and would hide the others.
+    """Indices of the active neurons of ``(L, N)``, by the time of their largest value, and of the constant ones.
+
+    In most trials most neurons are constant, and would hide the others. A neuron with only NaN counts as constant.
     """
     highest, lowest = np.where(np.isnan(true), -np.inf, true), np.where(np.isnan(true), np.inf, true)
     active = highest.max(axis=0) > lowest.min(axis=0)
@@ -72,11 +73,11 @@ def bands(true: np.ndarray) -> dict[str, np.ndarray]:
 def _draw(
     figure: Figure, columns: list[np.ndarray], true: np.ndarray, time_s: np.ndarray, **scale
 ) -> tuple[np.ndarray, AxesImage]:
-    """Panels, a column for each ``(L, N)`` array and a row for each band of neurons, all on one colour scale."""
+    """A column of panels for each ``(L, N)`` array, a row for each group of neurons, all on one colour scale."""
     rows = bands(true)
     heights = [2 if name.startswith("active") else 1 for name in rows]
     panels = figure.subplots(len(rows), len(columns), sharex=True, squeeze=False, height_ratios=heights)
-    half = (time_s[-1] - time_s[0]) / max(len(time_s) - 1, 1) / 2 or 0.5  # every bin has its time in its middle
+    half = (time_s[-1] - time_s[0]) / max(len(time_s) - 1, 1) / 2 or 0.5  # the time of a bin is its middle
     for row, (name, neurons) in enumerate(rows.items()):
         extent = (time_s[0] - half, time_s[-1] + half, len(neurons) + 0.5, 0.5)
         for axes, values in zip(panels[row], columns, strict=True):

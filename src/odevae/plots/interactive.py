@@ -1,4 +1,4 @@
-"""A manifold that can be turned in a browser."""
+"""A manifold that can be rotated in a browser."""
 
 import html
 
@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from odevae.plots.style import GREY
 
-# Plotly would draw a random id; a fixed one gives the same bytes on every call.
+# Plotly would choose a random id; a fixed one gives the same bytes on every call.
 ELEMENT_ID = "manifold"
 COLOUR_SCALE = "Viridis"
 HEIGHT = 720  # pixels; the width is that of the window
@@ -17,9 +17,9 @@ DIGITS = 5  # significant, of the coordinates
 def interactive_manifold(
     coordinates: np.ndarray, trial: np.ndarray, colour: np.ndarray, colour_label: str, title: str
 ) -> str:
-    """A web page, complete in itself, with a rotatable scatter of many trials and a thin line for each.
+    """A web page with a scatter of many trials that can be rotated, and a thin line for each trial.
 
-    All axes have one scale. The page holds plotly.js (about 5 MB) and loads nothing.
+    All axes have one scale. The page includes plotly.js (about 5 MB) and loads no other file.
 
     Args:
         coordinates: ``(n, 3)``, each trial's points in order of time; points that are not finite are left out.

@@ -1,4 +1,4 @@
-"""Latent states against time, and the field that moves them."""
+"""Latent states against time, and the latent field."""
 
 import textwrap
 
@@ -31,7 +31,7 @@ def latent_dimensions(path: np.ndarray, time_s: np.ndarray, highlighted: int, la
         path: ``(B, L, D)``, in the unit of the latent; NaN where a trial has no bin.
         time_s: ``(L,)``, s.
         highlighted: index along B of the trial that is drawn last and in colour.
-        label: what to call it, for instance ``trial 17``.
+        label: name of that trial, for example ``trial 17``.
     """
     path = finite(path)
     if np.isnan(path).all():
@@ -77,10 +77,10 @@ def vector_field(
     quantity: str = "velocity",
     unit: str = "a.u./s",
 ) -> Figure:
-    """The field on a grid of the plane of the latent points' first two principal components, with the paths in it.
+    """The field and the paths in the plane of the latent points' first two principal components.
 
-    Both axes have one scale. Arrows have the field's direction in the plane and a length in proportion to the part of
-    the field that lies in the plane; the longest is one step of the grid.
+    Both axes have one scale. Arrows show the part of the field in the plane: its direction, and by their length its
+    size relative to the largest, whose arrow is one step of the grid long.
 
     Args:
         positions: ``(G, 2)``, grid points in the plane, in the unit of the latent.
@@ -88,7 +88,7 @@ def vector_field(
         paths: ``(n, 2)``, latent points projected on the plane, each trial's in order of time.
         trial: ``(n,)``, id of the trial of each point.
         explained: ``(2,)``, share of the points' variance along each axis.
-        quantity, unit: what the arrows are.
+        quantity, unit: of the arrows.
     """
     known = np.isfinite(velocities).all(axis=1)
     if not known.any():
@@ -96,7 +96,7 @@ def vector_field(
     figure = new_figure(5.6, 5.4, title)
     axes = figure.add_subplot()
     speed = np.linalg.norm(velocities[known], axis=1)
-    # The grid's points fill a square, so that the square root of their number is the number on one side.
+    # The grid is a square, so the square root of the number of its points is the number along one side.
     step = np.ptp(positions, axis=0).max() / max(np.sqrt(len(positions)) - 1, 1)
     scale = speed.max() / step if speed.max() > 0 and step > 0 else 1.0
     arrows = axes.quiver(

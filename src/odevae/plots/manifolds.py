@@ -7,7 +7,7 @@ from mpl_toolkits.mplot3d import Axes3D
 
 from odevae.plots.style import GREY, SMALL_SIZE, TEXT_SIZE, TIME_MAP, colour_bar, describe, message, new_figure
 
-BAR = {"shrink": 0.6, "pad": 0.08}  # beside a cube
+BAR = {"shrink": 0.6, "pad": 0.08}  # next to a cube
 
 
 def manifold_of_trial(coordinates: np.ndarray, time_s: np.ndarray, stress: float, title: str) -> Figure:
@@ -74,12 +74,14 @@ def manifold_of_trials(
 
 
 def latent_tsne(coordinates: np.ndarray, time_s: np.ndarray, perplexity: float, title: str) -> Figure:
-    """Latent points of many trials in two t-SNE dimensions, coloured by time. Distances far apart mean nothing.
+    """Latent points of many trials in two t-SNE dimensions, coloured by time.
+
+    Only the distances between neighbours have a meaning.
 
     Args:
         coordinates: ``(n, 2)``, without unit; points that are not finite are left out.
         time_s: ``(n,)``, s.
-        perplexity: of the embedding, about the number of neighbours that each point keeps.
+        perplexity: of the embedding, about the number of neighbours of each point that it keeps close.
     """
     seen = np.isfinite(coordinates).all(axis=1)
     if not seen.any():
@@ -99,7 +101,7 @@ def _stress(stress: float) -> str:
 
 
 def _cube(coordinates: np.ndarray, names: list[str], note: str, title: str) -> tuple[Figure, Axes3D]:
-    """A cube that holds all points at one scale, so that distances can be compared across its axes."""
+    """A cube around all points with one scale, so that distances along its axes can be compared."""
     figure = new_figure(5.6, 4.6, title)
     axes = figure.add_subplot(projection="3d")
     low, high = coordinates.min(axis=0), coordinates.max(axis=0)

@@ -21,13 +21,13 @@ def most_active(true: np.ndarray, n: int = 6) -> np.ndarray:
 def example_neurons(
     true: np.ndarray, predicted: np.ndarray, time_s: np.ndarray, neurons: Sequence[int], units: str, title: str
 ) -> Figure:
-    """Recorded and reconstructed activity of some neurons over one trial, both on the neuron's one scale.
+    """Recorded and reconstructed activity of some neurons over one trial, on one scale for each neuron.
 
     Args:
         true, predicted: ``(L, N)``, in ``units``.
         time_s: ``(L,)``, s.
         neurons: indices along N, one panel each.
-        units: unit of the activity, for instance ``dF/F``.
+        units: unit of the activity, for example ``dF/F``.
     """
     return _neuron_panels(true, predicted, time_s, [(neuron, f"neuron {neuron}") for neuron in neurons], units, title)
 
@@ -40,7 +40,7 @@ def worst_neurons(
     Args:
         true, predicted: ``(L, N)``, in ``units``; errors that are not finite are not ranked.
         time_s: ``(L,)``, s.
-        units: unit of the activity, for instance ``dF/F``.
+        units: unit of the activity, for example ``dF/F``.
         n: how many neurons.
     """
     error = np.square(predicted - true).mean(axis=0)

@@ -1,6 +1,6 @@
-"""What all figures share: size, title, colours, and how they are written to disk.
+"""Size, title, colours and files of all figures.
 
-Figures are built without pyplot, so nothing here needs a display or leaves a figure open.
+Figures are built without pyplot, so they need no display and none stays open.
 """
 
 import textwrap
@@ -12,10 +12,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 DPI = 160
-# Matplotlib would stamp its version and the date; without them a rerun writes the same bytes.
+# Matplotlib would write its version and the date into the file; without them a rerun writes the same bytes.
 METADATA = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
 
-# Colours that readers with colour-vision deficiency tell apart (Okabe & Ito 2008).
+# Colours that readers with colour-vision deficiency can distinguish (Okabe & Ito 2008).
 BLACK, ORANGE, GREEN, BLUE = "#000000", "#E69F00", "#009E73", "#0072B2"
 VERMILION, PURPLE = "#D55E00", "#CC79A7"
 GREY = "#9A9A9A"
@@ -29,7 +29,7 @@ TITLE_CHARACTERS_PER_INCH = 12  # at TITLE_SIZE, with some room
 
 def save(figure: Figure, stem: Path) -> None:
     """Write ``<stem>.png`` and ``<stem>.pdf``; the same figure gives the same bytes."""
-    # The layout is solved again at every drawing and moves a little each time, so it is solved once and kept.
+    # The layout is computed at every drawing and changes a little each time, so it is computed once and kept.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for suffix, metadata in METADATA.items():
@@ -37,14 +37,14 @@ def save(figure: Figure, stem: Path) -> None:
 
 
 def message(text: str, title: str) -> Figure:
-    """A figure with a sentence, for a run that has nothing to show."""
+    """A figure with one sentence, for a run without data to draw."""
     figure = new_figure(6, 2.5, title)
     figure.text(0.5, 0.45, textwrap.fill(text, 68), ha="center", va="center", fontsize=TITLE_SIZE)
     return figure
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
-    """An empty figure of ``width`` x ``height`` inches whose title is broken where it would not fit."""
+    """An empty figure of ``width`` x ``height`` inches; the title is wrapped to fit."""
     figure = Figure(figsize=(width, height), layout="constrained")
     lines = [textwrap.fill(line, int(width * TITLE_CHARACTERS_PER_INCH)) for line in title.splitlines()]
     figure.suptitle("\n".join(lines), fontsize=TITLE_SIZE, parse_math=False)
@@ -58,12 +58,12 @@ def colour_bar(figure: Figure, axes: Axes | list[Axes], points: ScalarMappable, 
 
 
 def finite(values: np.ndarray) -> np.ndarray:
-    """The values with NaN for what is not finite, which Matplotlib leaves blank."""
+    """The values with NaN where they are not finite, which Matplotlib leaves blank."""
     return np.where(np.isfinite(values), values, np.nan)
 
 
 def describe(axes: Axes, x: str, y: str) -> None:
-    """Axis labels and tick labels in the sizes of all figures. A dollar sign in a unit or a name is no formula."""
+    """Axis labels and tick labels in the common sizes. A dollar sign in a unit or a name does not start a formula."""
     axes.set_xlabel(x, fontsize=TEXT_SIZE, parse_math=False)
     axes.set_ylabel(y, fontsize=TEXT_SIZE, parse_math=False)
     axes.tick_params(which="both", labelsize=SMALL_SIZE)

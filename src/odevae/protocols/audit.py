@@ -1,4 +1,4 @@
-"""What can make a score untrue, counted for one fold."""
+"""Everything in one fold that can make a score misleading, counted."""
 
 import numpy as np
 
@@ -8,22 +8,22 @@ from odevae.protocols.observations import BASELINE_BINS, Observations
 
 
 def audit(fold: Fold, recording: Recording) -> dict:
-    """Count, for the part of `fold` that is scored, everything that inflates or distorts a score.
+    """Count, in the part of `fold` that is scored, everything that inflates or distorts a score.
 
     Returns:
         ``shared_trials``: share of the scored sequences whose trial is also in training.
         ``shared_trial_ids``, ``scored_trial_ids``: which ones.
         ``distinct_trials``: how many trials the sequences of all parts come from, of ``usable_trials``.
-        ``padded_fraction``: share of the scored bins that lie after the end of their trial;
+        ``padded_fraction``: share of the scored bins that are after the end of their trial;
         ``padded_fraction_all_trials``: the same over every usable trial.
         ``padded_variation_fraction``: share of the sum of squares about the scalar mean (the denominator of the
-        paper's eq. 13) that lies in those bins.
-        ``frames_used_fraction``: share of the recorded frames of the usable trials that lie within the grid.
+        paper's eq. 13) that falls in those bins.
+        ``frames_used_fraction``: share of the recorded frames of the usable trials that the grid covers.
         ``fitted_before_split``: what was fitted on held-out frames too.
         ``frames_seen_at_onset``: frames of a scored trial that enter its prediction through the first frame and the
         baseline.
-        ``silent_neurons``: constant in the whole recording; ``silent_in_training``: constant in the training trials
-        though not in the scored ones.
+        ``silent_neurons``: constant in the whole recording; ``silent_in_training``: constant in the training trials,
+        but not in the scored ones.
     """
     part = fold.scored_part
     train, scored = fold.parts["train"], fold.parts[part]

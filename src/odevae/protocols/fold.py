@@ -1,4 +1,4 @@
-"""A fold: what a protocol makes of a recording for one split, and the files that keep it."""
+"""A fold: a recording prepared by a protocol for one split, and the files that hold it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,12 @@ SPACES = ("pca", "zscore", "raw")
 
 @dataclass(frozen=True)
 class Fold:
-    """Trials of ``N`` neurons, what a model sees of them (``K`` channels), and who trains and who is held out.
+    """Trials of ``N`` neurons, the ``C`` channels that a model sees, and which trials train and which are held out.
 
     Attributes:
-        raw: ``(B, L, N)`` in recorded units, every usable trial once.
-        observed: ``(B, L, K)`` float32, what the model sees, baseline already subtracted.
-        baseline: ``(B, K)``, what was subtracted (zeros without baseline correction).
+        raw: ``(B, L, N)`` in recorded units, each usable trial once.
+        observed: ``(B, L, C)`` float32, what the model sees, baseline already subtracted.
+        baseline: ``(B, C)``, what was subtracted (zeros without baseline correction).
         parts: rows of `raw` by part: ``train`` and ``validation``, with ``test`` under ``heldout``. The published
             protocol repeats rows, also across parts.
         preprocessor: between recorded units and observations.
@@ -42,7 +42,7 @@ class Fold:
 
     @property
     def scored_part(self) -> str:
-        """The part whose scores stand in the tables: test where there is one, else validation."""
+        """The part whose scores are in the tables: ``test`` if there is one, else ``validation``."""
         return "test" if "test" in self.parts else "validation"
 
     @property
@@ -51,12 +51,12 @@ class Fold:
         return (self.grid_s / self.time_scale_s).astype(np.float32)
 
     def sequences(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Observations ``(B, L, K)`` and mask ``(B, L)`` of one part."""
+        """Observations ``(B, L, C)`` and mask ``(B, L)`` of one part."""
         rows = self.parts[part]
         return self.observed[rows], self.raw.mask[rows]
 
     def to_raw(self, observed: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Observations ``(B, L, K)`` of the trials `rows` back to recorded units ``(B, L, N)``, baseline added."""
+        """Observations ``(B, L, C)`` of the trials `rows` back to recorded units ``(B, L, N)``, baseline added."""
         return self.preprocessor.inverse(observed + self.baseline[rows][:, None, :])
 
     def truth(self, part: str, space: str) -> np.ndarray:
@@ -68,7 +68,7 @@ class Fold:
         return raw if space == "raw" else self.preprocessor.zscore(raw)
 
     def carried(self, part: str, observed: np.ndarray, space: str) -> np.ndarray:
-        """Predictions of one part in observation space ``(B, L, K)``, carried to one of `SPACES`."""
+        """Predictions of one part in observation space ``(B, L, C)``, carried to one of `SPACES`."""
         if space == "pca":
             return observed
         raw = self.to_raw(observed, self.parts[part])
@@ -76,7 +76,7 @@ class Fold:
 
 
 def save_fold(fold: Fold, folder: str | Path) -> str:
-    """Write ``trials.npz`` (arrays) and ``preprocessing.json`` (what was done); gives the SHA-256 of the fold."""
+    """Write ``trials.npz`` (arrays) and ``preprocessing.json`` (what was done); returns the SHA-256 of the fold."""
     folder = Path(folder)
     names = list(fold.raw.covariates)
     arrays = {
@@ -125,8 +125,8 @@ def load_fold(folder: str | Path) -> Fold:
     arrays, seal = read_arrays(folder / TRIALS_FILE)
     if seal != about["fold_sha256"]:
         raise OdevaeError(
-            f"{folder / TRIALS_FILE}: does not belong to {PREPROCESSING_FILE} beside it; delete the folder and run the "
-            "workflow again."
+            f"{folder / TRIALS_FILE}: does not belong to {PREPROCESSING_FILE} next to it; delete the folder and run "
+            "the workflow again."
         )
     try:
 

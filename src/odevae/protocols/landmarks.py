@@ -1,42 +1,50 @@
-"""The paper's landmark choice, with the mistake that makes its validation trials training trials."""
+"""Greedy farthest points, and the paper's choice of landmarks, whose mistake puts validation trials into training."""
+
+from collections.abc import Callable
 
 import numpy as np
 
 
-def farthest_points(points: np.ndarray, count: int, first: int) -> np.ndarray:
-    """Greedy farthest-point choice: each next point is the one farthest from all chosen so far.
+def farthest_points(
+    squared_distances: Callable[[int], np.ndarray], count: int, first: int, tolerance: float = -np.inf
+) -> np.ndarray:
+    """Greedy choice of points: each next point is the one farthest from all chosen so far.
 
     Args:
-        points: ``(M, K)``.
-        count: how many to choose; all of them in order if there are no more.
+        squared_distances: of all ``M`` points to the point with the given index, ``(M,)``.
+        count: how many points to choose.
         first: index of the first point.
+        tolerance: stop when no point has a larger squared distance to the chosen ones; by default points repeat.
 
     Returns:
-        Indices in the order of choice, ``(min(count, M),)``.
+        Indices in the order of choice, ``(count,)`` or fewer.
     """
-    if len(points) <= count:
-        return np.arange(len(points))
     chosen = [first]
-    nearest = ((points - points[first]) ** 2).sum(axis=1)
-    for _ in range(count - 1):
-        farthest = int(np.argmax(nearest))
+    nearest = squared_distances(first)
+    while len(chosen) < count:
+        farthest = int(nearest.argmax())
+        if nearest[farthest] <= tolerance:
+            break
         chosen.append(farthest)
-        nearest = np.minimum(nearest, ((points - points[farthest]) ** 2).sum(axis=1))
+        nearest = np.minimum(nearest, squared_distances(farthest))
     return np.array(chosen)
 
 
 def published_landmarks(values: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Rows of the trials that the source of the paper takes as landmarks, with repetition.
 
-    The source chooses among the *bins* of all trials, laid end to end, and takes the bin's index modulo the number of
-    trials for the trial; the right one would be the index divided by the number of bins. The rows are therefore
+    The source chooses among the *bins* of all trials, one trial after the other. It takes a bin's index modulo the
+    number of trials as its trial; the right one is the index divided by the number of bins. The rows are therefore
     draws with repetition that have little to do with the chosen bins.
 
     Args:
-        values: ``(B, L, K)`` float32, before any baseline correction, as in the source.
-        count: number of landmarks.
-        seed: of NumPy's legacy generator; the source seeds it with the run's seed and draws the first bin from it.
+        values: ``(B, L, C)`` float32, before any baseline correction, as in the source.
+        count: number of landmarks; if there are no more bins than that, every bin is taken once, in order.
+        seed: of NumPy's legacy generator, which draws the first bin; the source uses the run's seed.
     """
     n_trials, n_bins, n_channels = values.shape
-    first = int(np.random.RandomState(seed).randint(n_trials * n_bins))
-    return farthest_points(values.reshape(-1, n_channels), count, first) % n_trials
+    if n_trials * n_bins <= count:
+        return np.arange(n_trials * n_bins) % n_trials
+    bins = values.reshape(-1, n_channels)
+    first = int(np.random.RandomState(seed).randint(len(bins)))
+    return farthest_points(lambda row: ((bins - bins[row]) ** 2).sum(axis=1), count, first) % n_trials

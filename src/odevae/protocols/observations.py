@@ -1,4 +1,4 @@
-"""What a model sees of a recording."""
+"""Which channels of a recording a model sees."""
 
 from dataclasses import dataclass
 

@@ -11,7 +11,7 @@ from odevae.protocols.observations import BASELINE_BINS
 # The source divides by SD + 1e-8.
 PUBLISHED_EPSILON = 1e-8
 # A neuron that hardly fires in the training trials would get a tiny scale, and a single event in another trial would be
-# hundreds of SDs. Its scale is held at this share of the median SD of the neurons that do fire.
+# hundreds of SDs. Its scale is kept at this share, or more, of the median SD of the neurons that do fire.
 SCALE_FLOOR = 0.1
 # Both protocols of the paper keep this share of the variance (section 3).
 VARIANCE_KEPT = 0.95
@@ -19,16 +19,16 @@ VARIANCE_KEPT = 0.95
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """``N`` neurons to ``K`` observed channels and back, in three spaces.
+    """``N`` neurons to the ``C`` channels that a model sees and back, in three spaces.
 
     `raw`: the recorded units. `zscore`: neurons in units of their SD. `pca`: what the model sees, z-scored principal
-    components (or the z-scored neurons themselves if no PCA is used).
+    components, or z-scored neurons if no PCA is used.
 
     Attributes:
         neuron_mean, neuron_scale: ``(N,)``, between `raw` and `zscore`.
         pca_scale: ``(N,)``, what neurons are divided by before PCA: ones, or their SD in v2's protocol.
-        components: ``(K, N)``, orthonormal rows, or an empty ``(0, N)`` array without PCA.
-        channel_mean, channel_scale: ``(K,)``, of the scores before they are z-scored.
+        components: ``(C, N)``, orthonormal rows, or an empty ``(0, N)`` array without PCA.
+        channel_mean, channel_scale: ``(C,)``, of the scores before they are z-scored.
     """
 
     neuron_mean: np.ndarray
@@ -43,14 +43,14 @@ class Preprocessor:
         return len(self.channel_mean)
 
     def transform(self, raw: np.ndarray) -> np.ndarray:
-        """``(..., N)`` recorded units to ``(..., K)`` observations."""
+        """``(..., N)`` recorded units to ``(..., C)`` observations."""
         if len(self.components):
             scores = (raw - self.neuron_mean) / self.pca_scale @ self.components.T
             return (scores - self.channel_mean) / self.channel_scale
         return self.zscore(raw)
 
     def inverse(self, observed: np.ndarray) -> np.ndarray:
-        """``(..., K)`` observations to ``(..., N)`` recorded units; what PCA left out stays at the mean."""
+        """``(..., C)`` observations to ``(..., N)`` recorded units; what PCA left out stays at the mean."""
         if len(self.components):
             scores = observed * self.channel_scale + self.channel_mean
             return scores @ self.components * self.pca_scale + self.neuron_mean
@@ -66,15 +66,15 @@ class Preprocessor:
 
 
 def fit_preprocessor(frames: np.ndarray, space: str, floored: bool) -> Preprocessor:
-    """PCA of the recorded units, then z-scores of the components: what both protocols use.
+    """PCA of the recorded units, then z-scores of the components, as `published` and `heldout` use it.
 
     Args:
         frames: ``(T, N)``, recorded units.
         space: ``pca`` keeps the components of 95 % of the variance; ``neurons`` keeps the neurons, z-scored.
-        floored: hold small scales of neurons at `SCALE_FLOOR`; otherwise as the source, SD + 1e-8.
+        floored: raise small scales of neurons to `SCALE_FLOOR`; otherwise they are SD + 1e-8, as in the source.
 
     Raises:
-        OdevaeError: if there is nothing to fit PCA on.
+        OdevaeError: if PCA is to be fitted and every neuron is silent.
     """
     frames = np.asarray(frames, dtype=np.float64)
     mean, scale = _mean_and_scale(frames, floored)
@@ -90,7 +90,7 @@ def fit_preprocessor(frames: np.ndarray, space: str, floored: bool) -> Preproces
 
 
 def fit_scaled_pca(frames: np.ndarray) -> Preprocessor:
-    """z-scores of neurons, then PCA whose components keep their scale: the order of v2's source.
+    """z-scores of neurons, then PCA whose components keep their scale, in the order of v2's source.
 
     Args:
         frames: ``(T, N)``, recorded units.
@@ -117,6 +117,6 @@ def _fit_pca(frames: np.ndarray) -> PCA:
 
 
 def first_bins_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mean of each sequence's first `BASELINE_BINS` counted bins: ``(B, L, K)``, ``(B, L)`` -> ``(B, K)``."""
+    """Mean of each sequence's first `BASELINE_BINS` counted bins: ``(B, L, C)``, ``(B, L)`` -> ``(B, C)``."""
     counted = mask[:, :BASELINE_BINS, None]
     return (values[:, :BASELINE_BINS] * counted).sum(axis=1) / counted.sum(axis=1)

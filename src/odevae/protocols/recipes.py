@@ -1,4 +1,4 @@
-"""The protocols, each a recipe: the paper's, to the letter, and one that holds trials out honestly."""
+"""The protocols, each one a recipe: the paper's, to the letter, and one that really holds trials out."""
 
 from dataclasses import replace
 from functools import partial
@@ -14,9 +14,9 @@ from odevae.protocols.observations import Observations
 from odevae.protocols.preprocessing import Preprocessor, first_bins_mean, fit_preprocessor, fit_scaled_pca
 from odevae.protocols.splits import last_sequences, random_sequences, random_trials
 
-# The source skips shorter trials.
+# The source leaves shorter trials out.
 PUBLISHED_MIN_FRAMES = 10
-# Share of the draws that validate where the audit ladder draws them at random.
+# Share of the draws that are validation where the audit ladder chooses them at random.
 RANDOM_VALIDATION = 0.1
 # A frame interval may differ from the median by this share before one common frame grid would misplace frames.
 IRREGULARITY_ALLOWED = 0.5
@@ -34,18 +34,18 @@ def published(
 ) -> Fold:
     """The paper's protocol, flaws included; the audit ladder takes one flaw away at a time.
 
-    PCA and scaling see every frame; trials are stretched onto one grid and held at their last frame; "landmarks" draw
-    trials with repetition; the last of those draws are the validation set.
+    PCA and scaling see every frame. Trials are resampled onto one grid, and after its end a trial stays at its last
+    frame. "Landmarks" are draws of trials with repetition; the last draws are the validation set.
 
     Args:
         recording: any recording.
         observations: see `Observations.parse`.
-        split: seed of the landmark draw. The source seeds it with the run's seed, so the workflow sets both alike.
+        split: seed of the landmark draw. The source uses the run's seed, so the workflow sets both to the same number.
         settings: ``bins``, ``duration_s``, ``drop_first_trials``, ``landmarks``, ``holdout``.
         drop_shared: leave the sequences of validation trials out of training.
-        fit_on_training: fit PCA and scaling again, on the frames of the training trials, once those are chosen, with a
-            floor under small scales.
-        random_validation: a random tenth of the draws validates instead of the last few.
+        fit_on_training: fit PCA and scaling again on the frames of the training trials, after those were chosen, with
+            a floor under small scales.
+        random_validation: a random tenth of the draws is the validation set, not the last few.
     """
     seen = Observations.parse(observations)
     preprocessor = fit_preprocessor(recording.activity, seen.space, floored=False)
@@ -65,7 +65,7 @@ def published(
     if fit_on_training:
         training_ids = trial_ids[np.unique(parts["train"])]
         frames = recording.activity[np.isin(recording.trial, training_ids)]
-        # Without the floor, a neuron that is silent in training would be blown up wherever it fires.
+        # Without the floor, a neuron that is silent in training would get huge values wherever it fires.
         preprocessor = fit_preprocessor(frames, seen.space, floored=True)
         fitted_on, before_split = "the frames of the training trials", []
         observed = resample(recording, preprocessor.transform(recording.activity), trial_ids, **grid)
@@ -88,18 +88,19 @@ def published(
 def published_v2(recording: Recording, observations: str, split: int, settings: dict) -> Fold:
     """The protocol of v2's source: split first, fit on training sequences only, time in seconds, no landmarks.
 
-    Every trial is used and still stretched and held as in `published`; scaling and PCA are fitted on the padded
-    training sequences; the last `holdout` trials of a random permutation validate. The source always permutes with seed
-    0, which is `split` 0.
+    Every trial is used, and resampled as in `published`. Scaling and PCA are fitted on the padded training sequences.
+    The last `holdout` trials of a random permutation are the validation set. The source always uses seed 0, which is
+    `split` 0.
 
     Args:
-        recording, observations, split: as in `published`, but observations are ``pca``.
+        recording, split: as in `published`.
+        observations: must be ``pca``.
         settings: ``bins``, ``duration_s``, ``holdout``.
     """
     if observations != "pca":
         raise OdevaeError(
-            f"the protocol published_v2 fits PCA and corrects no baseline, so it cannot serve a model that sees "
-            f"{observations}; use it with v2."
+            f"the protocol published_v2 fits PCA and corrects no baseline, so a model that sees {observations} "
+            "cannot use it; use it with v2."
         )
     trial_ids = usable_trials(recording, 0, PUBLISHED_MIN_FRAMES)
     raw = resample(recording, recording.activity, trial_ids, settings["bins"], settings["duration_s"])
@@ -129,7 +130,7 @@ def heldout(recording: Recording, observations: str, split: int, settings: dict)
     Args:
         recording: any recording with a steady frame rate.
         observations: see `Observations.parse`.
-        split: number of the random split.
+        split: number of the random split, 0 or more.
         settings: ``drop_first_trials``, ``test_fraction``, ``validation_fraction``, ``seed``.
     """
     trial_ids = usable_trials(recording, settings["drop_first_trials"])
@@ -139,15 +140,15 @@ def heldout(recording: Recording, observations: str, split: int, settings: dict)
 
 
 def fit_heldout(raw: Trials, parts: dict[str, np.ndarray], about: dict) -> Fold:
-    """The fold of `heldout` from trials that are cut and split already.
+    """The fold of `heldout` from trials that were cut and split before.
 
     Args:
-        raw: on native frames.
-        parts: rows by part; on ``train`` everything is fitted.
-        about: ``recording`` and ``observations``, with whatever else the fold is to say of itself.
+        raw: trials on native frames.
+        parts: rows of `raw` by part; everything is fitted on ``train``.
+        about: ``recording`` and ``observations``, and any other entries of `Fold.about`.
 
     Raises:
-        OdevaeError: if a trial does not keep to the frame interval of the training trials.
+        OdevaeError: if a frame interval differs too much from that of the training trials.
     """
     training = raw.take(parts["train"])
     space = Observations.parse(about["observations"]).space
@@ -170,13 +171,13 @@ def fit_heldout(raw: Trials, parts: dict[str, np.ndarray], about: dict) -> Fold:
 
 
 def as_seen_in(fold: Fold, raw: Trials) -> Fold:
-    """Further trials, all of them its part ``test``, as a model of a `heldout` fold sees them; nothing is fitted."""
+    """Other trials as a model of a `heldout` fold sees them, all as the part ``test``; nothing is fitted."""
     return _on_native_frames(raw, {"test": np.arange(len(raw))}, fold.preprocessor, fold.time_scale_s, fold.about)
 
 
 PROTOCOLS = {
     "published": published,
-    # The rungs of the audit ladder between the two: the paper's protocol with one flaw taken away.
+    # The rungs of the audit ladder: the paper's protocol with one flaw removed.
     "published_unshared": partial(published, drop_shared=True),
     "published_train_fit": partial(published, fit_on_training=True),
     "published_random": partial(published, random_validation=True),
@@ -196,7 +197,7 @@ def _fits(seen: Observations) -> list[str]:
 
 
 def _about(recording: Recording, split: int, observations: str, settings: dict) -> dict:
-    """What every fold says of where it comes from."""
+    """The entries of `Fold.about` that say where a fold comes from."""
     return {
         "recording": recording.name,
         "data_sha256": str(recording.source.get("sha256", "")),
@@ -243,7 +244,7 @@ def _fold(
 
 
 def _frame_interval(recording: str, raw: Trials, training_rows: np.ndarray) -> float:
-    """Median frame interval of the training trials, s; refuses trials that do not keep to it."""
+    """Median frame interval of the training trials, s; refuses a trial with an interval that is far from it."""
     steps = np.diff(raw.times, axis=1)
     within = raw.mask[:, 1:]
     interval = float(np.median(steps[training_rows][within[training_rows]]))

@@ -1,4 +1,4 @@
-"""Low-dimensional pictures of a latent trajectory: metric multidimensional scaling (MDS) and how far to trust it."""
+"""Latent paths in two or three dimensions: metric multidimensional scaling (MDS) with its stress, PCA and t-SNE."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from odevae.errors import OdevaeError
 
-# SMACOF takes n^2 memory and time per iteration; 600 points need well under a second.
+# SMACOF needs n^2 memory and time per iteration; 600 points take less than a second.
 DEFAULT_LIMIT = 600
 # Points whose spread is below this share of their distance from the origin differ by rounding only.
 COLLAPSED_SPREAD = 1e-12
@@ -23,14 +23,14 @@ FEWEST_POINTS = 5
 
 @dataclass(frozen=True)
 class Embedding:
-    """Points placed in few dimensions, with the misfit of their distances.
+    """Points in few dimensions, and how far their distances differ from the original ones.
 
-    With ``delta_ij`` the Euclidean distance of points i and j and ``d_ij`` that of their places in the embedding:
+    ``delta_ij`` is the Euclidean distance of points i and j, ``d_ij`` their distance in the embedding.
 
     Attributes:
         coordinates: ``(n, n_dims)`` float64, in the unit of the points, centred, axes by descending variance.
         stress: Kruskal's stress-1 (Psychometrika 29, 1964), ``sqrt(sum (d - delta)^2 / sum d^2)`` over the pairs
-            i < j; 0 is perfect, 0.05 good, 0.1 fair, 0.2 poor in Kruskal's words.
+            i < j; Kruskal calls 0 perfect, 0.05 good, 0.1 fair and 0.2 poor.
         raw_stress: ``sum (d - delta)^2`` over the pairs i < j, in the squared unit of the points.
     """
 
@@ -42,14 +42,14 @@ class Embedding:
 def embed(points: np.ndarray, n_dims: int = 3) -> Embedding:
     """Metric MDS of Euclidean distances: SMACOF from the classical solution.
 
-    For Euclidean distances the classical solution is the projection on the first principal components, so the result
-    needs no random start and is the same on every call. Points that span ``n_dims`` dimensions or fewer keep their
-    distances exactly, and the dimensions that they do not span are zero up to rounding. Points that are all the same
-    (a collapsed latent) lie at zero with stress 0.
+    For Euclidean distances the classical solution is the projection on the first principal components, so there is no
+    random start and the result is the same on every call. Points that span ``n_dims`` dimensions or fewer keep their
+    distances, and the other dimensions are zero up to rounding. Points that are all the same (a collapsed latent) are
+    at zero with stress 0.
 
     Args:
         points: ``(n, D)``, finite, n at least 1.
-        n_dims: dimensions of the embedding.
+        n_dims: number of dimensions of the embedding.
 
     Raises:
         OdevaeError: if there are no points, or one is NaN or infinite.
@@ -64,10 +64,10 @@ def embed(points: np.ndarray, n_dims: int = 3) -> Embedding:
     spread = np.abs(centred).max()
     if spread <= COLLAPSED_SPREAD * np.abs(points).max():
         return Embedding(np.zeros((len(points), n_dims)), stress=0.0, raw_stress=0.0)
-    # scikit-learn guards divisions by an absolute 1e-5, so it must not see points of very small or large scale.
+    # scikit-learn adds an absolute 1e-5 in divisions, so it must not see points of very small or large scale.
     scaled = centred / spread
     distances = euclidean_distances(scaled)
-    coordinates = _principal(scaled, n_dims)
+    coordinates = principal(scaled, n_dims).coordinates
     if min(len(points) - 1, points.shape[1]) > n_dims:
         coordinates, _ = smacof(
             distances,
@@ -78,22 +78,13 @@ def embed(points: np.ndarray, n_dims: int = 3) -> Embedding:
             eps=SMACOF_TOLERANCE,
             normalized_stress=False,
         )
-        coordinates = _principal(coordinates - coordinates.mean(axis=0), n_dims)
+        coordinates = principal(coordinates, n_dims).coordinates
     stress, raw_stress = _stress(distances, euclidean_distances(coordinates))
     return Embedding(coordinates * spread, stress, raw_stress * spread**2)
 
 
-def _principal(centred: np.ndarray, n_dims: int) -> np.ndarray:
-    """First ``n_dims`` principal components ``(n, n_dims)``, zeros where there are fewer; largest entry positive."""
-    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
-    components = (left * scale)[:, :n_dims]
-    largest = np.take_along_axis(components, np.abs(components).argmax(axis=0)[None], axis=0)
-    components = components * np.where(largest < 0, -1.0, 1.0)
-    return np.pad(components, ((0, 0), (0, n_dims - components.shape[1])))
-
-
 def _stress(dissimilarities: np.ndarray, distances: np.ndarray) -> tuple[float, float]:
-    """Stress-1 and raw stress of two symmetric ``(n, n)`` matrices; each pair stands in them twice."""
+    """Stress-1 and raw stress of two symmetric ``(n, n)`` matrices, which hold each pair twice."""
     raw = np.square(distances - dissimilarities).sum() / 2
     return float(np.sqrt(raw / (np.square(distances).sum() / 2))), float(raw)
 
@@ -101,12 +92,12 @@ def _stress(dissimilarities: np.ndarray, distances: np.ndarray) -> tuple[float, 
 def thin(recorded: np.ndarray, limit: int = DEFAULT_LIMIT) -> tuple[np.ndarray, np.ndarray]:
     """Choose at most ``limit`` recorded bins, spread evenly over trials and time.
 
-    Each trial keeps its first and last recorded bin and a share of the rest in proportion to its length. When the
-    limit is too small for two bins of every trial, bins are taken evenly along the trials laid end to end.
+    Each trial keeps its first and last recorded bin, and of its other bins a share in proportion to its length. If the
+    limit is too small for two bins of every trial, bins are taken evenly along all trials, one after the other.
 
     Args:
         recorded: ``(B, L)`` bool, false where a trial has no data.
-        limit: largest number of bins, at least 1.
+        limit: largest number of bins, 1 or more.
 
     Returns:
         ``rows`` and ``columns`` of the chosen bins, ordered by trial, then time; the same on every call.
@@ -137,7 +128,7 @@ def _evenly(count: int, quota: int) -> np.ndarray:
 
 
 def _apportion(seats: int, room: np.ndarray) -> np.ndarray:
-    """Share ``seats`` in proportion to ``room`` by largest remainders; no share exceeds its room as seats < sum."""
+    """Divide ``seats`` in proportion to ``room`` by largest remainders; ``seats`` is less than the sum of ``room``."""
     shares, remainders = np.divmod(seats * room, room.sum())
     shares[np.argsort(-remainders, kind="stable")[: seats - shares.sum()]] += 1
     return shares
@@ -160,7 +151,7 @@ class Principal:
     explained: np.ndarray
 
     def lift(self, positions: np.ndarray) -> np.ndarray:
-        """Positions ``(G, n_dims)`` along the axes as points ``(G, D)``, other components at their mean."""
+        """Points ``(G, D)`` at positions ``(G, n_dims)`` along the axes, other components at their mean."""
         return self.centre + positions @ self.axes
 
 
@@ -195,9 +186,9 @@ def perplexity_of(n_points: int) -> float:
 def tsne(points: np.ndarray, seed: int) -> np.ndarray:
     """t-SNE of ``(n, D)`` points in two dimensions, ``(n, 2)``, at `perplexity_of` their number.
 
-    It starts from the first two principal components and a little noise of `seed`, and runs on one thread, so that the
-    result is the same on every call. Fewer than `FEWEST_POINTS`, and points that are all the same, keep their principal
-    components: they have no neighbourhoods to show.
+    It starts from the first two principal components with a little noise from `seed`, and runs on one thread, so that
+    the result is the same on every call. Fewer than `FEWEST_POINTS` points, and points that are all the same, have no
+    neighbourhoods to show; the result is their principal components.
 
     Raises:
         OdevaeError: if a point is NaN or infinite.

@@ -1,4 +1,4 @@
-"""Names of the figures of a run, for the workflow, which must know its files before any is drawn."""
+"""Names of the figures of a run, for the workflow, which must know its files before they are drawn."""
 
 import hashlib
 import re
@@ -21,7 +21,8 @@ FIGURES = (
     "trial_errors",
 )
 
-# Folder, beside those, of the manifolds that covariates colour: which ones depends on the data set.
+# Folder of the manifolds that are coloured by covariates, in the folder of the other figures; they depend on the data
+# set.
 BY_COVARIATE = "by_covariate"
 
 
@@ -31,9 +32,9 @@ def figure_names(colour_by: Sequence[str]) -> list[str]:
 
 
 def manifold_by(covariate: str) -> str:
-    """Name of the manifold that a covariate colours; what a file name should not hold becomes a hyphen.
+    """Name of the manifold that a covariate colours; characters that a file name should not hold become hyphens.
 
-    Such a name ends in a digest of the covariate's, because several covariates can become the same one.
+    Then the name ends in a digest of the covariate's name, because several covariates could get the same file name.
     """
     plain = re.sub(r"[^A-Za-z0-9_]+", "-", covariate)
     digest = "" if plain == covariate else f"-{hashlib.sha256(covariate.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""The latent field of a trained run, as a function of arrays."""
+"""The latent field of a trained run, as a function from arrays to arrays."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,10 @@ from odevae.training.checkpoints import load_checkpoint
 
 @dataclass(frozen=True)
 class LatentField:
-    """What moves the latent state at the start of a trial, t = 0.
+    """The latent field at the start of a trial, t = 0.
 
-    A first-order field gives the velocity ``dz/dt``. A second-order field moves ``(z, v)``, where ``dz/dt = v`` says
-    nothing about the place; it is shown by the acceleration ``dv/dt`` of a state at rest, v = 0.
+    A first-order field gives the velocity ``dz/dt``. A second-order field changes ``(z, v)``, and ``dz/dt = v`` does
+    not depend on the place; it is shown as the acceleration ``dv/dt`` of a state at rest, v = 0.
     """
 
     model: ODEVAE
@@ -37,7 +37,7 @@ class LatentField:
         return "a.u./s²" if self.second_order else "a.u./s"
 
     def __call__(self, states: np.ndarray) -> np.ndarray:
-        """Places ``(G, D)`` in the latent to velocities (or accelerations) ``(G, D)``, in the latent's unit and s."""
+        """Latent states ``(G, D)`` to velocities (or accelerations) ``(G, D)``, in units of the latent and s."""
         z = torch.from_numpy(np.asarray(states, dtype=np.float32))
         at_rest = torch.cat([z, torch.zeros_like(z)], dim=1) if self.second_order else z
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The figures of one run, put together from what its stages left on disk."""
+"""The figures of one run, made from the files of its run folder."""
 
 from collections.abc import Sequence
 
@@ -22,17 +22,17 @@ def figures_of_run(
     colour_by: Sequence[str],
     field: LatentField | None,
 ) -> tuple[dict[str, Figure], dict[str, float]]:
-    """Every figure of `figure_names`, of the best epoch, on the part that is scored.
+    """All figures of `figure_names`, of the best epoch, on the part that is scored.
 
-    Figures of one trial show the first one. Activity and errors are in recorded units, heatmaps of activity in units of
-    each neuron's SD, so that all neurons can share one scale.
+    Figures of one trial show the first one. Activity and errors are in recorded units; heatmaps are in units of each
+    neuron's SD, so that all neurons share one scale.
 
     Args:
-        fold: what the run was trained on.
+        fold: the one that the run was trained on.
         run: content of ``run.json``.
         history: rows of ``history.csv``.
         predictions: arrays of ``predictions.npz``.
-        colour_by: covariates that colour one more manifold of many trials each.
+        colour_by: covariates, each of which colours one more manifold of many trials.
         field: the latent field at the best epoch, or None for a run that diverged.
 
     Returns:
@@ -63,7 +63,7 @@ def figures_of_run(
 def interactive_manifold_of_run(
     fold: Fold, run: dict, predictions: dict[str, np.ndarray], colour_by: Sequence[str]
 ) -> str:
-    """A web page with the manifold of many trials, coloured by the first covariate, or time if there is none."""
+    """A web page with the manifold of many trials, coloured by the first covariate, or by time if there is none."""
     scored = scored_of_run(fold, run, predictions)
     if scored is None:
         nothing = np.empty(0)
@@ -155,7 +155,7 @@ def _of_errors(fold: Fold, scored: Scored) -> dict[str, Figure]:
 
 
 def _colour(fold: Fold, rows: np.ndarray, covariate: str) -> tuple[np.ndarray, str]:
-    """Values ``(B, L)`` that colour the points, and their label; the time in the trial if no covariate is named."""
+    """Values ``(B, L)`` that colour the points, and their label; without a covariate, the time in the trial."""
     if not covariate:
         return np.broadcast_to(fold.grid_s, (len(rows), len(fold.grid_s))), "time (s)"
     return fold.raw.covariates[covariate][rows], covariate

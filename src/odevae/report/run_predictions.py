@@ -1,4 +1,4 @@
-"""What a trained run made of the part that is scored, as the figures of a run need it."""
+"""Recorded and predicted activity of the scored part of a run, as its figures need it."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,15 @@ from odevae.protocols.fold import Fold
 
 @dataclass(frozen=True)
 class Scored:
-    """What a run made of the part that is scored: ``B`` sequences of ``L`` bins at the best epoch.
+    """The scored part of a run: ``B`` sequences of ``L`` bins, predicted at the best epoch.
 
     Attributes:
         title: name of the run.
         part: ``test`` or ``validation``.
-        rows: ``(B,)``, rows of the fold; the published protocol repeats some.
+        rows: ``(B,)``, rows of the fold's trials; the published protocol repeats some.
         trial_ids: ``(B,)``.
-        counted, recorded: ``(B, L)``, bins that are scored, and those of them before the end of the trial.
+        counted: ``(B, L)``, bins that are scored.
+        recorded: ``(B, L)``, bins before the end of the trial.
         path: ``(B, L, D)``, the latent states.
         true, predicted: ``(B, L, N)``, in recorded units.
     """
@@ -34,7 +35,7 @@ class Scored:
 
     @property
     def names(self) -> np.ndarray:
-        """``(B,)``, a name for each sequence; those of a repeated trial differ."""
+        """``(B,)``, a name for each sequence; sequences of one trial have different names."""
         if len(np.unique(self.rows)) == len(self.rows):
             return self.trial_ids.astype(str)
         return np.array([f"{trial} (sequence {number})" for number, trial in enumerate(self.trial_ids, start=1)])
@@ -54,7 +55,7 @@ class Scored:
 
 
 def scored_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray]) -> Scored | None:
-    """What the figures show, or None if a latent path is missing or not finite."""
+    """The scored part as the figures show it, or None if the latent path is missing or not finite."""
     part = fold.scored_part
     path = predictions.get(f"{part}_best_path")
     if path is None or not np.isfinite(path).all():
@@ -74,10 +75,10 @@ def scored_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray]) -> 
 
 
 def scores_of_trials(fold: Fold, run: dict, predictions: dict[str, np.ndarray]) -> list[dict]:
-    """Pooled R2 and r of each scored trial, in recorded units at the best epoch; nothing for a run without a path.
+    """Pooled R2 and r of each scored trial, in recorded units at the best epoch; no rows for a run without a path.
 
     Returns:
-        For each trial ``latent_dim``, ``r2`` and ``r``.
+        A dict for each trial: ``latent_dim``, ``r2`` and ``r``.
     """
     scored = scored_of_run(fold, run, predictions)
     if scored is None:

@@ -1,9 +1,9 @@
-"""Every neuron forecast from its own past alone: what a model of the population has to add to.
+"""Every neuron forecast from its own past alone: what a model of the population has to improve on.
 
-For each neuron and horizon h, ``x_t = c + sum_k a_k x_(t-h-k)`` with k from 0 to the order less one. Each horizon has a
-fit of its own (a direct forecast) rather than the one-step fit applied h times (an iterated one). On the validation
-trials of E65 the two agree up to three frames ahead; further ahead the direct one is better, because a neuron whose
-one-step fit grows, if only a little, ruins the iterated one (R2 of AR(1) at h = 10: -.30 against .01).
+For each neuron and horizon h, ``x_t = c + sum_k a_k x_(t-h-k)`` with k from 0 to the order minus one. Each horizon has
+a fit of its own (a direct forecast); the one-step fit is not applied h times (an iterated forecast). On the validation
+trials of E65 both agree up to three frames ahead. At longer horizons the direct forecast is better, because a neuron
+whose one-step fit grows even a little ruins the iterated one (R2 of AR(1) at h = 10: -.30 against .01).
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
 
-# Strengths of the shrinkage among which the validation trials choose, in frames of evidence for the common dynamics.
+# Strengths of the shrinkage to choose from on the validation trials, in frames of evidence for the common dynamics.
 STRENGTHS = (10.0, 100.0, 1e3, 1e4, 1e5)
-# Neurons whose moments are taken at a time: bounds the memory.
+# Neurons whose moments are computed at once; this limits the memory.
 BLOCK = 64
 
 
 class Autoregression(BenchmarkModel):
     """AR(p): p coefficients and a constant for every neuron and horizon, by least squares on the training trials.
 
-    The first frame of a trial stands in for those before it, in fitting as in forecasting, so that every bin from the
-    horizon on is used and predicted, and no frame of another trial is.
+    The bins before a trial are filled with its first frame, in fitting and in forecasting. So every bin from the
+    horizon on is used and predicted, and no frame of another trial is used.
 
     Attributes:
         order: number of past frames, p.
@@ -33,7 +33,7 @@ class Autoregression(BenchmarkModel):
     order: int
 
     def fit(self, train: Trials, validation: Trials) -> None:
-        """Keep the trials: a horizon is fitted when it is first asked for."""
+        """Keep the trials: each horizon is fitted when it is first needed."""
         self._train, self._validation = train, validation
         self._fitted: dict[int, Coefficients] = {}
 
@@ -62,7 +62,7 @@ class AR1(Autoregression):
 
 
 class AR2(Autoregression):
-    """The last frame and its slope: the strong simple reference of smoothed recordings."""
+    """The last frame and its slope: simple, and hard to beat on smoothed recordings."""
 
     order = 2
 
@@ -71,10 +71,10 @@ class ShrunkAR8(Autoregression):
     """AR(8) whose coefficients are drawn towards those that fit all neurons at once.
 
     Eight coefficients are many for a neuron with a handful of events. The penalty is a ridge around the common
-    coefficients, in units of the neuron's own variance, so that its strength counts frames of evidence; each horizon's
-    strength is the one of `STRENGTHS` with the least squared error on the validation trials, and the largest if none of
-    those is longer than the horizon. If no training value is negative, forecasts are held at the smallest of them, also
-    when strengths are compared.
+    coefficients, in units of the neuron's own variance, so that its strength counts frames of evidence. Each horizon
+    has the strength of `STRENGTHS` with the smallest squared error on the validation trials, or the largest strength if
+    no validation trial is longer than the horizon. If no training value is negative, forecasts are not below the
+    smallest training value, also when strengths are compared.
     """
 
     order = 8
@@ -97,17 +97,17 @@ class ShrunkAR8(Autoregression):
         for strength, candidate in candidates.items():
             predicted = candidate.apply(self._validation.values, horizon)[:, horizon:][counted]
             errors[strength] = ((np.maximum(predicted, self._floor) - truth) ** 2).sum()
-        # Of equals the strongest: without a validation trial that is longer than the horizon all errors are zero.
+        # If errors are equal, the strongest: without a validation trial longer than the horizon all errors are zero.
         self.strengths[horizon] = min(reversed(STRENGTHS), key=errors.get)
         return candidates[self.strengths[horizon]]
 
 
 @dataclass(frozen=True)
 class Coefficients:
-    """What a fit found for one horizon.
+    """The fit for one horizon.
 
     Attributes:
-        past: ``(p, N)``, of the frames h, h + 1, ... before the predicted one.
+        past: ``(p, N)``, coefficients of the frames h, h + 1, ... before the predicted one.
         constant: ``(N,)``, recorded units.
     """
 
@@ -126,7 +126,7 @@ class Coefficients:
 def past_bins(n_bins: int, order: int, horizon: int) -> np.ndarray:
     """Bins that the bins ``horizon .. n_bins - 1`` are predicted from: ``(order, n_bins - horizon)``, latest first.
 
-    Bin 0 stands in for those before a trial.
+    Bin 0 is used for the bins before the trial.
     """
     latest = np.arange(max(n_bins - horizon, 0))
     return np.maximum(latest - np.arange(order)[:, None], 0)
@@ -180,7 +180,7 @@ def _moments(trials: Trials, order: int, horizon: int) -> _Moments:
         past, target = series[:, seen], series[:, predicted]
         past_mean, mean = past.mean(axis=2), target.mean(axis=1)
         past -= past_mean[..., None]
-        past[np.ptp(past, axis=2) == 0] = 0  # what rounding leaves of a constant explains nothing
+        past[np.ptp(past, axis=2) == 0] = 0  # a constant differs from its mean by rounding only
         covariance = past @ past.transpose(0, 2, 1) / len(trial)
         cross = (past @ (target - mean[:, None])[..., None])[..., 0] / len(trial)
         blocks.append((past_mean, mean, covariance, cross))

@@ -1,4 +1,4 @@
-"""What a model answers to stand in the benchmark, whether it is one of ours or a reference."""
+"""The contract of a benchmark model, one of ours or any other: what it is given and what it predicts."""
 
 import numpy as np
 
@@ -6,15 +6,15 @@ from odevae.data.trials import Trials
 
 
 class BenchmarkModel:
-    """A model that is fitted on training trials and then answers some of the tasks of the benchmark.
+    """A model that is fitted on training trials and then predicts for some of the tasks of the benchmark.
 
-    A subclass implements `fit` and those of the other methods that make sense for it; a task whose method it leaves
-    out is not scored. Everything is in recorded units on native frames. Bins outside a trial's `recorded` hold
-    zeros, count for nothing, and may be predicted as anything finite.
+    A subclass implements `fit` and those of the other methods that make sense for it; a task is scored only if its
+    method is implemented. Everything is in recorded units on native frames. Bins outside a trial's `recorded` hold
+    zeros and do not count; a prediction there may be any finite number.
 
     Attributes:
         latent_dim: dimension ``D`` of the latents; a model without latents ignores it.
-        seed: of every random number that the model draws.
+        seed: seed of every random number that the model draws.
     """
 
     def __init__(self, latent_dim: int = 1, seed: int = 0):
@@ -22,37 +22,37 @@ class BenchmarkModel:
         self.seed = seed
 
     def take_over(self, sibling: "BenchmarkModel") -> None:
-        """Before `fit`: keep from a model of the same class what does not depend on `latent_dim`.
+        """Before `fit`: reuse the parts of a fitted model of the same class that do not depend on `latent_dim`.
 
-        The sibling was fitted at another dimension, otherwise alike, on the trials that this one will be fitted on. A
-        model whose every part depends on the dimension keeps nothing, as here.
+        The sibling has another dimension and the same other settings. It was fitted on the trials that this model will
+        be fitted on. By default nothing is reused.
         """
 
     def fit(self, train: Trials, validation: Trials) -> None:
-        """Learn from the training trials; `validation` serves to stop early and to choose between settings."""
+        """Fit on the training trials; the validation trials are for early stopping and for choosing settings."""
         raise NotImplementedError
 
     def reconstruct(self, trials: Trials) -> np.ndarray:
-        """Predictions ``(B, L, N)`` of whole trials that are seen whole."""
+        """Predictions ``(B, L, N)`` of whole trials; the model sees all of their bins."""
         raise NotImplementedError
 
     def onset(self, trials: Trials, n_frames: int) -> np.ndarray:
-        """Predictions ``(B, L, N)`` of whole trials of which the first `n_frames` are seen."""
+        """Predictions ``(B, L, N)`` of whole trials; the model sees their first `n_frames` only."""
         raise NotImplementedError
 
     def forecast(self, trials: Trials, horizon: int) -> np.ndarray:
-        """Predictions ``(B, L, N)``: bin ``t`` from the bins up to ``t - horizon`` of the same trial, nothing else.
+        """Predictions ``(B, L, N)``: bin ``t`` from the bins up to ``t - horizon`` of the same trial only.
 
-        The first `horizon` bins, before which nothing was seen, are NaN; every later bin is finite.
+        The first `horizon` bins are NaN, because nothing was seen before them; every later bin is finite.
         """
         raise NotImplementedError
 
     def infer(self, trials: Trials) -> np.ndarray:
-        """Latents ``(B, L, D)`` of trials that are seen whole."""
+        """Latents ``(B, L, D)`` of trials; the model sees all of their bins."""
         raise NotImplementedError
 
     def intrinsic_dimension(self) -> float:
-        """The dimension of the manifold that was found in the training trials."""
+        """Dimension of the manifold that the training trials lie on, as the model estimates it."""
         raise NotImplementedError
 
     @classmethod

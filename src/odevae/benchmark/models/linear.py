@@ -1,7 +1,7 @@
 """Linear latents of single frames: principal components and factor analysis, by scikit-learn.
 
-Both work in recorded units about the training mean, without z-scores: it is the recorded units that are scored, and
-z-scores would spend components on neurons that hardly fire.
+Both work in recorded units about the training mean, without z-scores, because recorded units are scored: with z-scores,
+components would go to neurons that hardly fire.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ class _FrameLatents(BenchmarkModel):
                 "dimension."
             )
         self.model = self._model().fit(frames)
-        # scikit-learn's `transform` is this matrix about the mean, but refuses a frame that is not finite.
+        # The same linear map as scikit-learn's `transform`, which refuses frames that are not finite.
         self._encoder = self.model.transform(self.model.mean_ + np.eye(frames.shape[1]))
 
     def infer(self, trials: Trials) -> np.ndarray:
@@ -53,9 +53,9 @@ class _FrameLatents(BenchmarkModel):
 class PCA(_FrameLatents):
     """Principal components of single frames; forecasts through a linear map of the scores.
 
-    For each horizon h the scores of a frame are regressed on those of h frames earlier, over the training trials; the
-    forecast is the reconstruction of the predicted scores. What the components leave out is never forecast, so at short
-    horizons this is far below what each neuron's own past gives.
+    For each horizon h the scores of a frame are regressed on those h frames earlier, over the training trials. The
+    forecast is the reconstruction of the predicted scores. Activity outside the components is never forecast, so at
+    short horizons this is far worse than a forecast from each neuron's own past.
     """
 
     def fit(self, train: Trials, validation: Trials) -> None:
@@ -92,11 +92,11 @@ class PCA(_FrameLatents):
 
 
 class FactorAnalysis(_FrameLatents):
-    """Factors that neurons share, beside noise that each has for itself.
+    """Factors that neurons share, and noise of each neuron's own.
 
-    The latents are the posterior means ``E[z | x]``; the reconstruction takes them through the loadings and adds the
-    mean. Unlike in PCA, what a neuron does by itself counts as its noise, which no factor follows: the reconstruction
-    is good only as far as neurons tell of each other, which on E65 is hardly at all.
+    The latents are the posterior means ``E[z | x]``; the reconstruction maps them through the loadings and adds the
+    mean. Unlike in PCA, activity of a single neuron counts as its noise, which no factor follows. The reconstruction is
+    good only if neurons predict each other, which on E65 they hardly do.
     """
 
     def _model(self) -> decomposition.FactorAnalysis:
@@ -108,13 +108,14 @@ def _with_one(latents: np.ndarray) -> np.ndarray:
 
 
 class AllNeurons(BenchmarkModel):
-    """No model: the activity that is seen stands for the latents, one for each neuron.
+    """No model: the observed activity is used as the latents, one for each neuron.
 
-    A readout from it is what any linear one could know of the same frame. Its reconstruction is a copy.
+    A linear readout from it uses all that the frame holds, so it is a limit for readouts from linear latents. The
+    reconstruction is a copy.
     """
 
     def fit(self, train: Trials, validation: Trials) -> None:
-        """There is nothing to learn."""
+        """Nothing is fitted."""
 
     def infer(self, trials: Trials) -> np.ndarray:
         """The activity ``(B, L, N)``."""

@@ -1,4 +1,4 @@
-"""References without a model of dynamics: averages over the training trials, and the last frame seen."""
+"""Benchmark models without dynamics: averages over the training trials, and the last observed frame."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,16 @@ import numpy as np
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
+from odevae.evaluation.trivial import mean_by_bin, mean_of_bins
 
-# Numbers of position bins among which the validation trials choose.
+# Numbers of position bins to choose from, on the validation trials.
 N_BINS = (3, 5, 10, 20, 40)
-# A covariate with more values than this is a quantity, not a choice.
+# A covariate with more values than this is a quantity and not a choice.
 MOST_CHOICES = 20
 
 
 class _Average(BenchmarkModel):
-    """An average that does not look at the activity of the trial it predicts, so every task has the same answer."""
+    """An average that does not use the activity of the trial it predicts, so all tasks have the same prediction."""
 
     def reconstruct(self, trials: Trials) -> np.ndarray:
         raise NotImplementedError
@@ -33,19 +34,18 @@ class TrainingMean(_Average):
     """Each neuron's mean over the frames of the training trials."""
 
     def fit(self, train: Trials, validation: Trials) -> None:
-        self.mean = _frames(train).mean(axis=0)
+        self.mean = mean_of_bins(train.values.astype(np.float64), train.recorded)
 
     def reconstruct(self, trials: Trials) -> np.ndarray:
         return np.broadcast_to(self.mean, trials.values.shape).copy()
 
 
 class TrialTimeMean(_Average):
-    """Each neuron's mean over the training trials at the same bin; its overall mean where none of them reaches."""
+    """Each neuron's mean over the training trials at the same bin; its overall mean in bins that none of them has."""
 
     def fit(self, train: Trials, validation: Trials) -> None:
-        frames, bins = _frames(train), np.nonzero(train.recorded)[1]
-        self.mean = frames.mean(axis=0)
-        self.by_bin = _means_of_cells(bins, frames, train.recorded.shape[1], self.mean)
+        values = train.values.astype(np.float64)
+        self.mean, self.by_bin = mean_of_bins(values, train.recorded), mean_by_bin(values, train.recorded)
 
     def reconstruct(self, trials: Trials) -> np.ndarray:
         predicted = np.broadcast_to(self.mean, trials.values.shape).copy()
@@ -55,19 +55,19 @@ class TrialTimeMean(_Average):
 
 
 class PositionMean(_Average):
-    """Each neuron's mean over the training frames at the same place: what a map of place fields tells.
+    """Each neuron's mean over the training frames at the same place: a map of place fields.
 
-    It reads the covariates of the very trial and bin that it predicts. In `onset` and `forecast` it therefore knows
-    where the animal will be, which no model of the activity alone does.
+    It reads the covariates of the trial and bin that it predicts. In `onset` and `forecast` it therefore knows where
+    the animal will be, which no model of the activity alone can know.
 
-    The bins hold about equally many training frames, and the validation trials choose how many bins there are. Frames
-    whose covariate is NaN form a bin of their own.
+    The bins hold about equal numbers of training frames, and the validation trials choose how many bins there are.
+    Frames whose covariate is NaN have a bin of their own.
 
     Args:
         latent_dim, seed: not used.
-        position: name of the covariate that is cut into bins: any quantity of any recording.
-        choice: name of a covariate of few values, each of which gets its own map, or None. Where one value was never
-            met in training, the mean over all values at that place stands in.
+        position: name of the covariate that is cut into bins; it can be any quantity.
+        choice: name of a covariate of few values, or None. Each value gets its own map. At a place that has no training
+            frame with a value, the map has the mean over all values.
     """
 
     def __init__(self, latent_dim: int = 1, seed: int = 0, position: str = "Position", choice: str | None = None):
@@ -76,10 +76,10 @@ class PositionMean(_Average):
         self.choice = choice
 
     def fit(self, train: Trials, validation: Trials) -> None:
-        """Average over the training trials with each of `N_BINS`, and keep what predicts the validation trials best.
+        """Average over the training trials with each of `N_BINS`; keep what predicts the validation trials best.
 
         Raises:
-            OdevaeError: if the recording lacks a covariate, or the choice has too many values for one.
+            OdevaeError: if the recording lacks a covariate, or the choice has too many values.
         """
         errors = {}
         for n_bins in N_BINS:
@@ -115,7 +115,7 @@ class PositionMean(_Average):
         return fitted
 
     def _places(self, trials: Trials) -> tuple[np.ndarray, np.ndarray]:
-        """Position and choice ``(B, L)``; the choice is NaN everywhere if none was named."""
+        """Position and choice ``(B, L)``; without a covariate for the choice it is NaN everywhere."""
         place = self._covariate(trials, self.position)
         return place, np.full_like(place, np.nan) if self.choice is None else self._covariate(trials, self.choice)
 
@@ -129,20 +129,20 @@ class PositionMean(_Average):
 
 
 class PositionChoiceMean(PositionMean):
-    """`PositionMean` with a map of its own for every choice."""
+    """`PositionMean` with a map for each choice."""
 
     def __init__(self, latent_dim: int = 1, seed: int = 0, position: str = "Position", choice: str = "Choice"):
         super().__init__(latent_dim, seed, position, choice)
 
 
 class Persistence(BenchmarkModel):
-    """Nothing changes any more after the last frame seen."""
+    """After the last observed frame the activity does not change."""
 
     def fit(self, train: Trials, validation: Trials) -> None:
-        """There is nothing to learn."""
+        """Nothing is fitted."""
 
     def onset(self, trials: Trials, n_frames: int) -> np.ndarray:
-        """The last of the first `n_frames` in every bin; in a shorter trial, its last frame."""
+        """The last of the first `n_frames`, in every bin; for a shorter trial, its last frame."""
         last = np.minimum(n_frames, trials.recorded.sum(axis=1)) - 1
         held = trials.values[np.arange(len(trials)), last]
         return np.broadcast_to(held[:, None], trials.values.shape).copy()
@@ -169,12 +169,12 @@ class _Map:
 
     @property
     def n_places(self) -> int:
-        """The bins, and one for an unknown position."""
+        """The bins, and one more for an unknown position."""
         return len(self.edges) + 2
 
     @property
     def n_choices(self) -> int:
-        """The values, and one for any other."""
+        """The values, and one more for any other value."""
         return len(self.choices) + 1
 
     @property
@@ -182,9 +182,9 @@ class _Map:
         return self.n_choices * self.n_places
 
     def cells(self, place: np.ndarray, choice: np.ndarray) -> np.ndarray:
-        """Which cell each frame lies in, of the shape of both arguments."""
+        """The cell of each frame, in the shape of both arguments."""
         bins = np.where(np.isnan(place), self.n_places - 1, np.searchsorted(self.edges, place))
-        values = np.append(self.choices, np.nan)  # NaN equals no choice: the last value is the one for any other
+        values = np.append(self.choices, np.nan)  # NaN equals no choice, so the last cell is for other values
         found = np.searchsorted(self.choices, choice)
         found = np.where(values[found] == choice, found, len(self.choices))
         return found * self.n_places + bins
@@ -196,7 +196,7 @@ def _frames(trials: Trials) -> np.ndarray:
 
 
 def _means_of_cells(cell: np.ndarray, frames: np.ndarray, n_cells: int, where_empty: np.ndarray) -> np.ndarray:
-    """Mean over the frames ``(M, N)`` of each cell ``(M,)``, and `where_empty` in cells without any: ``(cells, N)``."""
+    """Mean over the frames ``(M, N)`` of each cell ``(M,)``, and `where_empty` in empty cells: ``(cells, N)``."""
     sums = np.zeros((n_cells, frames.shape[1]))
     np.add.at(sums, cell, frames)
     counts = np.bincount(cell, minlength=n_cells)[:, None]

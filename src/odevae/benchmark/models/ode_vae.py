@@ -1,4 +1,4 @@
-"""The paper's own models, fitted on the trials that every reference is fitted on.
+"""The paper's own models, fitted on the same trials as every other benchmark model.
 
 The folds, the training and the settings are those of the workflow's ``heldout`` runs; only the trials come from the
 benchmark. The weights of the epoch with the highest validation R2 answer, with the posterior mean of the initial state.

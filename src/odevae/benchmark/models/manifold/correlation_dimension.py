@@ -1,8 +1,8 @@
-"""How many dimensions a cloud of states fills, whatever the number of neurons: the correlation dimension.
+"""The correlation dimension: how many dimensions a cloud of states fills, independent of the number of neurons.
 
-The number of pairs of states within a radius grows as a power of it, and the exponent is the dimension (Grassberger and
-Procaccia, Physica D 9, 1983). Low et al. (bioRxiv 418939, 2018) and Nieh et al. (Nature 595, 2021) measure it with
-geodesic distances, so that the curvature of a manifold does not count.
+The number of pairs of states within a radius grows as a power of the radius, and the exponent is the dimension
+(Grassberger and Procaccia, Physica D 9, 1983). Low et al. (bioRxiv 418939, 2018) and Nieh et al. (Nature 595, 2021)
+measure it with geodesic distances, so that the curvature of a manifold does not count.
 """
 
 from dataclasses import dataclass
@@ -11,28 +11,28 @@ import numpy as np
 
 from odevae.errors import OdevaeError
 
-# Shares of all pairs between which the slope is fitted. The scripts of Nieh et al. fit from 1e3 to 1e6 pairs; of their
-# 1e8 pairs (all frames of a recording) that is 1e-5 to 1e-2. The upper end is kept: beyond it a state's neighbourhood
+# The slope is fitted between these shares of all pairs. The scripts of Nieh et al. fit from 1e3 to 1e6 of 1e8 pairs
+# (all frames of a recording), which is 1e-5 to 1e-2. The upper end is the same here: beyond it a state's neighbourhood
 # reaches the edge of the manifold. A thousand states have too few pairs for the lower end.
 FIT_SHARES = (1e-3, 1e-2)
-# For the distances of MIND, which part states no finer than one step of the population, and for landmarks that were
-# spread evenly, of which few are close: both have too few pairs within small radii, and too steep a slope there. On
-# the foraging disc MIND's distances give 5 to 6 with `FIT_SHARES`, about 2 with these.
+# For the distances of MIND, whose resolution is one step of the population, and for landmarks that were spread
+# evenly, so that few are close. Both have too few pairs within small radii, and too steep a slope there. On the
+# foraging disc MIND's distances give 5 to 6 with `FIT_SHARES` and about 2 with these.
 COARSE_SHARES = (1e-2, 1e-1)
-# The radii of the fit are spaced evenly in their logarithm.
+# Radii of the fit, spaced evenly on a logarithmic scale.
 N_RADII = 30
-# With fewer pairs than this inside the smallest radius the slope is chance.
+# With fewer pairs than this within the smallest radius the slope is random.
 FEWEST_PAIRS = 20
 
 
 @dataclass(frozen=True)
 class CorrelationDimension:
-    """The slope of a straight line and the points that it was fitted to.
+    """The slope of a straight line, and the points that it was fitted to.
 
     Attributes:
         dimension: slope of log share against log radius.
         radii: ``(n,)``, in the unit of the distances.
-        shares: ``(n,)``, share of all pairs that lie within each radius.
+        shares: ``(n,)``, share of all pairs within each radius.
     """
 
     dimension: float
@@ -43,10 +43,9 @@ class CorrelationDimension:
 def correlation_dimension(distances: np.ndarray, fit_shares: tuple[float, float] = FIT_SHARES) -> CorrelationDimension:
     """Slope of the log number of pairs within a radius against the log radius, by least squares.
 
-    The radii reach from the one that holds the first of the `fit_shares` of all pairs to the one that holds the second.
-    Two things bend the curve: noise makes states fill more dimensions at small radii, and edges of the manifold make
-    them fill fewer at large ones, so that a disc comes out at some 1.8. See `COARSE_SHARES` before giving distances of
-    landmarks.
+    The smallest radius holds the first of the `fit_shares` of all pairs, the largest radius the second. Two things bend
+    the curve: noise makes states fill more dimensions at small radii, and edges of the manifold make them fill fewer at
+    large radii, so that a disc gives about 1.8. For distances of landmarks see `COARSE_SHARES`.
 
     Args:
         distances: ``(n, n)``, symmetric; only the part above the diagonal is read.

@@ -1,6 +1,6 @@
 """Isomap (Tenenbaum, de Silva and Langford, Science 290, 2000) with the maps that MIND uses, both ways.
 
-It differs from MIND in its distances only: Euclidean ones between neighbours, whatever the order of the frames.
+It differs from MIND in its distances only: they are Euclidean between neighbours and ignore the order of the frames.
 """
 
 import warnings
@@ -31,7 +31,7 @@ class Isomap(LandmarkManifold):
     def geodesics(self, landmarks: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         isomap = manifold.Isomap(n_neighbors=min(self.n_neighbors, len(landmarks) - 1), n_components=1)
         with warnings.catch_warnings():
-            # Parts of the graph without an edge between them are joined by their shortest one, as is wanted here.
+            # scikit-learn joins separate parts of the graph by their shortest edge and warns; this is wanted here.
             warnings.filterwarnings("ignore", message="The number of connected components")
             warnings.filterwarnings("ignore", category=SparseEfficiencyWarning)
             return isomap.fit(landmarks).dist_matrix_

@@ -1,14 +1,14 @@
 """MIND, manifold inference from neural dynamics (Low, Lewallen, Aronov, Nevers and Tank, bioRxiv 418939, 2018).
 
-States are near each other if the population is likely to go from one to the other in one frame. The steps, with the
-settings of the authors' MATLAB scripts (those of Nieh et al., Nature 595, 2021, among them) where no other is named:
+States are near each other if the population is likely to go from one to the other in one frame. The settings are those
+of the authors' MATLAB scripts (also those of Nieh et al., Nature 595, 2021), unless noted. The steps:
 
 1. principal components of the activity, 95 % of its variance;
-2. a forest, grown on `MOST_TRANSITIONS` at most, that gives the probability ``p(j | i)`` that state i is followed by
+2. a forest, fitted on at most `MOST_TRANSITIONS`, that gives the probability ``p(j | i)`` that state i is followed by
    state j (`ppca_forest`);
-3. local distances ``sqrt(-log p(j | i))`` between landmarks, shortest paths through them, the mean of both directions;
+3. local distances ``sqrt(-log p(j | i))`` between landmarks, shortest paths through them, mean of both directions;
 4. multidimensional scaling of these distances, by Sammon's criterion from the classical solution;
-5. locally linear maps between activity and coordinates, both ways (`lle_maps`).
+5. locally linear maps between activity and coordinates, both ways (`landmark_manifold`).
 """
 
 import numpy as np
@@ -19,13 +19,13 @@ from odevae.benchmark.models.manifold.ppca_forest import PpcaForest
 from odevae.benchmark.models.manifold.scaling import sammon
 
 N_TREES = 100
-# The scripts ask for 500 transitions in a leaf of recordings of some 17,000 frames, and for 40 in one of 2,000.
+# The scripts use at least 500 transitions in a leaf for recordings of about 17,000 frames, and 40 for one of 2,000.
 LEAF_SHARE = 0.03
 FEWEST_IN_LEAF = 40
-# Of more transitions the forest is grown on as many, drawn at random; recordings in the authors' scripts have some
-# 17,000 frames. Of 112,000 frames of a simulated attractor it takes a quarter of the time and infers as well.
+# From more transitions this many are drawn at random for the forest; recordings in the authors' scripts have about
+# 17,000 frames. With 112,000 frames of a simulated attractor this takes a quarter of the time and infers as well.
 MOST_TRANSITIONS = 20_000
-# A landmark that takes all the probability would lie at distance 0, which the graph reads as no edge at all.
+# A landmark with all the probability would be at distance 0, which the graph reads as a missing edge.
 SMALLEST_SURPRISE = 1e-9
 
 
@@ -33,7 +33,7 @@ class Mind(LandmarkManifold):
     """MIND on landmarks, with maps both ways.
 
     Attributes:
-        n_trees: of the forest.
+        n_trees: number of trees of the forest.
     """
 
     def __init__(self, latent_dim: int = 1, seed: int = 0, n_landmarks: int = N_LANDMARKS, n_trees: int = N_TREES):
@@ -63,6 +63,6 @@ def transition_distances(log_probability: np.ndarray) -> np.ndarray:
     """
     local = np.sqrt(np.maximum(-log_probability, SMALLEST_SURPRISE))
     np.fill_diagonal(local, 0)
-    # Every state has an edge to every other, for which Floyd and Warshall's algorithm is the fastest.
+    # Every state has an edge to every other; for such graphs the algorithm of Floyd and Warshall is the fastest.
     directed = shortest_path(local, method="FW")
     return (directed + directed.T) / 2

@@ -1,8 +1,9 @@
-"""A forest that says how probable it is for a population to go from one state to another in one frame.
+"""A forest that gives the probability that a population goes from one state to another in one frame.
 
-After Low et al. (bioRxiv 418939, 2018). A tree parts the states ``x_t`` by hyperplanes; each of its leaves models the
-successors ``x_{t+1}`` of its states as one Gaussian, whose covariance is that of probabilistic principal component
-analysis (PPCA; Tipping and Bishop, J. R. Stat. Soc. B 61, 1999). A forest takes the median over its trees.
+After Low et al. (bioRxiv 418939, 2018). A tree divides the states ``x_t`` by hyperplanes. Each leaf models the
+successors ``x_{t+1}`` of its states as one Gaussian with the covariance of probabilistic principal component analysis
+(PPCA; Tipping and Bishop, J. R. Stat. Soc. B 61, 1999). A forest takes the median over its trees. States have ``C``
+principal components.
 """
 
 import math
@@ -11,18 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-# A Gaussian keeps as many of its axes as this share of its variance needs; the others share one noise variance.
+# A Gaussian keeps the axes that hold this share of its variance; the other axes share one noise variance.
 LOCAL_VARIANCE = 0.95
-# Random hyperplanes tried at each split. The authors' scripts say 20 for the recordings of 2021 and 2 in later ones.
+# Random hyperplanes tried at each split. The authors' scripts have 20 for the recordings of 2021, and 2 later.
 N_DIRECTIONS = 2
-# No Gaussian gets a variance below this share of the mean variance of all successors: a leaf whose successors are the
-# same (silent frames, say) would have an infinite density.
+# No variance of a Gaussian is below this share of the mean variance of all successors: a leaf with equal successors
+# (for example silent frames) would have an infinite density.
 VARIANCE_FLOOR = 1e-9
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Number, sum ``(P,)`` and second moment ``(P, P)`` of some states: those of two sets add and subtract."""
+    """Number, sum ``(C,)`` and second moment ``(C, C)`` of a set of states; moments of sets can be subtracted."""
 
     n: int
     total: np.ndarray
@@ -36,7 +37,7 @@ class Moments:
         return Moments(self.n - other.n, self.total - other.total, self.square - other.square)
 
     def parts(self, ordered: np.ndarray, n_first: int) -> tuple["Moments", "Moments"]:
-        """Those of the first `n_first` of these states ``(n, P)`` and of the others. Only the fewer are summed."""
+        """Moments of the first `n_first` of these states ``(n, C)`` and of the rest; only the smaller set is summed."""
         if 2 * n_first <= len(ordered):
             first = Moments.of(ordered[:n_first])
             return first, self - first
@@ -58,8 +59,8 @@ class Ppca:
     """A Gaussian with covariance ``U diag(variances - noise) U' + noise I`` (Tipping and Bishop, section 3.2).
 
     Attributes:
-        mean: ``(P,)``.
-        axes: ``(P, q)``, orthonormal: ``U``.
+        mean: ``(C,)``.
+        axes: ``(C, q)``, orthonormal: ``U``.
         variances: ``(q,)``, along the axes.
         noise: variance along every direction that is orthogonal to the axes.
     """
@@ -77,17 +78,17 @@ class Ppca:
         return cls(moments.mean, vectors[:, ::-1][:, : len(variances)], variances, noise)
 
     def log_density(self, states: np.ndarray) -> np.ndarray:
-        """``(n, P)`` to ``(n,)``."""
+        """``(n, C)`` to ``(n,)``."""
         centred = states - self.mean
         along = np.square(centred @ self.axes)
-        # What lies across the axes is the whole less what lies along them.
+        # The squared length across the axes is the whole minus the part along them.
         distance = along @ (1 / self.variances - 1 / self.noise) + np.vecdot(centred, centred) / self.noise
         return -0.5 * (distance + _log_determinant(self.variances, self.noise, states.shape[1]))
 
 
 @dataclass(frozen=True)
 class Split:
-    """States whose projection on `normal` is at most `threshold` go `below`; a child is a split or a leaf's number."""
+    """States with a projection on `normal` of at most `threshold` go `below`; a child is a split or a leaf's number."""
 
     normal: np.ndarray
     threshold: float
@@ -101,7 +102,7 @@ class Tree:
     leaves: list[Ppca]
 
     def leaf_of(self, states: np.ndarray) -> np.ndarray:
-        """The number of the leaf ``(n,)`` of each of the states ``(n, P)``."""
+        """The number of the leaf ``(n,)`` of each of the states ``(n, C)``."""
         numbers = np.empty(len(states), dtype=int)
         waiting = [(self.root, np.arange(len(states)))]
         while waiting:
@@ -117,21 +118,21 @@ class Tree:
 def grow_tree(
     before: np.ndarray, after: np.ndarray, min_leaf: int, n_directions: int, generator: np.random.Generator
 ) -> Tree:
-    """Part states until no part can be split into two of `min_leaf` or more.
+    """Divide states until no part can be split into two of `min_leaf` or more.
 
     Each split is the best of some random directions: the one whose two Gaussians give the successors the largest
-    likelihood. Along one direction the threshold is the best for spherical Gaussians, which one pass over the sorted
-    states finds; the authors' code takes the same short cut.
+    likelihood. Along one direction the threshold is the best one for spherical Gaussians, which one pass over the
+    sorted states finds, as in the authors' code.
 
     Args:
-        before: ``(n, P)``, states ``x_t``.
-        after: ``(n, P)``, their successors ``x_{t+1}``.
+        before: ``(n, C)``, states ``x_t``.
+        after: ``(n, C)``, their successors ``x_{t+1}``.
     """
     leaves: list[Ppca] = []
     everything = Moments.of(after)
     floor = VARIANCE_FLOOR * np.trace(everything.covariance) / after.shape[1]
 
-    # The states of a node are handed down in one piece: to pick them from all states at every split costs more.
+    # Each node gets its states as one array: selecting them from all states at every split is slower.
     def grow(before: np.ndarray, after: np.ndarray, moments: Moments) -> Split | int:
         if len(before) < 2 * min_leaf:
             leaves.append(Ppca.fit(moments, floor))
@@ -162,13 +163,13 @@ def grow_tree(
 
 
 class PpcaForest:
-    """Trees that were grown on the same transitions with different random hyperplanes.
+    """Trees fitted on the same transitions with different random hyperplanes.
 
     Args:
-        before: ``(n, P)``, states ``x_t``.
-        after: ``(n, P)``, their successors ``x_{t+1}``.
+        before: ``(n, C)``, states ``x_t``.
+        after: ``(n, C)``, their successors ``x_{t+1}``.
         n_trees: 100 in the authors' scripts.
-        min_leaf: fewest transitions of a leaf.
+        min_leaf: smallest number of transitions in a leaf.
     """
 
     def __init__(
@@ -184,7 +185,7 @@ class PpcaForest:
         self.trees = [grow_tree(before, after, min_leaf, n_directions, generator) for _ in range(n_trees)]
 
     def log_probabilities(self, states: np.ndarray) -> np.ndarray:
-        """Log probability ``(n, n)`` that state i is followed by state j, if one of these states must follow.
+        """Log probability ``(n, n)`` that state i is followed by state j, given that one of these states follows.
 
         The median over trees of the log densities, normalised over the successors: rows of probabilities sum to 1.
         """
@@ -194,35 +195,35 @@ class PpcaForest:
         median = np.empty((len(states), len(states)))
         middle = [(len(self.trees) - 1) // 2, len(self.trees) // 2]
         for state, leaves in enumerate(leaf_of):
-            # As np.median, which needs several times as long.
+            # The same as np.median, several times faster.
             median[state] = np.sort(densities[leaves].T, axis=1)[:, middle].mean(axis=1)
         return median - logsumexp(median, axis=1, keepdims=True)
 
 
 def _spherical_split(ordered: np.ndarray, min_leaf: int) -> int:
-    """How many of the ordered states go below, so that the squared distances to the two means are the smallest."""
+    """Number of the ordered states that go below, for the smallest sum of squared distances to the two means."""
     n = len(ordered)
     sums = np.cumsum(ordered, axis=0)
     total = sums[-1]
     n_below = np.arange(min_leaf, n - min_leaf + 1)
     below = sums[n_below[0] - 1 : n_below[-1]]
     square_below = np.vecdot(below, below)
-    # The sum of those above is the total less the sum of those below.
+    # The sum of the states above is the total minus the sum of those below.
     square_above = square_below - 2 * below @ total + total @ total
-    # The squared distances are a constant less this.
+    # The sum of squared distances is a constant minus this.
     explained = square_below / n_below + square_above / (n - n_below)
     return int(n_below[explained.argmax()])
 
 
 def _loss(moments: Moments, floor: float) -> float:
-    """Negative log likelihood of the states under their own PPCA, up to what is the same for every split."""
-    # At the maximum of the likelihood the mean squared Mahalanobis distance is P, whatever the parameters.
+    """Negative log likelihood of the states under their own PPCA, up to a term that is the same for every split."""
+    # At the maximum of the likelihood the mean squared Mahalanobis distance is C for all parameters.
     variances, noise = _spectrum(np.linalg.eigvalsh(moments.covariance), floor)
     return 0.5 * moments.n * _log_determinant(variances, noise, len(moments.total))
 
 
 def _spectrum(ascending: np.ndarray, floor: float) -> tuple[np.ndarray, float]:
-    """Variances of the axes that are kept and the noise variance of the others, from the eigenvalues of a covariance.
+    """Variances of the kept axes and the noise variance of the others, from the ascending eigenvalues of a covariance.
 
     The noise variance is the mean of the discarded eigenvalues (Tipping and Bishop, eq. 8); one is always discarded.
     """
@@ -233,5 +234,5 @@ def _spectrum(ascending: np.ndarray, floor: float) -> tuple[np.ndarray, float]:
 
 
 def _log_determinant(variances: np.ndarray, noise: float, n_dims: int) -> float:
-    """Of ``2 pi`` times the covariance."""
+    """Log determinant of ``2 pi`` times the covariance."""
     return n_dims * math.log(2 * math.pi) + np.log(variances).sum() + (n_dims - len(variances)) * math.log(noise)

@@ -1,12 +1,12 @@
-"""Multidimensional scaling: coordinates whose distances are near given ones."""
+"""Multidimensional scaling: coordinates whose distances are close to given ones."""
 
 import numpy as np
 from scipy.linalg import eigh
 from scipy.optimize import minimize
 
-# As in MIND's scripts (`mind`).
+# As in the scripts of MIND's authors.
 SAMMON_ITERATIONS = 400
-# Of L-BFGS: on the stress, a share, and on the entries of its gradient, which shrink as landmarks are added.
+# Of L-BFGS: relative, on the stress; absolute, on the entries of its gradient, which shrink as landmarks are added.
 SAMMON_TOLERANCES = {"ftol": 1e-7, "gtol": 1e-8}
 
 
@@ -25,18 +25,18 @@ def sammon(distances: np.ndarray, n_dims: int, iterations: int = SAMMON_ITERATIO
     """Coordinates ``(n, n_dims)`` that minimise Sammon's stress, from the classical solution.
 
     The stress is ``sum (d - delta)^2 / delta / sum delta`` over the pairs i < j, with ``delta`` the given distances and
-    ``d`` those of the coordinates (Sammon, IEEE Trans. Comput. 18, 1969). Unlike Kruskal's it counts relative errors,
-    so that small distances keep their say.
+    ``d`` those of the coordinates (Sammon, IEEE Trans. Comput. 18, 1969). Unlike Kruskal's it gives small
+    distances a large weight.
 
     Args:
         distances: ``(n, n)``, symmetric, 0 on the diagonal only.
         iterations: of L-BFGS, at most.
     """
-    # The optimiser stops by absolute tolerances, so it must not see distances of a very small or large scale.
+    # The optimiser stops at absolute tolerances, so it must not see distances of a very small or large scale.
     scale = distances.mean()
     delta = distances / scale
     total = delta.sum()
-    # On the diagonal both distances are 0: any positive number there drops out of what follows.
+    # On the diagonal both distances are 0; any positive number there cancels out below.
     np.fill_diagonal(delta, 1)
     inverse_delta = 1 / delta
     sum_inverse_delta = inverse_delta.sum(axis=1, keepdims=True)
@@ -44,7 +44,7 @@ def sammon(distances: np.ndarray, n_dims: int, iterations: int = SAMMON_ITERATIO
     one = np.ones((len(delta), 1))
 
     def stress(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        # Written so that few passes over all pairs are needed, each in the memory of the one before.
+        # Written for few passes over all pairs, each in the memory of the one before.
         points = flat.reshape(start.shape)
         squares = np.square(points).sum(axis=1, keepdims=True)
         d = np.hstack([points, squares, one]) @ np.hstack([-2 * points, one, squares]).T

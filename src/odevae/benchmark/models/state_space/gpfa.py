@@ -3,17 +3,18 @@
     x_i ~ GP(0, k_i),  k_i(u) = (1 - e) exp(-u^2 / (2 tau_i^2)) + e [u = 0]      y_t = C x_t + d + v_t,  v_t ~ N(0, R)
 
 for latents ``i = 1 .. D``, lags ``u`` and timescales ``tau_i`` in frames, and a fixed white share ``e`` (their eqs. 1
-to 4), fitted by expectation-maximisation (EM). It is written here because elephant fits spike trains only, and
-BlockInverseGPFA, which takes continuous data and trials of any length, refuses silent neurons; neither predicts.
+to 4), fitted by expectation-maximisation (EM). It is written here because elephant fits spike trains only,
+and BlockInverseGPFA, which takes continuous data and trials of any length, refuses silent neurons; neither predicts.
 
-All answers and the E-step come from one Cholesky factor. Let ``s_t`` be the projection of ``y_t`` that holds all it
-tells about ``x_t`` (`Emission.project`). The covariance ``G G'`` of ``s_1 .. s_T`` is a leading block of that of any
-longer trial, and so is ``G``; hence the innovations ``G^-1 s`` up to bin ``t`` depend on the bins up to ``t`` only, and
+All predictions and the E-step come from one Cholesky factor. Let ``s_t`` be the projection of ``y_t`` that holds all
+its information about ``x_t`` (`linear_gaussian.Emission.project`). The covariance ``G G'`` of ``s_1 .. s_T`` is a
+leading block of that of any longer trial, and so is ``G``; hence the innovations ``G^-1 s`` up to bin ``t`` depend on
+the bins up to ``t`` only, and
 
     E[x_u | y_1 .. y_t] = sum of W_uj (innovation j) over j <= t,    W = Cov(x, s) G^-T
 
-exactly, for every ``u``, before or after ``t``, and for every length of trial: smoothing, onsets and forecasts differ
-only in which terms they leave out.
+exactly, for every ``u``, before or after ``t``, and for every length of trial. Smoothing, onsets and forecasts differ
+only in the terms that they leave out.
 """
 
 from typing import NamedTuple
@@ -27,10 +28,10 @@ from odevae.data.trials import Trials
 
 # The variance ``e`` of a latent that is white, as in Yu et al.; it keeps the covariances invertible.
 WHITE_SHARE = 1e-3
-# One M-step looks for a timescale up to this factor away.
+# One M-step changes a timescale by this factor at most.
 TIMESCALE_STEP = np.e
-# Longer trials are cut into pieces for the fit, which costs the cube of their length; the authors' toolbox cuts them at
-# 20 bins. Answers are exact for trials of every length.
+# Longer trials are cut into pieces for the fit, whose time grows with the cube of their length; the authors' toolbox
+# cuts them at 20 bins. Predictions are exact for trials of every length.
 SEGMENT = 100
 
 
@@ -57,7 +58,7 @@ class Smoother(NamedTuple):
 def make_smoother(timescales: np.ndarray, factor: np.ndarray, n_bins: int) -> Smoother:
     """The smoother for latents of the given timescales ``(D,)`` that are seen as ``F' x`` plus unit noise."""
     dim = len(timescales)
-    # Time major, so that what belongs to a shorter trial is a leading block.
+    # Bins first, so that the matrices of a shorter trial are leading blocks.
     shown = np.einsum("atu,ab->taub", covariances(timescales, n_bins), factor)
     spread = np.einsum("ac,taub->tcub", factor, shown).reshape(n_bins * dim, n_bins * dim)
     whitener = np.linalg.cholesky(spread + np.eye(n_bins * dim))
@@ -68,11 +69,11 @@ def make_smoother(timescales: np.ndarray, factor: np.ndarray, n_bins: int) -> Sm
 class GPFA(LinearGaussian):
     """Gaussian-process factor analysis with `latent_dim` latents, and the settings of `LinearGaussian`.
 
-    Each latent's timescale has an M-step of its own, Brent's search over its logarithm: in one dimension that needs no
-    gradient. Forecasts are exact and use all past frames of the trial.
+    Each latent's timescale has an M-step of its own: Brent's search over its logarithm, which needs no gradient.
+    Forecasts are exact and use all past frames of the trial.
 
     Attributes:
-        first_timescale: where the search starts, frames.
+        first_timescale: start of the search, frames.
         timescales: ``(D,)``, frames.
     """
 
@@ -101,8 +102,8 @@ class GPFA(LinearGaussian):
         log_density = (
             -0.5 * (np.square(innovations).sum() + counts.sum() * dim * np.log(2 * np.pi)) - counts @ log_scales
         )
-        # In a trial of T bins the posterior covariance is the prior's less W W' over the first T columns. Summed over
-        # trials, the column of bin j counts at bin t as often as both bins are seen.
+        # In a trial of T bins the posterior covariance is the prior's minus W W' over the first T columns. Summed over
+        # trials, the column of bin j counts at bin t once for every trial in which both bins are seen.
         both = counts[np.maximum.outer(np.arange(n_bins), np.arange(n_bins))]
         weighted = smoother.weights * both[:, None, :, None]
         explained = np.tensordot(weighted, smoother.weights, ([0, 2, 3], [0, 2, 3]))
@@ -142,21 +143,21 @@ def in_segments(trials: Trials, n_bins: int) -> Trials:
 def _next_timescale(
     timescale: float, weights: np.ndarray, means: np.ndarray, seen: np.ndarray, both: np.ndarray
 ) -> float:
-    """The M-step for one timescale: the one under which the posterior of its latent is expected to be most likely.
+    """The M-step for one timescale: it maximises the expected log-density of its latent under the posterior.
 
     Args:
-        timescale: the one of the E-step, frames.
+        timescale: that of the E-step, frames.
         weights: ``W`` of this latent, ``(L, L, D)``.
         means: posterior means, ``(L, B)``.
         seen: ``(B, L)``.
-        both: how many trials are seen at both of two bins, ``(L, L)``.
+        both: in how many trials two bins are both seen, ``(L, L)``.
     """
     n_bins, counts = len(means), seen.sum(axis=0)
     old = covariances([timescale], n_bins)[0]
 
     def loss(log_timescale: float) -> float:
-        # Whitened by the Cholesky factor of the new prior, the log-density of a trial is a sum over its bins. The
-        # posterior that it is averaged over has the covariance K_old - W W'.
+        # Whitened by the Cholesky factor of the new prior, the log-density of a trial is a sum over its bins. It is
+        # averaged over the posterior, whose covariance is K_old - W W'.
         root = np.linalg.cholesky(covariances([np.exp(log_timescale)], n_bins)[0])
         whiten = solve_triangular(root, np.eye(n_bins), lower=True)
         prior = counts @ np.einsum("tu,tu->t", whiten @ old, whiten)
@@ -166,5 +167,5 @@ def _next_timescale(
 
     start, reach = np.log(timescale), np.log(TIMESCALE_STEP)
     found = minimize_scalar(loss, bounds=(start - reach, start + reach), method="bounded", options={"xatol": 0.01})
-    # A bounded search may end beside a start that was better; the likelihood must not fall.
+    # A bounded search may end at a worse point than its start; the likelihood must not decrease.
     return float(np.exp(found.x)) if found.fun < loss(start) else float(timescale)

@@ -4,11 +4,11 @@
 
 Filter, smoother and updates follow Ghahramani and Hinton (1996), "Parameter estimation for linear dynamical systems",
 technical report CRG-TR-96-2, with a diagonal ``R``, a constant ``d`` and trials of any length. It is written here
-because pykalman fits one sequence with a full ``R`` and inverts an N x N matrix at every frame, and dynamax wants JAX
+because pykalman fits one sequence with a full ``R`` and inverts an N x N matrix at every frame, and dynamax needs JAX
 and trials of one length.
 
-Covariances depend on time only, never on data, so all trials share one recursion over D x D matrices, whatever the
-number of neurons. The emission and its part of EM are those of `odevae.benchmark.models.state_space.gpfa`.
+Covariances depend on time only and not on data, so all trials share one recursion over D x D matrices, for any number
+of neurons. The emission and its part of EM are in `odevae.benchmark.models.state_space.linear_gaussian`.
 """
 
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ class Dynamics:
 
 
 class Filtered(NamedTuple):
-    """What the bins up to ``t`` tell of ``x_t``.
+    """Posterior of ``x_t`` given the bins up to ``t``.
 
-    ``predicted`` is from the bins before ``t``. Means are those of each trial; a covariance is that of every trial that
-    is seen up to ``t``. Past the seen bins, means are predictions.
+    ``predicted`` is given the bins before ``t``. Each trial has its own means; all trials that are seen up to ``t``
+    have the same covariance. After the last seen bin, means are predictions.
     """
 
     predicted_means: np.ndarray  # (B, L, D)
@@ -83,9 +83,9 @@ def smoother_gains(dynamics: Dynamics, filtered: Filtered) -> np.ndarray:
 
 
 def smoothed_means(filtered: Filtered, gains: np.ndarray) -> np.ndarray:
-    """What all seen bins of a trial tell of each latent state, and predictions past them: ``(B, L, D)``."""
+    """Posterior means given all seen bins of a trial, and predictions after them: ``(B, L, D)``."""
     means = filtered.means.copy()
-    # Where nothing is seen from t + 1 on, the prediction is the smoothed mean already, and nothing is added.
+    # If no bin from t + 1 on is seen, the prediction is already the smoothed mean, and zero is added.
     for t in range(means.shape[1] - 2, -1, -1):
         means[:, t] += (means[:, t + 1] - filtered.predicted_means[:, t + 1]) @ gains[t].T
     return means
@@ -95,7 +95,7 @@ class Moments(NamedTuple):
     """Posterior moments of the latents, summed over the trials that are seen at bin ``t``: what the M-step needs."""
 
     second: np.ndarray  # sum E[x_t x_t'], (L, D, D)
-    second_before: np.ndarray  # the same over the trials that are seen at bin t + 1 as well, (L - 1, D, D)
+    second_before: np.ndarray  # the same over the trials that are also seen at bin t + 1, (L - 1, D, D)
     lagged: np.ndarray  # sum E[x_{t+1} x_t'] over those, (L - 1, D, D)
     first_mean: np.ndarray  # mean of E[x_1], (D,)
 
@@ -142,20 +142,20 @@ class LDS(LinearGaussian):
     """The linear dynamical system of this module with `latent_dim` latents, and the settings of `LinearGaussian`.
 
     Attributes:
-        prior: `Dynamics`. Nothing keeps the eigenvalues of ``A`` below one.
+        prior: `Dynamics`. The eigenvalues of ``A`` are not limited to be below one.
     """
 
     prior: Dynamics
 
     def first_prior(self, frames: np.ndarray, seen: np.ndarray) -> Dynamics:
-        """Regress each frame's latents, taken by itself as in factor analysis, on those of the frame before."""
+        """Regress each frame's latents, inferred from that frame alone, on those of the frame before."""
         factor, projections, _ = self.emission.project(frames)
         dim = len(factor)
         covariance = np.linalg.inv(np.eye(dim) + factor @ factor.T)
         latents = in_trials(projections @ factor.T @ covariance, seen)
         both = seen[:, 1:]
         before, after = latents[:, :-1][both], latents[:, 1:][both]
-        # What single frames leave uncertain counts as noise of either side, so nothing here is singular.
+        # The uncertainty of latents from single frames counts as noise on both sides, so no matrix here is singular.
         transition = np.linalg.solve(before.T @ before + len(before) * covariance, before.T @ after).T
         residual = after - before @ transition.T
         return Dynamics(transition, residual.T @ residual / len(residual) + covariance, np.zeros(dim), np.eye(dim))
@@ -180,5 +180,5 @@ class LDS(LinearGaussian):
 
 
 def _symmetric(matrix: np.ndarray) -> np.ndarray:
-    """Take rounding errors out of a matrix that is symmetric but for them."""
+    """Remove rounding errors from a matrix that should be symmetric."""
     return (matrix + matrix.T) / 2

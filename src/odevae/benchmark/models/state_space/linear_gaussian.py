@@ -1,8 +1,8 @@
-"""What linear-Gaussian models of a population share: neurons as noisy sums of latents, and EM for it.
+"""Shared parts of linear-Gaussian models of a population: neurons as noisy sums of latents, and EM.
 
     y_t = C x_t + d + v_t,  v_t ~ N(0, R), R diagonal
 
-`gpfa` and `lds` differ in how the latents ``x_t`` go on in time.
+`gpfa` and `lds` differ in how the latents ``x_t`` change over time.
 """
 
 from collections.abc import Sequence
@@ -16,21 +16,20 @@ from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
 
-# No neuron's noise variance falls below this share of its variance in the training frames, as in the code of Yu et al.:
-# otherwise a latent may reproduce a single neuron and its noise vanish (a Heywood case). A neuron that varies less than
-# the median active one gets that one's floor: with a floor of its own, one that hardly fires in training would outweigh
-# all others by a single event in another trial, and a silent one would have none.
+# No neuron's noise variance is below this share of its variance in the training frames, as in the code of Yu et al.
+# Otherwise a latent may reproduce a single neuron, whose noise then vanishes (a Heywood case). A neuron that varies
+# less than the median active neuron gets the floor of that one. With a floor of its own, a neuron that hardly fires in
+# training would outweigh all others by a single event in another trial, and a silent neuron would have no floor.
 NOISE_FLOOR = 0.01
-# What the noise variances of the neurons may be: each its own, as in factor analysis, or one for all, as in
-# probabilistic PCA.
+# Noise variances of the neurons: one for each neuron, as in factor analysis, or one for all, as in probabilistic PCA.
 NOISES = ("each", "shared")
-# Directions of the latents about which the neurons tell this much less than about the best one are not told at all.
+# Directions of the latents with less than this share of the information of the best direction count as unobserved.
 RANK_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True)
 class Emission:
-    """What ``N`` neurons show of ``D`` latents: ``y = C x + d + v`` with ``v ~ N(0, R)``, R diagonal.
+    """``N`` neurons as a function of ``D`` latents: ``y = C x + d + v`` with ``v ~ N(0, R)``, R diagonal.
 
     Attributes:
         loadings: ``C``, ``(N, D)``.
@@ -47,7 +46,7 @@ class Emission:
         return latents @ self.loadings.T + self.offset
 
     def project(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Reduce frames to the D numbers that hold all they tell about their latents.
+        """Reduce each frame to the D numbers that hold all its information about the latents.
 
         With ``C' R^-1 C = F F'``, the projection ``s = F^-1 C' R^-1 (y - d)`` is ``F' x`` plus noise of covariance I.
 
@@ -56,14 +55,14 @@ class Emission:
 
         Returns:
             ``F`` ``(D, D)``; ``s`` ``(T, D)``; and ``log N(y; d, R) - log N(s; 0, I)`` summed over frames: added to the
-            log-density of the projections it gives that of the frames, whatever the prior of the latents.
+            log-density of the projections it gives that of the frames, for any prior of the latents.
         """
         weights = self.loadings.T / self.noise
         information, directions = np.linalg.eigh(weights @ self.loadings)
-        told = information > RANK_TOLERANCE * max(information[-1], np.finfo(float).tiny)
-        root = np.sqrt(np.where(told, information, 0.0))
+        observed = information > RANK_TOLERANCE * max(information[-1], np.finfo(float).tiny)
+        root = np.sqrt(np.where(observed, information, 0.0))
         residual = frames - self.offset
-        projections = residual @ weights.T @ directions / np.where(told, root, np.inf)
+        projections = residual @ weights.T @ directions / np.where(observed, root, np.inf)
         squares = np.einsum("tn,tn->n", residual, residual)
         log_noise = np.log(2 * np.pi * self.noise).sum() - len(root) * np.log(2 * np.pi)
         rest = -0.5 * (len(frames) * log_noise + (squares / self.noise).sum() - np.square(projections).sum())
@@ -73,13 +72,13 @@ class Emission:
 def fit_emission(
     frames: np.ndarray, latents: np.ndarray, second_moment: np.ndarray, floor: np.ndarray, noise: str
 ) -> Emission:
-    """The emission that makes frames most likely, given the posterior of their latents: the M-step for C, d and R.
+    """The M-step for C, d and R: the emission that makes the frames most likely, given the posterior of their latents.
 
     Args:
         frames: ``(T, N)``.
         latents: posterior means, ``(T, D)``.
         second_moment: ``sum_t E[x_t x_t']``, ``(D, D)``.
-        floor: the least noise variance of each neuron, ``(N,)``.
+        floor: the smallest allowed noise variance of each neuron, ``(N,)``.
         noise: one of `NOISES`.
     """
     total = latents.sum(axis=0)
@@ -91,7 +90,7 @@ def fit_emission(
 
 
 def first_emission(frames: np.ndarray, latent_dim: int, seed: int, floor: np.ndarray, noise: str) -> Emission:
-    """Factor analysis of the frames ``(T, N)``, each taken by itself, or PCA if all neurons share their noise.
+    """Factor analysis of single frames ``(T, N)``, or PCA if all neurons share one noise variance.
 
     Raises:
         OdevaeError: if there are too few active neurons or frames.
@@ -108,14 +107,14 @@ def first_emission(frames: np.ndarray, latent_dim: int, seed: int, floor: np.nda
         scale = np.sqrt(np.maximum(pca.explained_variance_ - pca.noise_variance_, 0.0))
         loadings[:], variance[:] = pca.components_.T * scale, pca.noise_variance_
     else:
-        # Silent neurons would divide zero by zero.
+        # Silent neurons would cause a division of zero by zero.
         analysis = FactorAnalysis(latent_dim, random_state=seed).fit(frames[:, active])
         loadings[active], variance[active] = analysis.components_.T, analysis.noise_variance_
     return Emission(loadings, frames.mean(axis=0), _floored(variance, floor, noise))
 
 
 def noise_floor(frames: np.ndarray) -> np.ndarray:
-    """The least noise variance of each neuron, ``(N,)``, by `NOISE_FLOOR`; `frames` ``(T, N)`` are those of training.
+    """The smallest allowed noise variance of each neuron, ``(N,)``, from the training frames ``(T, N)``.
 
     Raises:
         OdevaeError: if no neuron is active.
@@ -133,7 +132,7 @@ def _floored(variance: np.ndarray, floor: np.ndarray, noise: str) -> np.ndarray:
 
 
 def recorded_frames(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
-    """The recorded frames of all trials, one after the other, ``(T, N)`` float64, and where they lie, ``(B, L)``.
+    """The recorded frames of all trials, one after the other, ``(T, N)`` float64, and their places, ``(B, L)`` bool.
 
     Raises:
         OdevaeError: if a trial is not recorded from its first bin on without a gap.
@@ -149,7 +148,7 @@ def recorded_frames(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
 
 
 def in_trials(frames: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Put frames ``(T, D)`` back to where they lie, ``(B, L)``; zeros elsewhere: ``(B, L, D)``."""
+    """Put frames ``(T, D)`` back to their places, ``(B, L)`` bool; zeros elsewhere: ``(B, L, D)``."""
     trials = np.zeros((*where.shape, frames.shape[1]))
     trials[where] = frames
     return trials
@@ -165,18 +164,18 @@ class Step(NamedTuple):
 
 
 class LinearGaussian(BenchmarkModel):
-    """Latents with a Gaussian prior over time, seen through an `Emission`; a subclass says which prior.
+    """Latents with a Gaussian prior over time, observed through an `Emission`; a subclass defines the prior.
 
-    EM stops when an iteration raises the log-likelihood of the training trials by less than `tolerance` nats a frame,
-    or after `max_iterations`. Where `noises` names both of `NOISES`, both are fitted, and the one that reconstructs the
-    validation trials with the smaller squared error is kept. With a noise of its own for each neuron, likelihood counts
-    every neuron in units of its own SD; where most are nearly silent, as in calcium imaging, latents then go to small
-    groups of these and leave most of the variance in recorded units unexplained.
+    EM stops when an iteration raises the log-likelihood of the training trials by less than `tolerance` nats per frame,
+    or after `max_iterations`. If `noises` names both of `NOISES`, both are fitted, and the one that reconstructs the
+    validation trials with the smaller squared error is kept. With one noise variance for each neuron, the likelihood
+    counts every neuron in units of its own SD. Where most neurons are nearly silent, as in calcium imaging, latents
+    then describe small groups of these and leave most of the variance in recorded units unexplained.
 
-    Latents are in the basis that EM ends in, which has no meaning by itself.
+    The basis of the latents is the one in which EM ends; it has no meaning by itself.
 
     Attributes:
-        emission, prior: what was fitted.
+        emission, prior: the fitted parameters.
         noise: the one of `NOISES` that was kept.
         log_likelihoods: nats, of the training trials, before each update.
     """
@@ -222,7 +221,7 @@ class LinearGaussian(BenchmarkModel):
             self.emission = fit_emission(frames, step.latents[seen], step.second_moment, floor, noise)
 
     def first_prior(self, frames: np.ndarray, seen: np.ndarray) -> Any:
-        """The prior to start from, given the frames ``(T, N)`` and where they lie ``(B, L)``."""
+        """The prior to start from, given the frames ``(T, N)`` and their places ``(B, L)``."""
         raise NotImplementedError
 
     def step(self, factor: np.ndarray, projections: np.ndarray, seen: np.ndarray) -> Step:
