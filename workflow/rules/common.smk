@@ -1,5 +1,6 @@
 # Helpers of the rules: the checked configuration, and functions from wildcards to inputs and parameters.
 
+import shlex
 import sys
 from functools import cache
 from pathlib import Path
@@ -25,8 +26,14 @@ from odevae.config.studies import (
 )
 from odevae.tracking.address import outages_of
 
+# Snakemake writes the path of its Python into shell commands without quotes, and a checkout's path may hold a space.
+if Path(sys.executable).exists():
+    sys.executable = shlex.quote(sys.executable)
+
 PROJECT = Path(workflow.basedir)
 ENVIRONMENT = "../../envs/odevae.yaml"
+# Read by envs/odevae.post-deploy.sh.
+os.environ["ODEVAE_PROJECT"] = str(PROJECT)
 
 with open(PROJECT / "workflow/schemas/config.schema.yaml", encoding="utf-8") as file:
     schema = yaml.safe_load(file)

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from odevae.plots.fonts import fonts_for
+
 DPI = 160
 # Matplotlib would write its version and the date into the file; without them a rerun writes the same bytes.
 METADATA = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
@@ -29,11 +31,12 @@ TITLE_CHARACTERS_PER_INCH = 12  # at TITLE_SIZE, with some room
 
 def save(figure: Figure, stem: Path) -> None:
     """Write ``<stem>.png`` and ``<stem>.pdf``; the same figure gives the same bytes."""
-    # The layout is computed at every drawing and changes a little each time, so it is computed once and kept.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    for suffix, metadata in METADATA.items():
-        figure.savefig(stem.with_name(f"{stem.name}.{suffix}"), dpi=DPI, metadata=metadata)
+    with fonts_for(figure):
+        # The layout is computed at every drawing and changes a little each time, so it is computed once and kept.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for suffix, metadata in METADATA.items():
+            figure.savefig(stem.with_name(f"{stem.name}.{suffix}"), dpi=DPI, metadata=metadata)
 
 
 def message(text: str, title: str) -> Figure:
