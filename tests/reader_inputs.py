@@ -25,7 +25,7 @@ def variables() -> dict:
     return {
         "roi": np.arange(24.0).reshape(3, 8),
         "Trial": np.repeat([1.0, 2.0], 4),
-        "Time": np.tile(np.arange(4.0), 2),
+        "Time": np.tile(np.arange(4.0), 2) / 10,
         "speed": np.linspace(0, 1, 8),
     }
 
@@ -493,7 +493,7 @@ def _make(file: h5py.File, name: str, kind: str, secret: tuple[Path, int]):
     if kind == "numbers":
         return file.create_dataset(name, data=np.ones((8, 1)))
     if kind == "references":
-        data = np.array([[file.ref, h5py.BenchmarkModel()]], dtype=h5py.ref_dtype)
+        data = np.array([[file.ref, h5py.Reference()]], dtype=h5py.ref_dtype)
         return file.create_dataset(name, data=data, dtype=h5py.ref_dtype)
     if kind == "struct":
         group = file.create_group(name)

@@ -19,7 +19,7 @@ import reader_inputs as inputs
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from odevae.data.readers import apart, read
+from odevae.data.readers import read, subprocess_reader
 from odevae.data.recording import Recording
 from odevae.errors import OdevaeError
 
@@ -40,7 +40,7 @@ fuzz = settings(
 
 
 class Worker:
-    """The process of `reading_worker`, started anew whenever a file has kept it for too long."""
+    """The process of `reading_worker`, started again whenever a file has kept it for too long."""
 
     def __init__(self):
         self.process = None
@@ -71,7 +71,8 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env=os.environ | {"PYTHONPATH": str(apart.SOURCES), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env=os.environ
+            | {"PYTHONPATH": str(subprocess_reader.SOURCES), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
         self.answers = queue.Queue()
         threading.Thread(target=_pass_on, args=(self.process.stdout, self.answers), daemon=True).start()
@@ -128,7 +129,7 @@ class Campaign:
 
 def check_as_user(path: Path) -> None:
     """Reading a file that ended the worker, as a user would: its process ends, and one sentence says so."""
-    with mock.patch.object(apart, "CPU_LIMIT_S", SHORT_CPU_S):
+    with mock.patch.object(subprocess_reader, "CPU_LIMIT_S", SHORT_CPU_S):
         try:
             assert isinstance(read(path), Recording)
         except OdevaeError as error:

@@ -1,5 +1,6 @@
 """The layout of the paper's synthetic file: an ``.npz`` with ``roi``, ``Trial`` and ``Time``."""
 
+import io
 import math
 import zipfile
 from contextlib import suppress
@@ -23,6 +24,8 @@ from odevae.data.readers.arrays import (
 from odevae.errors import OdevaeError
 
 FLOAT64_BYTES = 8
+HEADER_BYTES = 2**14  # NumPy itself reads no header of more than 10 000 characters
+NO_ARRAY = "it is no array that can be read"
 HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -44,8 +47,10 @@ def read_paper_npz(path: Path) -> Frames:
         )
     try:
         headers = _headers(path)
+    except OdevaeError:
+        raise
     except Exception as error:
-        # zipfile, zlib and numpy each raise their own kinds on damaged archives.
+        # A damaged directory of an archive ends in errors of many kinds.
         raise OdevaeError(f"{path}: is damaged ({type(error).__name__}); copy it again.") from error
     require(headers, REQUIRED, str(path))
     needed = [*REQUIRED, *([LATENTS] if LATENTS in headers else [])]
@@ -58,9 +63,9 @@ def read_paper_npz(path: Path) -> Frames:
             )
     n_frames = math.prod(headers["Trial"].shape)
     reasons = {
-        name: why_no_covariate(header.shape, header.dtype, n_frames)
+        name: NO_ARRAY if header.dtype is None else why_no_covariate(header.shape, header.dtype, n_frames)
         for name, header in headers.items()
-        if name not in needed and header.dtype is not None
+        if name not in needed
     }
     needed += [name for name, reason in reasons.items() if reason is None]
     # What the archive says of itself: a few kB can hold gigabytes of zeros.
@@ -84,13 +89,19 @@ def _headers(path: Path) -> dict[str, _Header]:
     headers = {}
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            header = _Header(member.filename, member.file_size)
-            # Members that are no arrays of a common version, or damaged ones.
-            with suppress(Exception), archive.open(member) as file:
-                shape, _, dtype = HEADER_READERS[np.lib.format.read_magic(file)](file)
+            name = member.filename.removesuffix(".npy")
+            try:
+                with archive.open(member) as file:
+                    start = io.BytesIO(file.read(HEADER_BYTES))
+            except Exception as error:
+                # zipfile and what decompresses for it each raise their own kinds.
+                raise _damaged(path, name, type(error).__name__) from error
+            headers[name] = _Header(member.filename, member.file_size)
+            # A member that is no array of a common version stays without a type.
+            with suppress(Exception):
+                shape, _, dtype = HEADER_READERS[np.lib.format.read_magic(start)](start)
                 n_bytes = max(member.file_size, FLOAT64_BYTES * math.prod(shape))
-                header = _Header(member.filename, n_bytes, shape, dtype)
-            headers[member.filename.removesuffix(".npy")] = header
+                headers[name] = _Header(member.filename, n_bytes, shape, dtype)
     return headers
 
 
