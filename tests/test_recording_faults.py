@@ -171,7 +171,7 @@ def test_frames_outside_trials_never_become_a_trial(tmp_path, value, settings):
 
 
 def test_an_id_that_looks_like_no_trial_is_refused_with_the_key(tmp_path):
-    assert "or set datasets.mouse7.no_trial: 0 if those frames lie outside trials" in refusal(tmp_path, with_pauses(0))
+    assert "set datasets.mouse7.no_trial: 0 if the frames of 0 lie outside trials" in refusal(tmp_path, with_pauses(0))
     once = session(Trial=np.repeat([-1, 1, 2, 3, 4, 5], (12, 15, 11, 14, 13, 16)))
     sentence = refusal(tmp_path, once)
     assert "Trial is -1 in 12 frames, first at frame 0; set datasets.mouse7.no_trial: -1" in sentence

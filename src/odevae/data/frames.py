@@ -166,7 +166,7 @@ def _trial_of_each_frame(frames: Frames, settings: ReadingSettings, where: str) 
     outside = np.isnan(frames.trial)
     if settings.no_trial is not None:
         outside |= frames.trial == settings.no_trial
-    if outside.all():
+    if len(outside) and outside.all():
         raise OdevaeError(
             f"{where}: all {len(outside)} frames lie outside trials; give Trial the id of a trial where there is one, "
             f"and check datasets.{where}.no_trial."
@@ -175,7 +175,7 @@ def _trial_of_each_frame(frames: Frames, settings: ReadingSettings, where: str) 
     begins = (np.diff(ids, prepend=0) != 0) | np.diff(outside, prepend=True)
     if settings.renumber_trials:
         # An id may end one block and begin the next.
-        begins[1:] |= frames.time[1:] <= frames.time[:-1]
+        begins[1:] |= frames.time[1:] < frames.time[:-1]
         return np.cumsum(begins & ~outside), outside
     if (ids < 0).any():
         frame = int(np.argmin(ids))
@@ -203,12 +203,16 @@ def _used_again(ids, outside, starts, again, n_ids: int, where: str) -> OdevaeEr
         )
 
     more = len(again) - STRETCHES_SHOWN
-    outside_id = f"; or set datasets.{where}.no_trial: {again[0]} if those frames lie outside trials"
+    remedies = [
+        f"datasets.{where}.renumber_trials: true if each stretch is a trial of its own (ids that start again in each "
+        "block, or the type of a trial)"
+    ]
+    if len(again) == 1 or again[0] == 0:
+        remedies.insert(0, f"datasets.{where}.no_trial: {again[0]} if the frames of {again[0]} lie outside trials")
     return OdevaeError(
         f"{where}: {len(again)} of {n_ids} trial ids come in several stretches of frames: "
         f"{', '.join(map(lies, again[:STRETCHES_SHOWN]))}{f' and {more} more' if more > 0 else ''}; set "
-        f"datasets.{where}.renumber_trials: true if each stretch is a trial of its own (ids that start again in each "
-        f"block, or the type of a trial){outside_id if len(again) == 1 or again[0] == 0 else ''}."
+        f"{', or '.join(remedies)}."
     )
 
 
