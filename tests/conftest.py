@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
+from odevae.data.frames import ReadingSettings
 from odevae.data.readers import read
 from odevae.data.recording import Recording
 from odevae.data.simulate.foraging import foraging
@@ -80,7 +81,8 @@ def e65() -> Recording:
 
 @pytest.fixture(scope="session")
 def synthetic_file() -> Recording:
-    return read(_data_file("synthetic_rat_data.npz"), name="synthetic", units="a.u.")
+    settings = ReadingSettings(time_unit="frames")
+    return read(_data_file("synthetic_rat_data.npz"), name="synthetic", units="a.u.", settings=settings)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def variables() -> dict:
     return {
         "roi": np.arange(24.0).reshape(3, 8),
         "Trial": np.repeat([1.0, 2.0], 4),
-        "Time": np.tile(np.arange(4.0), 2),
+        "Time": np.tile(np.arange(4.0), 2) / 10,
         "speed": np.linspace(0, 1, 8),
     }
 

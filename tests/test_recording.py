@@ -60,7 +60,7 @@ def test_the_canonical_file_gives_back_what_was_written(tmp_path, dtype, covaria
         ({"trial": np.array([3.0, 3, 3, 7, 7, 7])}, "whole numbers"),
         ({"time": np.arange(5.0)}, "Time has shape"),
         ({"time": np.array([0, 1, 2, 0, 1, np.inf])}, "Time is NaN or infinite at frame 5"),
-        ({"time": np.array([0.0, 1, 1, 0, 1, 2])}, "Time does not increase at frame 2 of trial 3"),
+        ({"time": np.array([0.0, 1, 1, 0, 1, 2])}, "Time repeats at 1 frames of trial 3, first at frame 2"),
         ({"covariates": {"speed": np.zeros(5)}}, "speed has shape"),
         ({"latents": np.zeros((5, 2))}, "the latents have shape"),
     ],

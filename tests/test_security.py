@@ -168,6 +168,9 @@ def with_trap(path: Path, marker: Path, name: str) -> None:
 def test_an_npz_with_objects_executes_nothing(tmp_path, marker):
     np.savez(tmp_path / "r.npz", **inputs.variables())
     with_trap(tmp_path / "r.npz", marker, "speed")
+    assert "speed" not in read(tmp_path / "r.npz").covariates
+    np.savez(tmp_path / "r.npz", **inputs.variables())
+    with_trap(tmp_path / "r.npz", marker, "Time")
     for reader in (read, load_recording):
         with pytest.raises(OdevaeError):
             reader(tmp_path / "r.npz")

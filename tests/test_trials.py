@@ -43,7 +43,7 @@ def test_short_trials_are_left_out():
 
 
 def test_no_trial_left_is_refused_with_what_to_do():
-    with pytest.raises(OdevaeError, match="lower drop_first_trials or give longer trials"):
+    with pytest.raises(OdevaeError, match="lower drop_first_trials of datasets"):
         usable_trials(with_trials([1] * 4 + [2] * 4), drop_first=0, min_frames=5)
     with pytest.raises(OdevaeError, match="dropping the first 1 ids"):
         usable_trials(with_trials([1] * 9 + [2] * 4), drop_first=1, min_frames=5)

@@ -9,7 +9,7 @@ from workflow_project import Project, paper_data_dir, small_config
 RECORDING = {
     "roi": np.arange(24.0).reshape(8, 3),
     "Trial": np.repeat([1, 2], 4),
-    "Time": np.arange(8.0),
+    "Time": np.arange(8.0) / 10,
 }
 WRONG_FILE, WRONG_SHA256 = b"Not what was promised.", "0" * 64
 
@@ -18,8 +18,8 @@ CONFIG_MISTAKES = {
     "unknown key": (
         ("datasets", "disc", "color_by"),
         "x",
-        "config: unknown key color_by at datasets.disc; known keys there: file, fetch, simulate, units, colour_by, "
-        "decode, published, heldout.",
+        "config: unknown key color_by at datasets.disc; known keys there: file, fetch, simulate, units, time_unit, "
+        "no_trial, renumber_trials, irregular_trials, bridge_frames, colour_by, decode, published, heldout.",
     ),
     "unknown key at the top": (
         ("study",),
@@ -63,6 +63,18 @@ CONFIG_MISTAKES = {
         ("datasets", "lost"),
         {"file": "lost.npz"},
         "config: datasets.lost.file: there is no file lost.npz; correct the path.",
+    ),
+    "a file's setting for a simulation": (
+        ("datasets", "disc", "time_unit"),
+        "ms",
+        "config: datasets.disc.time_unit is for files; a simulation needs none, remove it.",
+    ),
+    "unknown unit of time": (
+        ("datasets", "disc", "time_unit"),
+        "minutes",
+        "config: datasets.disc.time_unit: 'minutes' is not valid under any of the given schemas; expected what Time of "
+        "the file counts: s, ms, us, days, frames (numbers that are used as they are), or the seconds that one unit "
+        "lasts.",
     ),
     "unknown model": (
         ("studies", "small", "models"),
@@ -121,8 +133,8 @@ FILE_MISTAKES = {
     ),
     "one_frame": (
         {"Trial": np.array([1, 1, 1, 1, 2, 2, 2, 3])},
-        "one_frame: trial 3 has one frame only; a trajectory needs two or more, so remove that frame or correct its "
-        "trial id.",
+        "one_frame: trial 3 has one frame only; a trajectory needs two or more, so remove that frame, correct the "
+        "trial ids, or set datasets.one_frame.irregular_trials: drop.",
     ),
 }
 

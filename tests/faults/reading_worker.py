@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from odevae.data.frames import ReadingSettings, recording_of
 from odevae.data.readers import READERS
 from odevae.data.readers.arrays import too_large
 from odevae.data.readers.matlab import read_matlab
-from odevae.data.readers.subprocess_reader import read_matlab_apart
+from odevae.data.readers.subprocess_reader import read_matlab_in_subprocess
 from odevae.data.recording import Recording
 from odevae.errors import OdevaeError
 
@@ -25,10 +26,10 @@ from odevae.errors import OdevaeError
 def outcome(path: Path) -> dict:
     """What reading gives; a MATLAB file is read here, in this process."""
     reader = READERS[path.suffix]
-    if reader is read_matlab_apart:
+    if reader is read_matlab_in_subprocess:
         reader = read_matlab
     try:
-        recording = reader(path, units="a.u.", source={"name": path.name})
+        recording = recording_of(reader(path), ReadingSettings(), units="a.u.", source={"name": path.name})
     except OdevaeError as error:
         return {"sentence": str(error)}
     except MemoryError:

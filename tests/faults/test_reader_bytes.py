@@ -40,7 +40,7 @@ fuzz = settings(
 
 
 class Worker:
-    """The process of `reading_worker`, started anew whenever a file has kept it for too long."""
+    """The process of `reading_worker`, started again whenever a file has kept it for too long."""
 
     def __init__(self):
         self.process = None

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 
 from odevae.benchmark.grid import benchmark_cells, check_benchmarks, module_file
+from odevae.data.frames import ReadingSettings
 from odevae.errors import OdevaeError
 from odevae.report.figure_names import BY_COVARIATE, FIGURES
 from odevae.jobs.code_digest import digest_of_code
@@ -31,6 +33,7 @@ if Path(sys.executable).exists():
     sys.executable = shlex.quote(sys.executable)
 
 PROJECT = Path(workflow.basedir)
+READING_SETTINGS = [field.name for field in fields(ReadingSettings)]
 ENVIRONMENT = "../../envs/odevae.yaml"
 # Read by envs/odevae.post-deploy.sh.
 os.environ["ODEVAE_PROJECT"] = str(PROJECT)
@@ -46,6 +49,11 @@ try:
         path = config["datasets"][dataset].get("file")
         if path and not Path(path).is_file():
             raise OdevaeError(f"config: datasets.{dataset}.file: there is no file {path}; correct the path.")
+        unread = [key for key in READING_SETTINGS if key in config["datasets"][dataset]]
+        if unread and "simulate" in config["datasets"][dataset]:
+            raise OdevaeError(
+                f"config: datasets.{dataset}.{unread[0]} is for files; a simulation needs none, remove it."
+            )
 except OdevaeError as error:
     raise WorkflowError(str(error)) from None
 
@@ -137,6 +145,11 @@ def file_of(wildcards):
 
 def units_of(wildcards):
     return entry_of(wildcards)["units"]
+
+
+def reading_of(wildcards):
+    """What the data set says of its file, such as the unit of time."""
+    return {key: value for key, value in entry_of(wildcards).items() if key in READING_SETTINGS}
 
 
 def simulation_of(wildcards):

@@ -47,6 +47,7 @@ rule read_recording:
         code=code("read_recording.py"),
         name="{dataset}",
         units=units_of,
+        settings=reading_of,
     script:
         "../scripts/read_recording.py"
 

@@ -34,7 +34,7 @@ def main(
         sys.modules["torch"].set_num_threads(threads)
     fold = load_fold(fold_folder)
     for name in covariates:
-        require_covariate(name, fold.raw.covariates, f"{cell.dataset}.decode")
+        require_covariate(name, fold.raw.covariates, f"datasets.{cell.dataset}.decode")
     parts = {name: fold.raw.take(fold.parts[name]) for name in ("train", "validation", "test")}
     with threadpool_limits(threads):
         found = all_scores(

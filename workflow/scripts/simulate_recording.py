@@ -10,7 +10,7 @@ from odevae.jobs.job_logging import log, stage
 def main(kind: str, settings: dict, name: str, colour_by: list[str], output: str) -> None:
     recording = simulate(kind, **settings)
     for covariate in colour_by:
-        require_covariate(covariate, recording.covariates, name)
+        require_covariate(covariate, recording.covariates, f"datasets.{name}.colour_by")
     save_recording(replace(recording, source=recording.source | {"name": name}), output)
     log.info(
         f"{name}: {recording.n_neurons} neurons, {recording.n_frames} frames, {len(recording.trial_ids)} trials, "

@@ -1,7 +1,7 @@
 """A population recording: activity of neurons over frames, cut into trials, with its behaviour."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +9,18 @@ import numpy as np
 
 from odevae.errors import OdevaeError
 from odevae.storage.files import read_arrays, write_arrays
+
+# What reading a file did to its frames, under ``reading`` in the source of a recording. A simulation was not read.
+NOT_READ = {
+    "time_unit": "s",
+    "frames_outside_trials": 0,
+    "renumbered_trials": False,
+    "dropped_trials": [],
+    "bridged_frames": 0,
+}
+IDS_SHOWN = 10
+# A clock in single precision is named as such where it resolves less than this many steps within a frame interval.
+CLOCK_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -18,11 +30,13 @@ class Recording:
     Attributes:
         activity: ``(T, N)`` floating, in ``units``.
         trial: ``(T,)`` int64, the id of the trial to which each frame belongs.
-        time: ``(T,)`` float64, seconds, strictly increasing inside each trial.
+        time: ``(T,)`` float64, strictly increasing inside each trial, in seconds; frame numbers if its data set says
+            so (``time_unit: frames``).
         covariates: behaviour by name, each ``(T,)`` float64; NaN where it was not measured.
         latents: ``(T, d)`` float64, the true latent state (simulations only).
         units: unit of ``activity``, for instance ``dF/F``.
-        source: where it came from, JSON values only (``name``, ``sha256``, settings of a simulation).
+        source: where it came from, JSON values only: ``name``, ``sha256``, the settings of a simulation, or for a file
+            ``reading`` (see `NOT_READ`) and ``left_out`` (why a variable of the file is no covariate).
 
     Raises:
         OdevaeError: if lengths disagree, a value of the activity or of the time is not finite, a trial has one frame
@@ -53,6 +67,11 @@ class Recording:
         return str(self.source.get("name", "recording"))
 
     @property
+    def reading(self) -> dict:
+        """What reading its file did to its frames; see `NOT_READ`."""
+        return NOT_READ | self.source.get("reading", {})
+
+    @property
     def trial_ids(self) -> np.ndarray:
         """Ids of the trials, ascending, ``(B,)``."""
         return np.unique(self.trial)
@@ -63,26 +82,54 @@ class Recording:
 
 
 def _check(recording: Recording) -> None:
-    where = recording.name
-    activity, trial, time = recording.activity, recording.trial, recording.time
+    activity, trial = recording.activity, recording.trial
     if activity.ndim != 2 or not np.issubdtype(activity.dtype, np.floating):
         raise OdevaeError(
-            f"{where}: the activity has shape {activity.shape} and type {activity.dtype}; "
+            f"{recording.name}: the activity has shape {activity.shape} and type {activity.dtype}; "
             "give a floating array of frames x neurons."
         )
-    n_frames = activity.shape[0]
-    for label, values in {"Trial": trial, "Time": time, **recording.covariates}.items():
+    check_lengths(
+        recording.name,
+        len(activity),
+        {"Trial": trial, "Time": recording.time, **recording.covariates},
+        recording.latents,
+    )
+    if not np.issubdtype(trial.dtype, np.integer):
+        raise OdevaeError(f"{recording.name}: Trial has type {trial.dtype}; give whole numbers as trial ids.")
+    check_frames(recording.name, activity, trial, recording.time, np.arange(len(activity)))
+
+
+def check_lengths(where: str, n_frames: int, per_frame: Mapping[str, np.ndarray], latents: np.ndarray | None) -> None:
+    """Refuse arrays that do not have one value, or one latent state, for each of `n_frames` frames.
+
+    Raises:
+        OdevaeError: naming the first such array.
+    """
+    for label, values in per_frame.items():
         if values.shape != (n_frames,):
             raise OdevaeError(
                 f"{where}: {label} has shape {values.shape} but the activity has {n_frames} frames; "
                 f"give one value of {label} for each frame."
             )
-    if recording.latents is not None and recording.latents.shape[:1] != (n_frames,):
+    if latents is not None and latents.shape[:1] != (n_frames,):
         raise OdevaeError(
-            f"{where}: the latents have shape {recording.latents.shape} but the activity has {n_frames} frames; "
+            f"{where}: the latents have shape {latents.shape} but the activity has {n_frames} frames; "
             "give one latent state for each frame."
         )
-    if n_frames == 0 or activity.shape[1] == 0:
+
+
+def check_frames(where: str, activity: np.ndarray, trial: np.ndarray, time: np.ndarray, numbers: np.ndarray) -> None:
+    """Refuse frames that are no trials of a recording.
+
+    Args:
+        where: the recording, for the sentence.
+        activity, trial, time: ``(T, N)``, ``(T,)``, ``(T,)``.
+        numbers: ``(T,)``, the number of each frame in its file, for the sentence.
+
+    Raises:
+        OdevaeError: if a value is not finite, a trial has one frame only, or time does not increase inside a trial.
+    """
+    if activity.size == 0:
         raise OdevaeError(
             f"{where}: the activity is empty, shape {activity.shape}; give at least one trial and neuron."
         )
@@ -91,44 +138,115 @@ def _check(recording: Recording) -> None:
         frame, neuron = bad[0]
         raise OdevaeError(
             f"{where}: the activity is NaN or infinite in {len(bad)} of its {activity.size} values, first at frame "
-            f"{frame}, neuron {neuron}; remove those frames or neurons, or fill them, before reading the file."
+            f"{numbers[frame]}, neuron {neuron}; remove those frames or neurons, or fill them, before reading the file."
         )
-    if not np.issubdtype(trial.dtype, np.integer):
-        raise OdevaeError(f"{where}: Trial has type {trial.dtype}; give whole numbers as trial ids.")
     if not np.isfinite(time).all():
         frame = int(np.flatnonzero(~np.isfinite(time))[0])
         raise OdevaeError(
-            f"{where}: Time is NaN or infinite at frame {frame}; give the time of every frame in seconds."
+            f"{where}: Time is NaN or infinite at frame {numbers[frame]}; give the time of every frame of a trial."
         )
+    alone, earlier, later = neighbours(trial)
+    if len(alone):
+        one = len(alone) == 1
+        raise OdevaeError(
+            f"{where}: {listed_ids(trial[alone])} {'has' if one else 'have'} one frame only; a trajectory needs two or "
+            f"more, so remove {'that frame' if one else 'those frames'}, correct the trial ids, or set "
+            f"datasets.{where}.irregular_trials: drop."
+        )
+    steps = time[later] - time[earlier]
+    wrong = np.flatnonzero(steps <= 0)
+    if len(wrong):
+        frame = later[wrong[0]]
+        does = "repeats" if (steps[wrong] == 0).all() else "does not increase"
+        raise OdevaeError(
+            f"{where}: Time {does} at {len(wrong)} frames of {listed_ids(trial[later[wrong]])}, first at frame "
+            f"{numbers[frame]}; {_remedy(time[frame], steps)}."
+        )
+
+
+def _remedy(time: float, steps: np.ndarray) -> str:
+    """What to do about a time that does not increase."""
+    if (steps < 0).any():
+        return "give each trial's frames in order, and each trial its own id"
+    forward = steps[steps > 0]
+    resolution = float(np.spacing(np.float32(time)))
+    # The resolution, not the stored type, shows what happened: rounded times may have become double precision later.
+    if np.float32(time) == time and len(forward) and CLOCK_STEPS * resolution > np.median(forward):
+        return (
+            f"it was stored in single precision (float32), which resolves {resolution:.2g} at {time:.9g}, so store it "
+            "in double precision (float64) or count it from the start of the recording"
+        )
+    return "give every frame its own time, with enough digits"
+
+
+def neighbours(trial: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The frames of trials of one frame, and the pairs of successive frames of the others.
+
+    Args:
+        trial: ``(T,)``, the id of the trial of each frame.
+
+    Returns:
+        Frames that are alone in their trial; the earlier and the later frame of each pair, ordered by trial.
+    """
     # One pass over the frames sorted by trial: a loop over the trials would take hours for a file of many short ones.
     order = np.argsort(trial, kind="stable")
     same = trial[order][1:] == trial[order][:-1]
-    alone = order[~np.append(False, same) & ~np.append(same, False)]
-    backwards = order[1:][same & (np.diff(time[order]) <= 0)]
-    if len(alone) and (not len(backwards) or trial[alone[0]] < trial[backwards[0]]):
-        raise OdevaeError(
-            f"{where}: trial {trial[alone[0]]} has one frame only; a trajectory needs two or more, so remove that "
-            "frame or correct its trial id."
-        )
-    if len(backwards):
-        raise OdevaeError(
-            f"{where}: Time does not increase at frame {backwards[0]} of trial {trial[backwards[0]]}; give each "
-            "trial's frames in order, and each trial its own id."
-        )
+    return order[~np.append(False, same) & ~np.append(same, False)], order[:-1][same], order[1:][same]
 
 
-def require_covariate(name: str, known: Iterable[str], dataset: str) -> None:
-    """Refuse a data set's ``colour_by`` that names no covariate of its recording.
+def listed_ids(trial: np.ndarray) -> str:
+    """Some trials as text, for instance ``trials 3, 7 and 12`` or ``trial 3``; the first few of many."""
+    ids = list(map(str, np.unique(trial)))
+    more = len(ids) - IDS_SHOWN
+    shown = [*ids[:IDS_SHOWN], f"{more} more"] if more > 0 else ids
+    return f"trial {ids[0]}" if len(ids) == 1 else f"trials {', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def trial_lengths(trial: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Sums of the steps of time of each trial, ``(B,)``; `trial` has the id of each step."""
+    return np.bincount(np.unique(trial, return_inverse=True)[1], weights=steps)
+
+
+def timing(recording: Recording) -> dict:
+    """The clock of a recording.
+
+    Returns:
+        ``time_unit``: ``s`` or ``frames``; ``frame_rate``: frames in one such unit (Hz for seconds), from the median
+        interval inside trials; ``trial_lengths``: the shortest, the median and the longest trial, first to last frame,
+        in that unit.
+    """
+    _, earlier, later = neighbours(recording.trial)
+    steps = recording.time[later] - recording.time[earlier]
+    lengths = trial_lengths(recording.trial[later], steps)
+    return {
+        "time_unit": recording.reading["time_unit"],
+        "frame_rate": float(1 / np.median(steps)),
+        "trial_lengths": [float(pick(lengths)) for pick in (np.min, np.median, np.max)],
+    }
+
+
+def require_covariate(name: str, known: Iterable[str], key: str, left_out: Mapping[str, str] | None = None) -> None:
+    """Refuse the name of a covariate that the recording does not have.
+
+    Args:
+        name: of the covariate.
+        known: names of the covariates of the recording.
+        key: where the configuration names it, for instance ``datasets.e65.colour_by``.
+        left_out: why variables of the file are no covariates, if that is known.
 
     Raises:
         OdevaeError: if `name` is not among those `known`.
     """
     known = list(known)
-    if name not in known:
-        raise OdevaeError(
-            f"config: datasets.{dataset}.colour_by: no covariate {name!r} in the recording; it has "
-            f"{', '.join(known) or 'none'}."
-        )
+    if name in known:
+        return
+    has = f"the recording has {', '.join(known) or 'none'}"
+    if name in (left_out or {}):
+        raise OdevaeError(f"config: {key}: {name!r} is in the file but is no covariate: {left_out[name]}; {has}.")
+    raise OdevaeError(
+        f"config: {key}: no covariate {name!r} with a number for each frame; {has} (variables that are text or of "
+        "another length are left out when the file is read)."
+    )
 
 
 def save_recording(recording: Recording, path: str | Path) -> None:

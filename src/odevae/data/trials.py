@@ -7,6 +7,9 @@ import numpy as np
 from odevae.data.recording import Recording
 from odevae.errors import OdevaeError
 
+# A frame interval may differ from the median by this share before one common frame grid would misplace frames.
+IRREGULARITY_ALLOWED = 0.5
+
 
 @dataclass(frozen=True)
 class Trials:
@@ -47,23 +50,30 @@ class Trials:
         )
 
 
+def off_interval(steps: np.ndarray, interval: float) -> np.ndarray:
+    """Which steps of time are no frame interval, of the shape of `steps`."""
+    return np.abs(steps - interval) > IRREGULARITY_ALLOWED * interval
+
+
 def usable_trials(recording: Recording, drop_first: int, min_frames: int = 2) -> np.ndarray:
     """Ids of the trials to analyse, ascending.
 
     Trials whose id is below the first id + `drop_first` are left out, as the source of the paper does, unless no more
-    than `drop_first` trials exist; so are trials of fewer than `min_frames` frames.
+    than `drop_first` trials exist; so are trials of fewer than `min_frames` frames. The first id is that of the file,
+    also where that trial was dropped when the file was read.
 
     Raises:
         OdevaeError: if none is left.
     """
     ids = recording.trial_ids
     if len(ids) > drop_first:
-        ids = ids[ids >= ids[0] + drop_first]
+        ids = ids[ids >= min([ids[0], *recording.reading["dropped_trials"]]) + drop_first]
     ids = np.array([i for i in ids if len(recording.frames_of(i)) >= min_frames], dtype=np.int64)
     if not len(ids):
         raise OdevaeError(
-            f"{recording.name}: no trial is left after dropping the first {drop_first} ids and trials of fewer than "
-            f"{min_frames} frames; lower drop_first_trials or give longer trials."
+            f"{recording.name}: none of {len(recording.trial_ids)} trials is left after dropping the first "
+            f"{drop_first} ids (drop_first_trials) and trials of fewer than {min_frames} frames; lower "
+            f"drop_first_trials of datasets.{recording.name}, or give longer trials."
         )
     return ids
 

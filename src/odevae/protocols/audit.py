@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from odevae.data.recording import Recording
+from odevae.data.recording import Recording, timing
 from odevae.protocols.fold import Fold
 from odevae.protocols.observations import BASELINE_BINS, Observations
 
@@ -24,6 +24,8 @@ def audit(fold: Fold, recording: Recording) -> dict:
         baseline.
         ``silent_neurons``: constant in the whole recording; ``silent_in_training``: constant in the training trials,
         but not in the scored ones.
+        The clock of the recording and what reading its file did to its frames: see
+        `odevae.data.recording.timing` and `odevae.data.recording.NOT_READ`.
     """
     part = fold.scored_part
     train, scored = fold.parts["train"], fold.parts[part]
@@ -60,4 +62,6 @@ def audit(fold: Fold, recording: Recording) -> dict:
         "frames_seen_at_onset": BASELINE_BINS if Observations.parse(fold.about["observations"]).baseline else 1,
         "silent_neurons": int(silent.sum()),
         "silent_in_training": int((silent_in_training & active_when_scored).sum()),
+        **recording.reading,
+        **timing(recording),
     }

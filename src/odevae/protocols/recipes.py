@@ -5,8 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from odevae.data.recording import Recording
-from odevae.data.trials import Trials, cut, resample, usable_trials
+from odevae.data.recording import Recording, listed_ids
+from odevae.data.trials import Trials, cut, off_interval, resample, usable_trials
 from odevae.errors import OdevaeError
 from odevae.protocols.fold import Fold
 from odevae.protocols.landmarks import published_landmarks
@@ -18,8 +18,6 @@ from odevae.protocols.splits import last_sequences, random_sequences, random_tri
 PUBLISHED_MIN_FRAMES = 10
 # Share of the draws that are validation where the audit ladder chooses them at random.
 RANDOM_VALIDATION = 0.1
-# A frame interval may differ from the median by this share before one common frame grid would misplace frames.
-IRREGULARITY_ALLOWED = 0.5
 
 
 def published(
@@ -135,7 +133,17 @@ def heldout(recording: Recording, observations: str, split: int, settings: dict)
     """
     trial_ids = usable_trials(recording, settings["drop_first_trials"])
     raw = cut(recording, recording.activity, trial_ids)
-    parts = random_trials(len(raw), settings["test_fraction"], settings["validation_fraction"], settings["seed"], split)
+    try:
+        parts = random_trials(
+            len(raw), settings["test_fraction"], settings["validation_fraction"], settings["seed"], split
+        )
+    except OdevaeError as error:
+        key = f"datasets.{recording.name}.heldout"
+        raise OdevaeError(
+            f"{recording.name}: of {len(recording.trial_ids)} trials, drop_first_trials: "
+            f"{settings['drop_first_trials']} leaves {len(raw)}, and {error}; lower {key}.drop_first_trials, or "
+            f"test_fraction and validation_fraction there, or give more trials."
+        ) from error
     return fit_heldout(raw, parts, _about(recording, split, observations, settings))
 
 
@@ -148,7 +156,7 @@ def fit_heldout(raw: Trials, parts: dict[str, np.ndarray], about: dict) -> Fold:
         about: ``recording`` and ``observations``, and any other entries of `Fold.about`.
 
     Raises:
-        OdevaeError: if a frame interval differs too much from that of the training trials.
+        OdevaeError: if trials do not keep to the frame interval of the training trials.
     """
     training = raw.take(parts["train"])
     space = Observations.parse(about["observations"]).space
@@ -248,12 +256,15 @@ def _frame_interval(recording: str, raw: Trials, training_rows: np.ndarray) -> f
     steps = np.diff(raw.times, axis=1)
     within = raw.mask[:, 1:]
     interval = float(np.median(steps[training_rows][within[training_rows]]))
-    irregular = within & (np.abs(steps - interval) > IRREGULARITY_ALLOWED * interval)
+    irregular = within & off_interval(steps, interval)
     if irregular.any():
-        row, frame = np.argwhere(irregular)[0]
+        rows = irregular.any(axis=1)
+        longest = round(steps[irregular].max() / interval) - 1
         raise OdevaeError(
-            f"{recording}: in trial {raw.trial_ids[row]} frame {frame + 1} follows after {steps[row, frame]:.4g} "
-            f"s, but the frame interval of the training trials is {interval:.4g} s; the heldout protocol needs a "
-            "steady frame rate, so resample that trial or leave it out."
+            f"{recording}: {rows.sum()} of {len(rows)} trials do not keep to the frame interval of {interval:.4g} s "
+            f"({irregular.sum()} of {within.sum()} steps; {listed_ids(raw.trial_ids[rows])}; the longest gap lacks "
+            f"{longest} frames), and the heldout protocol needs a steady frame rate; set "
+            f"datasets.{recording}.irregular_trials: drop to leave those trials out, or "
+            f"datasets.{recording}.bridge_frames to the longest gap that is to be filled on a line."
         )
     return interval

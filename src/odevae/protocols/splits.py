@@ -27,14 +27,14 @@ def random_trials(
     Every part has at least one trial, and its rows ascend. The same `seed` and `split` give the same parts.
 
     Raises:
-        OdevaeError: if there are too few trials for three parts.
+        OdevaeError: if there are too few trials for three parts; the caller names the data set.
     """
     n_test = max(1, round(test_fraction * n_trials))
     n_validation = max(1, round(validation_fraction * n_trials))
     if n_trials - n_test - n_validation < 1:
         raise OdevaeError(
             f"{n_trials} trials cannot be split into {n_test} for test, {n_validation} for validation and at least one "
-            "for training; give more trials or lower test_fraction and validation_fraction."
+            "for training"
         )
     order = np.random.default_rng([seed, split]).permutation(n_trials)
     return {

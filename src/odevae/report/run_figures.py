@@ -42,7 +42,7 @@ def figures_of_run(
         OdevaeError: if a covariate does not exist.
     """
     for name in colour_by:
-        require_covariate(name, fold.raw.covariates, fold.about["recording"])
+        require_covariate(name, fold.raw.covariates, f"datasets.{fold.about['recording']}.colour_by")
     curves = {"learning_curves": plots.learning_curves(history, run["run"], run["best_epoch"] or None)}
     scored = scored_of_run(fold, run, predictions)
     if scored is None or field is None:

@@ -2,26 +2,35 @@
 
 from pathlib import Path
 
+from odevae.data.frames import ReadingSettings, recording_of
 from odevae.data.readers.arrays import too_large
 from odevae.data.readers.paper_npz import read_paper_npz
-from odevae.data.readers.subprocess_reader import read_matlab_apart
+from odevae.data.readers.subprocess_reader import read_matlab_in_subprocess
 from odevae.data.recording import Recording
 from odevae.errors import OdevaeError
 from odevae.storage.files import sha256_of
 
-READERS = {".npz": read_paper_npz, ".mat": read_matlab_apart}
+READERS = {".npz": read_paper_npz, ".mat": read_matlab_in_subprocess}
 
 
-def read(path: str | Path, *, name: str | None = None, units: str = "dF/F") -> Recording:
+# What is assumed of a file that nothing is said of.
+DEFAULTS = ReadingSettings()
+
+
+def read(
+    path: str | Path, *, name: str | None = None, units: str = "dF/F", settings: ReadingSettings = DEFAULTS
+) -> Recording:
     """Read a recording file and check it.
 
     Args:
         path: an ``.npz`` of plain arrays or a ``.mat`` of MATLAB 5 or 7.3; see the module of each format.
         name: what to call the recording; the file's name when left out.
         units: unit of the activity; none of the formats stores it.
+        settings: what the data set says of the file: the unit of time, frames outside trials, trial ids, gaps.
 
     Returns:
-        The recording; its ``source`` holds ``name``, ``file`` (without folders) and ``sha256`` of the file.
+        The recording; its ``source`` holds ``name``, ``file`` (without folders) and ``sha256`` of the file, and what
+        `odevae.data.frames.recording_of` adds.
 
     Raises:
         OdevaeError: if there is no such file, its suffix is unknown, or its content is not a recording. Nothing else is
@@ -40,6 +49,6 @@ def read(path: str | Path, *, name: str | None = None, units: str = "dF/F") -> R
     except OSError as error:
         raise OdevaeError(f"{path}: cannot be opened ({error.strerror}); check its permissions.") from error
     try:
-        return reader(path, units=units, source=source)
+        return recording_of(reader(path), settings, units=units, source=source)
     except MemoryError as error:
         raise too_large(path) from error

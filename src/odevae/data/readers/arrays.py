@@ -1,4 +1,4 @@
-"""From named arrays, as a file holds them, to a checked `Recording`: the part that all formats share."""
+"""From named arrays, as a file holds them, to the frames of a recording: the part that all formats share."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from odevae.data.recording import Recording
+from odevae.data.frames import Frames
+from odevae.data.recording import check_lengths
 from odevae.errors import OdevaeError
 
 # Whole numbers beyond this are no longer exact in the float64 that MATLAB stores them in.
@@ -16,10 +17,14 @@ MEMORY_SHARE = 0.5
 # Longer than MATLAB allows, and short enough for a file name.
 LONGEST_NAME = 100
 NAMES_SHOWN = 30
+NUMERIC = "biuf"  # kinds of NumPy's types
+# Variables of the plain layout.
+REQUIRED = ("roi", "Trial", "Time")
+LATENTS = "latents"
 
 
-def recording_from_variables(variables: Mapping, *, where: str, units: str, source: dict) -> Recording:
-    """The plain layout: ``roi``, ``Trial`` and ``Time`` beside any number of covariates.
+def frames_from_variables(variables: Mapping, *, where: str) -> Frames:
+    """The plain layout: ``roi``, ``Trial`` and ``Time``, and any number of covariates.
 
     Every other numeric vector with one value for each frame becomes a covariate under its own name; other variables
     (text, scalars, matrices) are left out. A matrix ``latents`` (frames x dimensions) is the true latent state.
@@ -27,65 +32,78 @@ def recording_from_variables(variables: Mapping, *, where: str, units: str, sour
     Args:
         variables: arrays by name; vectors may be stored with extra axes of length one, as MATLAB does.
         where: the file, for messages.
-        units: unit of ``roi``.
-        source: see `Recording`.
 
     Raises:
-        OdevaeError: if one of the three is missing, or as `assemble` and `Recording` do.
+        OdevaeError: if one of the three is missing, or as `assemble` does.
     """
-    require(variables, ("roi", "Trial", "Time"), where)
+    require(variables, REQUIRED, where)
     return assemble(
         variables["roi"],
         trial=variables["Trial"],
         time=variables["Time"],
-        covariates={name: variables[name] for name in variables if name not in ("roi", "Trial", "Time", "latents")},
-        latents=variables.get("latents"),
+        covariates={name: variables[name] for name in variables if name not in (*REQUIRED, LATENTS)},
+        latents=variables.get(LATENTS),
         where=where,
-        units=units,
-        source=source,
     )
 
 
-def assemble(
-    activity, *, trial, time, covariates: Mapping, latents=None, where: str, units: str, source: dict
-) -> Recording:
+def assemble(activity, *, trial, time, covariates: Mapping, latents=None, where: str) -> Frames:
     """Orient the activity, set the types, and keep the covariates that have one number for each frame.
 
     Args:
-        activity: ``(T, N)`` or ``(N, T)``; see `frames_by_neurons`.
-        trial: ``T`` whole numbers.
-        time: ``T`` numbers, s.
+        activity: ``(T, N)`` or ``(N, T)``, or ``(T,)`` for one neuron; see `frames_by_neurons`.
+        trial: ``T`` whole numbers, NaN for frames outside trials.
+        time: ``T`` numbers.
         covariates: by name; those that are not ``T`` numbers are left out.
         latents: ``(T, d)`` or None.
+        where: the file, for messages.
 
     Raises:
-        OdevaeError: if the orientation cannot be told, a trial id is not whole, the name of a covariate cannot be
-            printed, or as `Recording` does.
+        OdevaeError: if lengths disagree, the orientation is not clear, a trial id is not whole, or the name of a
+            covariate cannot be printed.
     """
     trial = _trial_ids(_numbers(trial, "Trial", where), where)
-    vectors = {name: _vector(np.asarray(values)) for name, values in covariates.items()}
-    kept = {name: values for name, values in vectors.items() if values.shape == trial.shape and _is_numeric(values)}
+    arrays = {name: np.asarray(values) for name, values in covariates.items()}
+    reasons = {name: why_no_covariate(values.shape, values.dtype, len(trial)) for name, values in arrays.items()}
+    kept = {name: _vector(values) for name, values in arrays.items() if reasons[name] is None}
     _require_plain_names(kept, where)
-    return Recording(
-        activity=frames_by_neurons(_numbers(activity, "the activity", where), len(trial), where),
+    activity = frames_by_neurons(_numbers(activity, "the activity", where), len(trial), where)
+    time = _vector(_numbers(time, "Time", where)).astype(np.float64)
+    latents = None if latents is None else _latents(_numbers(latents, LATENTS, where), where)
+    check_lengths(where, len(activity), {"Trial": trial, "Time": time}, latents)
+    return Frames(
+        activity=activity,
         trial=trial,
-        time=_vector(_numbers(time, "Time", where)).astype(np.float64),
+        time=time,
         covariates={name: values.astype(np.float64) for name, values in kept.items()},
-        latents=None if latents is None else _latents(_numbers(latents, "latents", where), where),
-        units=units,
-        source=source,
+        latents=latents,
+        left_out={name: reason for name, reason in reasons.items() if reason is not None and is_plain(name)},
     )
+
+
+def why_no_covariate(shape: tuple[int, ...], dtype: np.dtype, n_frames: int) -> str | None:
+    """Why an array of a file is no covariate of a recording of `n_frames`; None if it is one."""
+    if dtype.kind in "USO":
+        return "it is text or other objects; store a number for each word"
+    if dtype.kind not in NUMERIC:
+        return f"it has type {dtype.name}; store real numbers"
+    if _squeezed(shape) != (n_frames,):
+        return f"it has shape {shape}, not one number for each of {n_frames} frames"
+    return None
 
 
 def frames_by_neurons(activity: np.ndarray, n_frames: int, where: str) -> np.ndarray:
     """The activity as ``(T, N)`` in float32 if it was so stored, else float64.
 
-    Files come in both orientations, and either side may be the longer one, so only the number of trial ids tells which
-    side counts frames. A square array stays ambiguous and is refused: a wrong guess would pass every later check.
+    Files come in both orientations, and either side may be the longer one, so only the number of trial ids shows which
+    side counts frames. A square array stays ambiguous and is refused: a wrong guess would pass every later check. A
+    vector is one neuron.
 
     Raises:
         OdevaeError: if the activity is no matrix, or not exactly one of its sides is `n_frames` long.
     """
+    if activity.shape == (n_frames,):
+        activity = activity[:, None]
     if activity.ndim != 2 or n_frames not in activity.shape:
         raise OdevaeError(
             f"{where}: Trial has shape {(n_frames,)} but the activity has shape {activity.shape}, and no side of it "
@@ -93,8 +111,8 @@ def frames_by_neurons(activity: np.ndarray, n_frames: int, where: str) -> np.nda
         )
     if activity.shape[0] == activity.shape[1]:
         raise OdevaeError(
-            f"{where}: the activity has shape {activity.shape}, so the length of Trial does not tell frames from "
-            "neurons; leave out one neuron or one frame."
+            f"{where}: the activity has shape {activity.shape}, so the length of Trial does not show which side "
+            "counts frames; leave out one neuron or one frame."
         )
     dtype = np.float32 if activity.dtype.kind == "f" and activity.dtype.itemsize == 4 else np.float64
     return np.ascontiguousarray(activity if activity.shape[0] == n_frames else activity.T, dtype=dtype)
@@ -128,16 +146,20 @@ def too_large(path: Path) -> OdevaeError:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Names of a stranger's choice as one line of printable text."""
+    """Names from a file, which may be anything, as one line of printable text."""
     names = list(names)
     shown = [name if name.isprintable() else ascii(name) for name in names[:NAMES_SHOWN]]
     shown = [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..." for name in shown]
     return ", ".join(shown) + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")
 
 
+def is_plain(name: str) -> bool:
+    """Whether a name can come into sentences, logs, titles of figures and file names."""
+    return 0 < len(name) <= LONGEST_NAME and name.isprintable()
+
+
 def _require_plain_names(names: Iterable[str], where: str) -> None:
-    # They come into sentences, logs, titles of figures and file names.
-    wrong = [name for name in names if not name or not name.isprintable() or len(name) > LONGEST_NAME]
+    wrong = [name for name in names if not is_plain(name)]
     if wrong:
         raise OdevaeError(
             f"{where}: a covariate has the name {wrong[0][:LONGEST_NAME]!a}; give it one of 1 to {LONGEST_NAME} "
@@ -145,32 +167,34 @@ def _require_plain_names(names: Iterable[str], where: str) -> None:
         )
 
 
-def _is_numeric(values: np.ndarray) -> bool:
-    return values.dtype.kind in "biuf"
-
-
 def _numbers(values, label: str, where: str) -> np.ndarray:
     values = np.asarray(values)
-    if not _is_numeric(values):
+    if values.dtype.kind not in NUMERIC:
         raise OdevaeError(f"{where}: {label} has type {values.dtype.name}; store it as a full array of real numbers.")
     return values
 
 
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(length for length in shape if length != 1) or (1,)
+
+
 def _vector(values: np.ndarray) -> np.ndarray:
-    return np.atleast_1d(np.squeeze(values))
+    return values.reshape(_squeezed(values.shape))
 
 
 def _trial_ids(values: np.ndarray, where: str) -> np.ndarray:
+    """The ids as ``(T,)`` float64, NaN outside trials."""
     trial = _vector(values)
     if trial.ndim != 1:
         raise OdevaeError(f"{where}: Trial has shape {values.shape}; give one trial id for each frame.")
-    as_float = trial.astype(np.float64)
-    wrong = np.flatnonzero(~((as_float == np.rint(as_float)) & (np.abs(as_float) <= LARGEST_EXACT_ID)))
+    ids = trial.astype(np.float64)
+    wrong = np.flatnonzero(~(np.isnan(ids) | ((ids == np.rint(ids)) & (np.abs(ids) <= LARGEST_EXACT_ID))))
     if len(wrong):
         raise OdevaeError(
-            f"{where}: Trial is {trial[wrong[0]]} at frame {wrong[0]}; give whole numbers below 2^53 as trial ids."
+            f"{where}: Trial is {trial[wrong[0]]} at frame {wrong[0]}; give whole numbers below 2^53 as trial ids, and "
+            "NaN to frames outside trials."
         )
-    return trial.astype(np.int64)
+    return ids
 
 
 def _latents(values: np.ndarray, where: str) -> np.ndarray:

@@ -8,22 +8,25 @@ import h5py
 import matio
 import numpy as np
 
-from odevae.data.readers.arrays import assemble, recording_from_variables, require
-from odevae.data.recording import Recording
+from odevae.data.frames import Frames
+from odevae.data.readers.arrays import assemble, frames_from_variables, require
 from odevae.errors import OdevaeError
 
 REFERENCES = (h5py.Reference, h5py.RegionReference)
 # Attribute that names the fields of a struct, by a reference if they are many.
 FIELD_NAMES = "MATLAB_fields"
+# What MATLAB 7.3 writes before and into HDF5.
+HEADER = b"MATLAB 7.3"
+CLASS = "MATLAB_class"
 
 
-def read_matlab(path: Path, *, units: str, source: dict) -> Recording:
+def read_matlab(path: Path) -> Frames:
     """Read either of two layouts.
 
     - Nieh et al.: a struct ``nic_output`` with the matrix ``ROIactivities`` and the table ``behavioralVariables``. All
       numeric columns of the table become covariates, ``Trial`` and ``Time`` included.
     - Plain variables ``roi``, ``Trial``, ``Time`` and covariates, see
-      `odevae.data.readers.arrays.recording_from_variables`.
+      `odevae.data.readers.arrays.frames_from_variables`.
 
     Raises:
         OdevaeError: if the file is damaged, refers to another file, or is not a recording.
@@ -31,7 +34,7 @@ def read_matlab(path: Path, *, units: str, source: dict) -> Recording:
     """
     variables = _load(path)
     if "nic_output" not in variables:
-        return recording_from_variables(variables, where=str(path), units=units, source=source)
+        return frames_from_variables(variables, where=str(path))
     activity, columns = _nic_output(variables["nic_output"], where=f"{path}, nic_output")
     return assemble(
         activity,
@@ -39,8 +42,6 @@ def read_matlab(path: Path, *, units: str, source: dict) -> Recording:
         time=columns["Time"],
         covariates=columns,
         where=str(path),
-        units=units,
-        source=source,
     )
 
 
@@ -52,6 +53,11 @@ def _load(path: Path) -> dict:
     except Exception as error:
         if any(isinstance(cause, MemoryError) for cause in _causes(error)):
             raise MemoryError from error
+        if _other_hdf5(path):
+            raise OdevaeError(
+                f"{path}: is HDF5 that MATLAB did not write, because it lacks MATLAB's header or types; store roi, "
+                "Trial and Time with numpy.savez as .npz, or write the file with MATLAB."
+            ) from error
         # The library lets through whatever h5py, zlib and struct raise on damaged bytes.
         raise OdevaeError(
             f"{path}: not a whole MATLAB file of version 5 or 7.3 ({type(error).__name__} while reading); copy it "
@@ -100,6 +106,15 @@ def _other_file(path: Path) -> str | None:
     return None
 
 
+def _other_hdf5(path: Path) -> bool:
+    """Whether a file is whole HDF5 that lacks what MATLAB writes."""
+    with suppress(Exception), path.open("rb") as start, h5py.File(path, "r") as file:
+        return start.read(len(HEADER)) != HEADER or any(
+            CLASS not in file[name].attrs for name in file if not name.startswith("#")
+        )
+    return False
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
@@ -119,7 +134,7 @@ def _nic_output(struct, where: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         # Anything but a decoded table arrives here as one of the library's own types.
         raise OdevaeError(
             f"{where}: behavioralVariables is not a readable MATLAB table ({type(error).__name__}); save its columns "
-            "as plain variables beside roi, Trial and Time instead."
+            "as plain variables next to roi, Trial and Time instead."
         ) from error
     require(columns, ("Trial", "Time"), f"{where}.behavioralVariables")
     return session["ROIactivities"], columns

@@ -1,31 +1,44 @@
 """The layout of the paper's synthetic file: an ``.npz`` with ``roi``, ``Trial`` and ``Time``."""
 
+import io
 import math
 import zipfile
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from odevae.data.readers.arrays import memory_limit, recording_from_variables, too_large
-from odevae.data.recording import Recording
+from odevae.data.frames import Frames
+from odevae.data.readers.arrays import (
+    LATENTS,
+    LONGEST_NAME,
+    REQUIRED,
+    frames_from_variables,
+    is_plain,
+    memory_limit,
+    require,
+    too_large,
+    why_no_covariate,
+)
 from odevae.errors import OdevaeError
 
 FLOAT64_BYTES = 8
+HEADER_BYTES = 2**14  # NumPy itself reads no header of more than 10 000 characters
+NO_ARRAY = "it is no array that can be read"
 HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def read_paper_npz(path: Path, *, units: str, source: dict) -> Recording:
+def read_paper_npz(path: Path) -> Frames:
     """Read ``roi`` (frames x neurons or the reverse), ``Trial``, ``Time`` and covariates.
 
-    See `odevae.data.readers.arrays.recording_from_variables` for what becomes of each array.
+    See `odevae.data.readers.arrays.frames_from_variables` for what becomes of each array. An array that does not become
+    part of the recording is not read, so it may be too large, damaged or one of objects.
 
     Raises:
-        OdevaeError: if the file is damaged, holds pickled objects, is too large, or is not a recording.
+        OdevaeError: if the file or an array that is needed is damaged, such an array holds pickled objects, they are
+            too large, or they are not a recording.
     """
-    return recording_from_variables(_load(path), where=str(path), units=units, source=source)
-
-
-def _load(path: Path) -> dict[str, np.ndarray]:
     # numpy.load takes whatever is no zip archive for a pickle, which would give a misleading message.
     if not zipfile.is_zipfile(path):
         raise OdevaeError(
@@ -33,43 +46,75 @@ def _load(path: Path) -> dict[str, np.ndarray]:
             "numpy.savez."
         )
     try:
-        needed = _bytes_needed(path)
+        headers = _headers(path)
+    except OdevaeError:
+        raise
     except Exception as error:
-        # zipfile, zlib and numpy each raise their own kinds on damaged members.
-        raise _damaged(path, error) from error
-    if needed > memory_limit():
+        # A damaged directory of an archive ends in errors of many kinds.
+        raise OdevaeError(f"{path}: is damaged ({type(error).__name__}); copy it again.") from error
+    require(headers, REQUIRED, str(path))
+    needed = [*REQUIRED, *([LATENTS] if LATENTS in headers else [])]
+    for name in needed:
+        if headers[name].dtype is None:
+            raise _damaged(path, name, "no readable header")
+        if headers[name].dtype.hasobject:
+            raise OdevaeError(
+                f"{path}: {name} is a pickled object array, which is never loaded; save it as a plain numeric array."
+            )
+    n_frames = math.prod(headers["Trial"].shape)
+    reasons = {
+        name: NO_ARRAY if header.dtype is None else why_no_covariate(header.shape, header.dtype, n_frames)
+        for name, header in headers.items()
+        if name not in needed
+    }
+    needed += [name for name, reason in reasons.items() if reason is None]
+    # What the archive says of itself: a few kB can hold gigabytes of zeros.
+    if sum(headers[name].n_bytes for name in needed) > memory_limit():
         raise too_large(path)
+    frames = frames_from_variables({name: _array(path, name, headers[name].member) for name in needed}, where=str(path))
+    return replace(frames, left_out={name: why for name, why in reasons.items() if why is not None and is_plain(name)})
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What an archive says of an array before it is read; the type is None where that cannot be read."""
+
+    member: str
+    n_bytes: int
+    shape: tuple[int, ...] = ()
+    dtype: np.dtype | None = None
+
+
+def _headers(path: Path) -> dict[str, _Header]:
+    headers = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            try:
+                with archive.open(member) as file:
+                    start = io.BytesIO(file.read(HEADER_BYTES))
+            except Exception as error:
+                # zipfile and what decompresses for it each raise their own kinds.
+                raise _damaged(path, name, type(error).__name__) from error
+            headers[name] = _Header(member.filename, member.file_size)
+            # A member that is no array of a common version stays without a type.
+            with suppress(Exception):
+                shape, _, dtype = HEADER_READERS[np.lib.format.read_magic(start)](start)
+                n_bytes = max(member.file_size, FLOAT64_BYTES * math.prod(shape))
+                headers[name] = _Header(member.filename, n_bytes, shape, dtype)
+    return headers
+
+
+def _array(path: Path, name: str, member: str) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return file[member]
     except MemoryError:
         raise
     except Exception as error:
-        raise _damaged(path, error) from error
+        raise _damaged(path, name, type(error).__name__) from error
 
 
-def _bytes_needed(path: Path) -> int:
-    """Bytes of all arrays as float64, from what the archive says of itself: a few kB can hold gigabytes of zeros."""
-    needed = 0
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            with archive.open(member) as file:
-                needed += max(member.file_size, FLOAT64_BYTES * _n_values(file))
-    return needed
-
-
-def _n_values(file) -> int:
-    """How many values the header of an array promises; 0 for a member that is no array of a common version."""
-    try:
-        read_header = HEADER_READERS[np.lib.format.read_magic(file)]
-    except (KeyError, ValueError):
-        return 0
-    return math.prod(read_header(file)[0])
-
-
-def _damaged(path: Path, error: Exception) -> OdevaeError:
-    if "allow_pickle" in str(error):
-        problem = "holds a pickled object array, which is never loaded"
-    else:
-        problem = f"an array in it is damaged ({type(error).__name__})"
-    return OdevaeError(f"{path}: {problem}; save plain numeric arrays with numpy.savez.")
+def _damaged(path: Path, name: str, why: str) -> OdevaeError:
+    shown = name if is_plain(name) else ascii(name[:LONGEST_NAME])
+    return OdevaeError(f"{path}: the array {shown} is damaged ({why}); copy the file again or save it again.")

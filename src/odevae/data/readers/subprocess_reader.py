@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from odevae.data.frames import Frames
 from odevae.data.readers.arrays import memory_limit, too_large
 from odevae.data.readers.matlab import read_matlab
-from odevae.data.recording import Recording
 from odevae.errors import OdevaeError
 
 # No recording that fits into memory needs more: to inflate and copy 10 GB takes about two minutes.
@@ -27,7 +27,7 @@ ARRAYS_FILE, REFUSAL_FILE = "arrays.npz", "refusal.txt"
 SOURCES = Path(__file__).parents[3]
 
 
-def read_matlab_apart(path: Path, *, units: str, source: dict) -> Recording:
+def read_matlab_in_subprocess(path: Path) -> Frames:
     """What `odevae.data.readers.matlab.read_matlab` reads, whatever the file does to the process that reads it.
 
     Raises:
@@ -36,13 +36,12 @@ def read_matlab_apart(path: Path, *, units: str, source: dict) -> Recording:
     with tempfile.TemporaryDirectory(prefix="odevae-") as folder:
         request = {
             "path": str(path),
-            "source": source,
             "folder": folder,
             "memory": memory_limit(),
             "cpu_s": CPU_LIMIT_S,
         }
         process = subprocess.run(
-            # -P keeps modules that lie beside the recording out of the way, -W what damaged files make libraries say.
+            # -P keeps modules that lie next to the recording out of the way, -W what damaged files make libraries say.
             [
                 sys.executable,
                 "-P",
@@ -67,14 +66,13 @@ def read_matlab_apart(path: Path, *, units: str, source: dict) -> Recording:
             raise RuntimeError(f"{path}: the process that reads MATLAB files failed:\n{process.stdout}")
         with np.load(Path(folder) / ARRAYS_FILE, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    return Recording(
+    return Frames(
         activity=arrays["activity"],
         trial=arrays["trial"],
         time=arrays["time"],
         covariates=dict(zip(arrays["covariate_names"].tolist(), arrays["covariates"], strict=True)),
         latents=arrays.get("latents"),
-        units=units,
-        source=source,
+        left_out=json.loads(str(arrays["left_out"])),
     )
 
 
@@ -86,7 +84,7 @@ def main() -> None:
     _limit(resource.RLIMIT_CPU, request["cpu_s"])
     _limit(resource.RLIMIT_AS, request["memory"])
     try:
-        _save(read_matlab(path, units="", source=request["source"]), folder / ARRAYS_FILE)
+        _save(read_matlab(path), folder / ARRAYS_FILE)
     except (OdevaeError, MemoryError) as error:
         sentence = str(error if isinstance(error, OdevaeError) else too_large(path))
         (folder / REFUSAL_FILE).write_text(sentence, encoding="utf-8")
@@ -111,16 +109,17 @@ def _limit(kind: int, value: int) -> None:
         resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
-def _save(recording: Recording, path: Path) -> None:
+def _save(frames: Frames, path: Path) -> None:
     arrays = {
-        "activity": recording.activity,
-        "trial": recording.trial,
-        "time": recording.time,
-        "covariate_names": np.array(list(recording.covariates), dtype=str),
-        "covariates": np.array(list(recording.covariates.values())).reshape(-1, recording.n_frames),
+        "activity": frames.activity,
+        "trial": frames.trial,
+        "time": frames.time,
+        "covariate_names": np.array(list(frames.covariates), dtype=str),
+        "covariates": np.array(list(frames.covariates.values())).reshape(-1, len(frames.trial)),
+        "left_out": np.array(json.dumps(frames.left_out)),
     }
-    if recording.latents is not None:
-        arrays["latents"] = recording.latents
+    if frames.latents is not None:
+        arrays["latents"] = frames.latents
     np.savez(path, **arrays)
 
 

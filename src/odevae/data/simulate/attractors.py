@@ -215,7 +215,7 @@ def calcium_trace(spikes: np.ndarray, rates_before: np.ndarray, decay_frames: fl
 
     Args:
         spikes: ``(T, N)``, one stretch.
-        rates_before: ``(N,)``, spikes per frame; a trace that began at 0 would tell where the recording begins.
+        rates_before: ``(N,)``, spikes per frame; a trace that began at 0 would show where the recording begins.
         decay_frames: time constant.
 
     Returns:

@@ -43,7 +43,7 @@ def foraging(
 
     Returns:
         A recording whose latents are the positions ``(T, 2)``, in radii of the disc, repeated as covariates ``x`` and
-        ``y`` beside ``speed`` (radii/s).
+        ``y`` next to ``speed`` (radii/s).
 
     Raises:
         OdevaeError: if a setting makes no sense.

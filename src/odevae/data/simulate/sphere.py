@@ -1,6 +1,6 @@
 """Great circles on the unit sphere: the simplest motion whose next position needs the velocity.
 
-The position alone does not tell where a trial goes, because circles of every direction pass through every point.
+The position alone does not show where a trial goes, because circles of every direction pass through every point.
 Position and velocity together do: ``q'' = -|q'|^2 q``, a free particle on the sphere. A latent model of first order has
 to find both, one of second order (Norcliffe et al., NeurIPS 2020) only the position.
 """

@@ -1,0 +1,291 @@
+"""From the frames of a file to a recording: the unit of time, frames outside trials, trial ids and gaps."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from odevae.data.recording import Recording, check_frames, listed_ids, neighbours, timing, trial_lengths
+from odevae.data.trials import off_interval
+from odevae.errors import OdevaeError
+
+# What one unit of Time lasts, in seconds. MATLAB's datenum counts days.
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "days": 86400.0}
+FRAME_NUMBERS = "frames"
+# Binned spikes and imaging have fewer than 10 000 frames in a second. A frame that lasts longer than 5 s follows no
+# trial, and 5 ms that are taken for seconds are found.
+FRAME_INTERVAL_S = (1e-4, 5.0)
+# An hour is longer than a trial.
+LONGEST_TRIAL_S = 3600.0
+# A unit that would give no longer frame interval is the likely one.
+USUAL_INTERVAL_S = 2.0
+STRETCHES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class ReadingSettings:
+    """What a data set says of its file.
+
+    Attributes:
+        time_unit: what ``Time`` counts: a key of `SECONDS`, the seconds that one unit lasts, or ``frames`` for frame
+            numbers, which are used as they are. None takes it for seconds, unless it has only whole steps.
+        no_trial: the trial id of frames outside trials. NaN is always one.
+        renumber_trials: give every stretch of one trial id its own number, from 1.
+        irregular_trials: ``refuse``, or ``drop`` for leaving out trials of one frame and trials with a step that is no
+            frame interval.
+        bridge_frames: up to so many missing frames in a row are filled in, on a line between their neighbours.
+    """
+
+    time_unit: str | float | None = None
+    no_trial: int | None = None
+    renumber_trials: bool = False
+    irregular_trials: str = "refuse"
+    bridge_frames: int = 0
+
+
+@dataclass(frozen=True)
+class Frames:
+    """``T`` frames as a file holds them, of one length.
+
+    Attributes:
+        activity: ``(T, N)``, float32 or float64.
+        trial: ``(T,)`` float64, whole numbers; NaN outside trials.
+        time: ``(T,)`` float64, in the file's unit.
+        covariates: by name, each ``(T,)`` float64.
+        latents: ``(T, d)`` float64 or None.
+        left_out: why a variable of the file is no covariate, by name.
+    """
+
+    activity: np.ndarray
+    trial: np.ndarray
+    time: np.ndarray
+    covariates: dict[str, np.ndarray] = field(default_factory=dict)
+    latents: np.ndarray | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def mapped(self, change, **others: np.ndarray) -> "Frames":
+        """``change`` of the activity, the covariates and the latents; `others` replace the other arrays."""
+        return replace(
+            self,
+            activity=change(self.activity),
+            covariates={name: change(values) for name, values in self.covariates.items()},
+            latents=None if self.latents is None else change(self.latents),
+            **others,
+        )
+
+    def take(self, kept: np.ndarray) -> "Frames":
+        """The frames that a mask or indices choose."""
+        return self.mapped(lambda values: values[kept], trial=self.trial[kept], time=self.time[kept])
+
+
+def recording_of(frames: Frames, settings: ReadingSettings, *, units: str, source: dict) -> Recording:
+    """Apply the settings of a data set to the frames of its file.
+
+    Args:
+        frames: from one of the readers.
+        settings: of the data set.
+        units: unit of the activity.
+        source: ``name`` of the data set, ``file`` and ``sha256``; ``reading`` and ``left_out`` are added.
+
+    Raises:
+        OdevaeError: if an id is used again, Time cannot be in the stated unit, or the frames are no trials.
+    """
+    where = str(source["name"])
+    trial, outside = _trial_of_each_frame(frames, settings, where)
+    if settings.renumber_trials:
+        # The ids of the file may say more than where a trial begins, for instance its type.
+        frames = replace(frames, covariates={"Trial": frames.trial} | frames.covariates)
+    numbers = np.flatnonzero(~outside)
+    kept = replace(frames if not outside.any() else frames.take(numbers), trial=trial[numbers])
+    refuse = settings.irregular_trials == "refuse"
+    if refuse:
+        check_frames(where, kept.activity, kept.trial, kept.time, numbers)
+    kept = replace(kept, time=_in_seconds(kept, settings.time_unit, where))
+    _, steps = _steps(kept)
+    interval = float(np.median(steps[steps > 0])) if (steps > 0).any() else np.nan
+    dropped = np.array([], dtype=np.int64) if refuse else _irregular(kept, interval, settings.bridge_frames)
+    if len(dropped):
+        stays = ~np.isin(kept.trial, dropped)
+        if not stays.any():
+            raise OdevaeError(
+                f"{where}: all {len(dropped)} trials are irregular, so datasets.{where}.irregular_trials: drop leaves "
+                f"none; check Time, or raise datasets.{where}.bridge_frames."
+            )
+        kept, numbers = kept.take(stays), numbers[stays]
+    if not refuse:
+        check_frames(where, kept.activity, kept.trial, kept.time, numbers)
+    whole = _bridged(kept, interval, settings.bridge_frames)
+    reading = {
+        "time_unit": FRAME_NUMBERS if settings.time_unit == FRAME_NUMBERS else "s",
+        "frames_outside_trials": int(outside.sum()),
+        "renumbered_trials": settings.renumber_trials,
+        "dropped_trials": dropped.tolist(),
+        "bridged_frames": len(whole.trial) - len(kept.trial),
+    }
+    return Recording(
+        activity=whole.activity,
+        trial=whole.trial,
+        time=whole.time,
+        covariates=whole.covariates,
+        latents=whole.latents,
+        units=units,
+        source=source | {"reading": reading, "left_out": frames.left_out},
+    )
+
+
+def described(recording: Recording) -> str:
+    """What was read, for a log: sizes, clock, and what the settings of the data set changed."""
+    clock, reading = timing(recording), recording.reading
+    unit = clock["time_unit"]
+    shortest, median, longest = clock["trial_lengths"]
+    rate = "Time counts frames" if unit == FRAME_NUMBERS else f"{clock['frame_rate']:.4g} Hz"
+    ids = recording.trial_ids
+    parts = [
+        f"{recording.n_neurons} neurons, {recording.n_frames} frames, {rate}",
+        f"{len(ids)} trials (ids {ids[0]} to {ids[-1]}) of {shortest:.4g} to {longest:.4g} {unit}, median {median:.4g}",
+        f"{len(recording.covariates)} covariates",
+        f"{reading['frames_outside_trials']} frames outside trials",
+    ]
+    if reading["renumbered_trials"]:
+        parts.append("trials numbered in the order of the file")
+    if reading["dropped_trials"]:
+        parts.append(f"dropped as irregular: {listed_ids(np.array(reading['dropped_trials']))}")
+    if reading["bridged_frames"]:
+        parts.append(f"{reading['bridged_frames']} missing frames filled in")
+    left_out = recording.source.get("left_out", {})
+    if left_out:
+        parts.append(f"no covariates: {', '.join(sorted(left_out))}")
+    return "; ".join(parts)
+
+
+def _trial_of_each_frame(frames: Frames, settings: ReadingSettings, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """The id of each frame's trial, ``(T,)`` int64, and which frames lie outside trials, ``(T,)``.
+
+    Raises:
+        OdevaeError: if an id is negative or has several stretches, or all frames lie outside trials.
+    """
+    outside = np.isnan(frames.trial)
+    if settings.no_trial is not None:
+        outside |= frames.trial == settings.no_trial
+    if len(outside) and outside.all():
+        raise OdevaeError(
+            f"{where}: all {len(outside)} frames lie outside trials; give Trial the id of a trial where there is one, "
+            f"and check datasets.{where}.no_trial."
+        )
+    ids = np.where(outside, 0, frames.trial).astype(np.int64)
+    begins = (np.diff(ids, prepend=0) != 0) | np.diff(outside, prepend=True)
+    if settings.renumber_trials:
+        # An id may end one block and begin the next.
+        begins[1:] |= frames.time[1:] < frames.time[:-1]
+        return np.cumsum(begins & ~outside), outside
+    if (ids < 0).any():
+        frame = int(np.argmin(ids))
+        raise OdevaeError(
+            f"{where}: Trial is {ids[frame]} in {(ids == ids[frame]).sum()} frames, first at frame "
+            f"{np.argmax(ids == ids[frame])}; set datasets.{where}.no_trial: {ids[frame]} if they lie outside trials, "
+            "or give trials ids of 0 and more."
+        )
+    starts = np.flatnonzero(begins & ~outside)
+    known, counts = np.unique(ids[starts], return_counts=True)
+    if (counts > 1).any():
+        raise _used_again(ids, outside, starts, known[counts > 1], len(known), where)
+    return ids, outside
+
+
+def _used_again(ids, outside, starts, again, n_ids: int, where: str) -> OdevaeError:
+    """The refusal of trial ids that have several stretches of frames."""
+    ends = np.append(np.flatnonzero((np.diff(ids) != 0) | np.diff(outside)), len(ids) - 1)
+
+    def lies(trial_id: int) -> str:
+        first = starts[ids[starts] == trial_id]
+        spans = [f"{frame}-{ends[np.searchsorted(ends, frame)]}" for frame in first[:STRETCHES_SHOWN]]
+        return (
+            f"{trial_id} in {len(first)} (frames {', '.join(spans)}{', ...' if len(first) > STRETCHES_SHOWN else ''})"
+        )
+
+    more = len(again) - STRETCHES_SHOWN
+    remedies = [
+        f"datasets.{where}.renumber_trials: true if each stretch is a trial of its own (ids that start again in each "
+        "block, or the type of a trial)"
+    ]
+    if len(again) == 1 or again[0] == 0:
+        remedies.insert(0, f"datasets.{where}.no_trial: {again[0]} if the frames of {again[0]} lie outside trials")
+    return OdevaeError(
+        f"{where}: {len(again)} of {n_ids} trial ids come in several stretches of frames: "
+        f"{', '.join(map(lies, again[:STRETCHES_SHOWN]))}{f' and {more} more' if more > 0 else ''}; set "
+        f"{', or '.join(remedies)}."
+    )
+
+
+def _steps(frames: Frames) -> tuple[np.ndarray, np.ndarray]:
+    """Each step from frame to frame of a trial: the later frame, and the time that passes."""
+    _, earlier, later = neighbours(frames.trial)
+    return later, frames.time[later] - frames.time[earlier]
+
+
+def _in_seconds(frames: Frames, unit: str | float | None, where: str) -> np.ndarray:
+    """The time of each frame in seconds, or as it is if it counts frames.
+
+    Raises:
+        OdevaeError: if it cannot be in that unit.
+    """
+    if unit == FRAME_NUMBERS:
+        return frames.time
+    seconds = SECONDS.get(unit or "s", unit)
+    time = frames.time if seconds == 1 else frames.time * seconds
+    later, steps = _steps(frames)
+    forward = steps[steps > 0]
+    if not len(forward):
+        return time
+    step, length = float(np.median(forward)), float(np.median(trial_lengths(frames.trial[later], steps)))
+    shortest, longest = FRAME_INTERVAL_S
+    if unit is None and (forward == np.rint(forward)).all():
+        problem = f"has whole steps only (median {step:.6g}), as frame numbers and clocks in ms have, not seconds"
+    elif not (shortest <= step * seconds <= longest and length * seconds <= LONGEST_TRIAL_S):
+        problem = (
+            f"cannot be in {unit or 's'}, because a frame would last {step * seconds:.4g} s and a trial "
+            f"{length * seconds:.4g} s (medians)"
+        )
+    else:
+        return time
+    likely = [FRAME_NUMBERS] if step == 1 else []
+    likely += [name for name, s in SECONDS.items() if s != 1 and shortest < step * s <= USUAL_INTERVAL_S]
+    raise OdevaeError(
+        f"{where}: Time {problem}; set datasets.{where}.time_unit to what it counts"
+        f"{f' (most likely {likely[0]})' if likely else ''}: {', '.join(SECONDS)}, the seconds that one unit lasts, or "
+        f"{FRAME_NUMBERS} for frame numbers that are used as they are."
+    )
+
+
+def _irregular(frames: Frames, interval: float, bridge_frames: int) -> np.ndarray:
+    """Ids of the trials of one frame, and of those with a step that is no frame interval and cannot be bridged."""
+    alone, _, _ = neighbours(frames.trial)
+    later, steps = _steps(frames)
+    wrong = (steps <= 0) | (off_interval(steps, interval) & ~_short_gap(steps, interval, bridge_frames))
+    return np.unique(np.concatenate([frames.trial[alone], frames.trial[later[wrong]]]))
+
+
+def _short_gap(steps: np.ndarray, interval: float, bridge_frames: int) -> np.ndarray:
+    missing = np.rint(steps / interval) - 1
+    return off_interval(steps, interval) & (missing >= 1) & (missing <= bridge_frames)
+
+
+def _bridged(frames: Frames, interval: float, bridge_frames: int) -> Frames:
+    """The frames with gaps of up to `bridge_frames` filled on a line, at equal steps of time."""
+    later, steps = _steps(frames)
+    short = _short_gap(steps, interval, bridge_frames)
+    if not short.any():
+        return frames
+    # Frames of a trial are neighbours in the file here. Each is followed by parts - 1 new ones.
+    parts = np.ones(len(frames.trial), dtype=np.int64)
+    parts[later[short] - 1] = np.rint(steps[short] / interval)
+    before = np.repeat(np.arange(len(parts)), parts)
+    share = (np.arange(len(before)) - np.repeat(np.cumsum(parts) - parts, parts)) / parts[before]
+    new = np.flatnonzero(share)
+
+    def filled(values: np.ndarray) -> np.ndarray:
+        result = values[before]
+        start, end = result[new], values[before[new] + 1]
+        result[new] = start + share[new].reshape(-1, *[1] * (values.ndim - 1)) * (end - start)
+        return result
+
+    return frames.mapped(filled, trial=frames.trial[before], time=filled(frames.time))
