@@ -117,18 +117,21 @@ def _check(recording: Recording) -> None:
         )
 
 
-def require_covariate(name: str, known: Iterable[str], dataset: str) -> None:
-    """Refuse a data set's ``colour_by`` that names no covariate of its recording.
+def require_covariates(names: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Refuse names of covariates that a recording does not have.
+
+    Args:
+        names: of covariates.
+        known: those of the recording.
+        where: what gives the names, such as a key of the configuration.
 
     Raises:
-        OdevaeError: if `name` is not among those `known`.
+        OdevaeError: for the first name that is not among those `known`.
     """
     known = list(known)
-    if name not in known:
-        raise OdevaeError(
-            f"config: datasets.{dataset}.colour_by: no covariate {name!r} in the recording; it has "
-            f"{', '.join(known) or 'none'}."
-        )
+    for name in names:
+        if name not in known:
+            raise OdevaeError(f"{where}: no covariate {name!r} in the recording; it has {', '.join(known) or 'none'}.")
 
 
 def save_recording(recording: Recording, path: str | Path) -> None:
