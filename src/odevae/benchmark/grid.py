@@ -87,12 +87,13 @@ def model_class(place: str) -> type:
     """The class of a model, by its place such as ``linear.PCA``.
 
     Raises:
-        OdevaeError: if there is no such class, or it is no `BenchmarkModel`.
+        OdevaeError: if there is no such file or class, or it is no `BenchmarkModel`.
     """
     from odevae.benchmark.models.benchmark_model import BenchmarkModel
 
     if not re.fullmatch(PLACE, place):
         raise OdevaeError(f"{place!r} names no model; give its file and class, such as linear.PCA.")
+    module_file(Path(__file__).parents[2], place)
     module, _, name = place.rpartition(".")
     found = getattr(importlib.import_module(f"{PACKAGE}.{module}"), name, None)
     if not (isinstance(found, type) and issubclass(found, BenchmarkModel)):
