@@ -19,7 +19,7 @@ from odevae.report.study_table import read_csv
 CHECKOUT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "config", "profiles", "envs", "src")
 RUN_TIMEOUT_S = 900
-# Columns of a table that tell one execution from another.
+# Columns of a table that differ from one execution to another.
 OF_THE_EXECUTION = ("mlflow_run_id", "git_commit", "host", "duration_s")
 
 # Two runs under each protocol, with a training of two epochs.
@@ -154,7 +154,7 @@ class Project:
         return jobs(outcome.output)
 
     def scores(self) -> list[dict]:
-        """Rows of the table of `small_config`, without what tells one execution from another."""
+        """Rows of the table of `small_config`, without what differs from one execution to another."""
         rows = read_csv(self.root / "results/tables/small.csv")
         return [{name: value for name, value in row.items() if name not in OF_THE_EXECUTION} for row in rows]
 

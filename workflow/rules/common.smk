@@ -73,6 +73,10 @@ FOLD = "{dataset}/{protocol}/split{split}/{observations}"
 SWEEP = "{study}/{dataset}/{protocol}/{model}"
 
 
+# Scripts get what they use as parameters. Only tracking takes the store's address, and the studies that share a run, from
+# the configuration itself: as parameters, a change of them would rerun trainings.
+
+
 @cache
 def code(script):
     """Digest of a script and of all that it imports. Tracking only repeats what is on disk: it makes nothing rerun."""

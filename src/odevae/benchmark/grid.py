@@ -13,7 +13,7 @@ PACKAGE = "odevae.benchmark.models"
 # Dimension of a model that has no latents.
 WITHOUT_LATENTS = 0
 DIMS_JOINED_BY = "-"
-# `latent_dims` of a model that is fitted at every dimension that a benchmark asks for.
+# `latent_dims` of a model that is fitted at every dimension of a benchmark.
 ANY = "any"
 
 
