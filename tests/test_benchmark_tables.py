@@ -2,17 +2,10 @@ import numpy as np
 import pytest
 
 from odevae.benchmark.comparison import paired_difference
-from odevae.benchmark.grid import (
-    Cell,
-    benchmark_cells,
-    check_benchmarks,
-    fits_of,
-    latent_dims_of,
-    model_class,
-    module_file,
-)
+from odevae.benchmark.grid import Cell, benchmark_cells, fits_of, model_class, module_file
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.benchmark.table import COLUMNS, FAMILIES, benchmark_rows, family_of, saturation
+from odevae.config.schema import check_benchmarks
 from odevae.errors import OdevaeError
 from odevae.plots.benchmark import NULL, benchmark_scores
 
@@ -38,7 +31,7 @@ def test_a_model_has_one_cell_for_each_split_with_all_its_dimensions():
         for name in ("pca/d2-3", "hold/d0")
         for split in (0, 1)
     ]
-    assert latent_dims_of("2-3") == (2, 3)
+    assert [Cell.at(path) for path in paths] == benchmark_cells(CONFIG, "all")
 
 
 def test_two_benchmarks_share_the_cells_that_both_ask_for():
@@ -84,12 +77,10 @@ def test_a_benchmark_of_what_does_not_exist_is_refused(settings, sentence):
         check_benchmarks(CONFIG | {"studies": {"all": {}}})
 
 
-@pytest.mark.parametrize(
-    "place", ["benchmark_model.nothing", "trivial.training_mean", "os.path.join", "benchmark_model"]
-)
+@pytest.mark.parametrize("place", ["benchmark_model.nothing", "means.np", "os.path.join", "means"])
 def test_only_a_class_of_ours_is_a_model(place):
     assert model_class("benchmark_model.BenchmarkModel") is BenchmarkModel
-    with pytest.raises(OdevaeError, match=r"has no class|names no model"):
+    with pytest.raises(OdevaeError, match=r"has no class|names no model|there is no file"):
         model_class(place)
 
 

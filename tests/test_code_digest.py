@@ -17,7 +17,7 @@ def modules(script: str, without=()) -> set[str]:
 
 @pytest.fixture
 def package(tmp_path):
-    """A package of a few modules, and a way to ask what a script depends on."""
+    """A package of a few modules, and a function that lists what a script depends on."""
     files = {
         "odevae/__init__.py": "",
         "odevae/a.py": "from odevae import b\nimport numpy",

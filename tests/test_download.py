@@ -1,9 +1,8 @@
 import hashlib
 import io
-import urllib.error
-import urllib.request
 
 import pytest
+import requests
 
 from odevae.data.download import TIMEOUT_S, fetch
 from odevae.errors import OdevaeError
@@ -20,15 +19,19 @@ def network(monkeypatch):
     class Network:
         asked = ()
         error = None
+        status = 200
 
-        def urlopen(self, url, timeout):
+        def get(self, url, timeout, stream):
+            assert stream, "a recording may be larger than the memory"
             self.asked += ((url, timeout),)
             if self.error:
                 raise self.error
-            return io.BytesIO(CONTENT)
+            response = requests.Response()
+            response.status_code, response.raw = self.status, io.BytesIO(CONTENT)
+            return response
 
     fake = Network()
-    monkeypatch.setattr(urllib.request, "urlopen", fake.urlopen)
+    monkeypatch.setattr(requests, "get", fake.get)
     return fake
 
 
@@ -37,6 +40,8 @@ def test_download(tmp_path, network):
     assert (tmp_path / "new" / "file.mat").read_bytes() == CONTENT
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["file.mat"]
     assert network.asked == ((URL, TIMEOUT_S),)
+    (tmp_path / "any file").touch()
+    assert (tmp_path / "new" / "file.mat").stat().st_mode == (tmp_path / "any file").stat().st_mode
 
 
 def test_from_a_folder_without_network(tmp_path, network):
@@ -67,11 +72,18 @@ def test_an_older_file_outlives_a_failed_fetch(tmp_path, network):
 
 
 @pytest.mark.parametrize(
-    "error", [urllib.error.URLError("no route"), TimeoutError("timed out"), ConnectionResetError()]
+    "error", [requests.ConnectionError("no route"), requests.Timeout("timed out"), ConnectionResetError()]
 )
 def test_a_closed_network_names_the_way_out(tmp_path, network, error):
     network.error = error
     with pytest.raises(OdevaeError, match="ODEVAE_DATA_DIR"):
+        fetch(URL, SHA256, tmp_path / "file.mat")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_answer_that_is_no_file(tmp_path, network):
+    network.status = 404
+    with pytest.raises(OdevaeError, match="cannot be downloaded"):
         fetch(URL, SHA256, tmp_path / "file.mat")
     assert not list(tmp_path.iterdir())
 

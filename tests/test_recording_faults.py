@@ -10,7 +10,7 @@ import reader_inputs as inputs
 
 from odevae.data.frames import ReadingSettings, described
 from odevae.data.readers import paper_npz, read
-from odevae.data.recording import Recording, require_covariate
+from odevae.data.recording import Recording, require_covariates
 from odevae.data.trials import usable_trials
 from odevae.errors import OdevaeError
 from odevae.protocols.audit import audit
@@ -369,7 +369,7 @@ def test_a_clock_that_repeats_or_runs_back_is_not_blamed_on_its_digits(tmp_path)
 def test_a_variable_that_is_no_covariate_is_refused_with_the_reason(tmp_path, values, why):
     recording = read_session(tmp_path, session(cue=values))
     with pytest.raises(OdevaeError) as caught:
-        require_covariate("cue", recording.covariates, "datasets.mouse7.decode", recording.source["left_out"])
+        require_covariates(["cue"], recording.covariates, "datasets.mouse7.decode", recording.source["left_out"])
     assert str(caught.value) == (
         f"config: datasets.mouse7.decode: 'cue' is in the file but is no covariate: {why}; the recording has position."
     )

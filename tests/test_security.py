@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from workflow_project import Project, small_config
 
-from odevae.config.studies import check_config, data_file, study_folds, study_runs
+from odevae.config.schema import check_config
+from odevae.config.studies import data_file, study_folds, study_runs
 from odevae.data.download import fetch
 from odevae.data.readers import read
 from odevae.data.recording import load_recording

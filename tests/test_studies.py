@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from odevae.config.schema import check_config
 from odevae.config.studies import (
     SPLIT_BY_SEED,
-    check_config,
     data_file,
     fold_path,
     protocol_settings,
@@ -23,6 +23,8 @@ from odevae.models.dynamics import FIELDS
 from odevae.models.encoders import ENCODERS
 from odevae.models.presets import PRESETS, ModelSpec
 from odevae.models.solvers import METHODS
+from odevae.protocols.observations import Observations
+from odevae.protocols.recipes import PROTOCOLS
 from odevae.storage.run_folder import RunKey
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -286,6 +288,10 @@ def test_the_schema_knows_every_part_of_a_model(part, table):
     assert SCHEMA["$defs"]["model"]["properties"][part]["enum"] == list(table)
 
 
+def test_the_schema_knows_every_protocol():
+    assert SCHEMA["$defs"]["grid_protocols"]["items"]["enum"] == list(PROTOCOLS)
+
+
 @pytest.mark.parametrize("kind", SIMULATIONS)
 def test_the_schema_knows_the_settings_of_the_simulation(kind):
     simulate = SCHEMA["$defs"]["dataset"]["properties"]["simulate"]["properties"]
@@ -307,8 +313,6 @@ def test_each_simulation_takes_its_own_settings():
 
 
 def test_the_schema_says_which_observations_there_are():
-    from odevae.protocols.observations import Observations
-
     allowed = SCHEMA["$defs"]["model"]["properties"]["observations"]["enum"]
     assert len({Observations.parse(name) for name in allowed}) == len(allowed) == 4
 

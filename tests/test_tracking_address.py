@@ -12,7 +12,7 @@ import yaml
 from mirrored_runs import write_run
 from workflow_project import CHECKOUT, RUN_TIMEOUT_S, Project, small_config
 
-from odevae.config.studies import check_config
+from odevae.config.schema import check_config
 from odevae.errors import OdevaeError
 from odevae.storage.files import read_json, write_json
 from odevae.tracking import Mirrors

@@ -36,6 +36,7 @@ EDITS = {
     "src/odevae/tracking/mirror.py": {},
     "src/odevae/data/readers/matlab.py": {},
     "src/odevae/report/study_table.py": TABLES,
+    "src/odevae/report/published_tables.csv": TABLES,
     "src/odevae/plots/style.py": DRAWING,
     "workflow/scripts/evaluate_run.py": SCORING,
     "src/odevae/models/decoders.py": TRAINING,
@@ -117,7 +118,7 @@ def check_figures(folder: Path, names) -> None:
 
 
 def check_store(project: Project, study: str = "small", runs=RUNS, folds=FOLDS) -> None:
-    """The store says of the study what lies on disk: one parent, and below it each run and preprocessing once."""
+    """The store holds of the study what is on disk: one parent, and below it each run and preprocessing once."""
     client = open_store(f"sqlite:///{project.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name(study)
     found = client.search_runs([experiment.experiment_id])
@@ -272,7 +273,7 @@ def test_sync_brings_a_lost_store_back(project):
 
 
 @pytest.mark.slow
-def test_sweep_goes_on_beside_a_diverging_model(project):
+def test_sweep_goes_on_next_to_a_diverging_model(project):
     config = small_config()
     config["models"]["absurd"] = {"preset": "v1", "epochs": 2, "learning_rate": 1e9}
     config["studies"]["mixed"] = config["studies"]["small"] | {
@@ -301,7 +302,7 @@ def test_sweep_goes_on_beside_a_diverging_model(project):
 
 @pytest.mark.slow
 def test_broken_store_stops_nothing(project):
-    """The store is a text file: one run is trained anew and the table is made, without run ids."""
+    """The store is a text file: one run is trained again and the table is made, without run ids."""
     config = small_config()
     config["studies"]["small"] |= {"protocols": ["heldout"], "seeds": [1]}
     project.write_config(config)

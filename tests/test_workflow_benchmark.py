@@ -1,4 +1,4 @@
-"""A tiny benchmark, really run: what lies on disk, what MLflow says of it, and what is noticed when it is changed."""
+"""A tiny benchmark, really run: what is on disk, what MLflow holds of it, and what is noticed when it is changed."""
 
 import pytest
 from test_adding_a_model import FIGURES, TABLE, config
@@ -70,7 +70,7 @@ def test_a_number_that_follows_from_nothing_is_noticed(project):
     assert "delete the table and run the workflow again" in outcome.output
 
 
-def test_another_dimension_is_fitted_beside_those_on_disk(project):
+def test_another_dimension_is_fitted_next_to_those_on_disk(project):
     """A cell is one model on one split with all of its dimensions; those of other dimensions stay."""
     changed = config()
     changed["benchmarks"]["tiny"]["datasets"]["disc"] = [3]

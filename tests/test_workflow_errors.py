@@ -178,7 +178,7 @@ def refused(tmp_path_factory):
 
 
 def check_refusal(project: Project, outcome, log: str, sentence: str) -> None:
-    """The sentence is all that the log holds, it stands once on the console, and nothing was trained."""
+    """The sentence is all that the log holds, it is once on the console, and nothing was trained."""
     assert outcome.code == 1, outcome.output
     assert (project.root / "logs" / log).read_text(encoding="utf-8") == f"error: {sentence}\n"
     assert outcome.output.splitlines().count(f"error: {sentence}") == 1

@@ -1,4 +1,4 @@
-# Models beside references on the same held-out trials.
+# Models and references compared on the same held-out trials.
 
 CELL = "{dataset}/heldout/split{split}/benchmark_models/{benchmark_model}/d{latent_dims}"
 
@@ -24,8 +24,8 @@ rule fit_benchmark_model:
         runtime=120,
     params:
         code=code_of_benchmark_model,
-        place=place_of,
-        decode=decode_of,
+        place=lookup(dpath="{benchmark_model}/class", within=config["benchmark_models"]),
+        decode=lookup(dpath="{dataset}/decode", within=config["datasets"]),
     script:
         "../scripts/fit_benchmark_model.py"
 
@@ -55,8 +55,7 @@ rule tabulate_benchmark:
         runtime=10,
     params:
         code=code("tabulate_benchmark.py"),
-        # Read from the configuration; here, so that a change makes the table anew.
-        compare_with=compare_with_of,
+        compare_with=lookup(dpath="{benchmark}/compare_with", within=config["benchmarks"]),
     script:
         "../scripts/tabulate_benchmark.py"
 

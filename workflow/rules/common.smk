@@ -9,23 +9,23 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from odevae.benchmark.grid import benchmark_cells, check_benchmarks, module_file
-from odevae.data.frames import ReadingSettings
-from odevae.errors import OdevaeError
-from odevae.report.figure_names import BY_COVARIATE, FIGURES
-from odevae.jobs.code_digest import digest_of_code
-from odevae.models.presets import PRESETS, model_spec
-from odevae.storage.run_folder import RunKey
+from odevae.benchmark.grid import benchmark_cells, module_file
+from odevae.config.schema import check_config
 from odevae.config.studies import (
-    PROTOCOLS,
-    check_config,
     data_file,
     fold_path,
+    folds_of_runs,
     protocol_settings,
     published_rows_of,
     study_folds,
     study_runs,
 )
+from odevae.data.frames import ReadingSettings
+from odevae.errors import OdevaeError
+from odevae.jobs.code_digest import digest_of_code
+from odevae.models.presets import PRESETS, model_spec
+from odevae.report.figure_names import BY_COVARIATE, FIGURES
+from odevae.storage.run_folder import RunKey
 from odevae.tracking.address import outages_of
 
 # Snakemake writes the path of its Python into shell commands without quotes, and a checkout's path may hold a space.
@@ -37,20 +37,20 @@ READING_SETTINGS = [field.name for field in fields(ReadingSettings)]
 ENVIRONMENT = "../../envs/odevae.yaml"
 # Read by envs/odevae.post-deploy.sh.
 os.environ["ODEVAE_PROJECT"] = str(PROJECT)
+# Read by `odevae.report.study_table`.
+PUBLISHED_TABLES = "src/odevae/report/published_tables.csv"
 
 with open(PROJECT / "workflow/schemas/config.schema.yaml", encoding="utf-8") as file:
     schema = yaml.safe_load(file)
 try:
     check_config(config, schema)
-    check_benchmarks(config)
     for entry in config["benchmark_models"].values():
         module_file(PROJECT / "src", entry["class"])
-    for dataset in config["datasets"]:
-        path = config["datasets"][dataset].get("file")
-        if path and not Path(path).is_file():
-            raise OdevaeError(f"config: datasets.{dataset}.file: there is no file {path}; correct the path.")
-        unread = [key for key in READING_SETTINGS if key in config["datasets"][dataset]]
-        if unread and "simulate" in config["datasets"][dataset]:
+    for dataset, entry in config["datasets"].items():
+        if "file" in entry and not Path(entry["file"]).is_file():
+            raise OdevaeError(f"config: datasets.{dataset}.file: there is no file {entry['file']}; correct the path.")
+        unread = [key for key in READING_SETTINGS if key in entry]
+        if unread and "simulate" in entry:
             raise OdevaeError(
                 f"config: datasets.{dataset}.{unread[0]} is for files; a simulation needs none, remove it."
             )
@@ -70,7 +70,7 @@ def one_of(names):
 
 wildcard_constraints:
     dataset=one_of(config["datasets"]),
-    protocol=one_of(PROTOCOLS),
+    protocol=one_of(schema["$defs"]["grid_protocols"]["items"]["enum"]),
     split=r"\d+",
     observations="(pca|neurons)(-baseline)?",
     model=one_of([*PRESETS, *config["models"]]),
@@ -88,20 +88,20 @@ FOLD = "{dataset}/{protocol}/split{split}/{observations}"
 SWEEP = "{study}/{dataset}/{protocol}/{model}"
 
 
+# Scripts get what they use as parameters. Only tracking takes the store's address, and the studies that share a run, from
+# the configuration itself: as parameters, a change of them would rerun trainings.
+
+
 @cache
 def code(script):
     """Digest of a script and of all that it imports. Tracking only repeats what is on disk: it makes nothing rerun."""
     return digest_of_code(PROJECT, PROJECT / "workflow/scripts" / script, without={"odevae.tracking"})
 
 
-def place_of(wildcards):
-    """File and class of a model of the benchmarks."""
-    return config["benchmark_models"][wildcards.benchmark_model]["class"]
-
-
 def code_of_benchmark_model(wildcards):
     """Digest of the script that scores, and of the model's own file: editing one model leaves the others alone."""
-    return code("fit_benchmark_model.py") + digest_of_code(PROJECT, module_file(PROJECT / "src", place_of(wildcards)))
+    file = module_file(PROJECT / "src", config["benchmark_models"][wildcards.benchmark_model]["class"])
+    return code("fit_benchmark_model.py") + digest_of_code(PROJECT, file)
 
 
 def truth_of(wildcards):
@@ -109,16 +109,8 @@ def truth_of(wildcards):
     return f"results/{wildcards.dataset}/recording.npz" if wildcards.dataset in SIMULATED else []
 
 
-def decode_of(wildcards):
-    return config["datasets"][wildcards.dataset]["decode"]
-
-
 def cells_of(wildcards):
     return [f"results/{cell.path}" for cell in benchmark_cells(config, wildcards.benchmark)]
-
-
-def compare_with_of(wildcards):
-    return config["benchmarks"][wildcards.benchmark]["compare_with"]
 
 
 def fold_of(wildcards):
@@ -135,46 +127,23 @@ def settings_of(wildcards):
     return protocol_settings(config, wildcards.dataset, wildcards.protocol)
 
 
-def entry_of(wildcards):
-    return config["datasets"][wildcards.dataset]
-
-
 def file_of(wildcards):
     return data_file(config, wildcards.dataset)
 
 
-def units_of(wildcards):
-    return entry_of(wildcards)["units"]
-
-
 def reading_of(wildcards):
     """What the data set says of its file, such as the unit of time."""
-    return {key: value for key, value in entry_of(wildcards).items() if key in READING_SETTINGS}
-
-
-def simulation_of(wildcards):
-    return entry_of(wildcards)["simulate"]["kind"]
-
-
-def simulation_settings_of(wildcards):
-    return entry_of(wildcards)["simulate"]["settings"]
-
-
-def url_of(wildcards):
-    return entry_of(wildcards)["fetch"]["url"]
-
-
-def sha256_of(wildcards):
-    return entry_of(wildcards)["fetch"]["sha256"]
+    return {key: value for key, value in config["datasets"][wildcards.dataset].items() if key in READING_SETTINGS}
 
 
 def colour_of(wildcards):
-    return entry_of(wildcards)["colour_by"]
+    # Not `lookup`, which goes through all data sets for each of its thousands of jobs.
+    return config["datasets"][wildcards.dataset]["colour_by"]
 
 
 def runs_of(wildcards):
     """Folders of the runs of a study and of their folds, below results/."""
-    return {key.path: fold_path(config, key) for key in study_runs(config, wildcards.study)}
+    return folds_of_runs(config, wildcards.study)
 
 
 def folds_of(wildcards):
@@ -231,8 +200,28 @@ def published_rows_for(wildcards):
     return published_rows_of(config, wildcards.study)
 
 
-def published_table_of(wildcards):
-    return config["studies"][wildcards.study].get("published_table", 0)
+def tables_of_studies(wildcards):
+    """What the table of each study is made from."""
+    return {
+        study: {
+            "runs": folds_of_runs(config, study),
+            "ladder": settings["ladder"],
+            "published_table": settings.get("published_table", 0),
+            "published_rows": published_rows_of(config, study),
+        }
+        for study, settings in config["studies"].items()
+    }
+
+
+def tables_of_benchmarks(wildcards):
+    """What the table of each benchmark is made from."""
+    return {
+        benchmark: {
+            "files": [f"results/{cell.path}" for cell in benchmark_cells(config, benchmark)],
+            "compare_with": settings["compare_with"],
+        }
+        for benchmark, settings in config["benchmarks"].items()
+    }
 
 
 # On a cluster these run where Snakemake itself does: they take seconds, or need the network that nodes may not have.

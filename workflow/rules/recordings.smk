@@ -19,8 +19,8 @@ rule fetch_data:
         mem_mb=500,
         runtime=30,
     params:
-        url=url_of,
-        sha256=sha256_of,
+        url=lookup(dpath="{dataset}/fetch/url", within=config["datasets"]),
+        sha256=lookup(dpath="{dataset}/fetch/sha256", within=config["datasets"]),
     script:
         "../scripts/fetch_data.py"
 
@@ -46,7 +46,7 @@ rule read_recording:
     params:
         code=code("read_recording.py"),
         name="{dataset}",
-        units=units_of,
+        units=lookup(dpath="{dataset}/units", within=config["datasets"]),
         settings=reading_of,
     script:
         "../scripts/read_recording.py"
@@ -71,8 +71,8 @@ rule simulate_recording:
     params:
         code=code("simulate_recording.py"),
         name="{dataset}",
-        kind=simulation_of,
-        settings=simulation_settings_of,
+        kind=lookup(dpath="{dataset}/simulate/kind", within=config["datasets"]),
+        settings=lookup(dpath="{dataset}/simulate/settings", within=config["datasets"]),
     script:
         "../scripts/simulate_recording.py"
 

@@ -6,6 +6,7 @@ rule tabulate_study:
         runs=files_of_runs,
         audits=audits_of,
         tracked="results/mlflow/{study}.json",
+        published=PUBLISHED_TABLES,
         store=STORE_ITSELF,
     output:
         csv=report(
@@ -28,7 +29,7 @@ rule tabulate_study:
     params:
         code=code("tabulate_study.py"),
         runs=runs_of,
-        published_table=published_table_of,
+        published_table=lookup(dpath="{study}/published_table", within=config["studies"], default=0),
         published_rows=published_rows_for,
     script:
         "../scripts/tabulate_study.py"
@@ -99,8 +100,11 @@ rule plot_study:
         "../scripts/plot_study.py"
 
 
-# On demand and every time: `snakemake verify`. Without `benchmark`, whose file would count as an output.
+# On demand and every time: `snakemake verify`. It reads the results that are on disk, so none of them is an input, which
+# would be made first. Without `benchmark`, whose file would count as an output.
 rule verify:
+    input:
+        PUBLISHED_TABLES,
     log:
         "logs/verify.log",
     conda:
@@ -109,6 +113,9 @@ rule verify:
     resources:
         mem_mb=4000,
         runtime=240,
+    params:
+        studies=tables_of_studies,
+        benchmarks=tables_of_benchmarks,
     script:
         "../scripts/verify.py"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from odevae.benchmark.grid import Cell, latent_dims_of, model_class
+from odevae.benchmark.grid import Cell, model_class
 from odevae.benchmark.scoring import all_scores
-from odevae.data.recording import load_recording, require_covariate
+from odevae.data.recording import load_recording, require_covariates
 from odevae.data.simulate.expected import expected_activity
 from odevae.data.trials import cut
 from odevae.jobs.job_logging import log, stage
@@ -20,21 +20,15 @@ SEED = 0
 
 
 def main(
-    fold_folder: Path,
-    recording: str | None,
-    cell: Cell,
-    place: str,
-    covariates: list[str],
-    threads: int,
-    output: Path,
+    fold_folder: Path, recording: str | None, place: str, covariates: list[str], threads: int, output: Path
 ) -> None:
+    cell = Cell.at(output.relative_to("results").as_posix())
     model = model_class(place)
     if "torch" in sys.modules:
-        # Most models need no PyTorch, which takes longer to import than they to fit.
+        # Most models need no PyTorch, which takes longer to import than they take to fit.
         sys.modules["torch"].set_num_threads(threads)
     fold = load_fold(fold_folder)
-    for name in covariates:
-        require_covariate(name, fold.raw.covariates, f"datasets.{cell.dataset}.decode")
+    require_covariates(covariates, fold.raw.covariates, f"datasets.{cell.dataset}.decode")
     parts = {name: fold.raw.take(fold.parts[name]) for name in ("train", "validation", "test")}
     with threadpool_limits(threads):
         found = all_scores(
@@ -78,12 +72,6 @@ with stage(snakemake.log[0]):
     main(
         fold_folder=Path(snakemake.input.fold[0]).parent,
         recording=snakemake.input.get("recording"),
-        cell=Cell(
-            snakemake.wildcards.dataset,
-            int(snakemake.wildcards.split),
-            snakemake.wildcards.benchmark_model,
-            latent_dims_of(snakemake.wildcards.latent_dims),
-        ),
         place=snakemake.params.place,
         covariates=snakemake.params.decode,
         threads=snakemake.threads,

@@ -2,15 +2,14 @@
 
 from odevae.data.frames import ReadingSettings, described
 from odevae.data.readers import read
-from odevae.data.recording import require_covariate, save_recording
+from odevae.data.recording import require_covariates, save_recording
 from odevae.jobs.job_logging import log, stage
 
 
 def main(file: str, name: str, units: str, settings: dict, covariates: dict[str, list[str]], output: str) -> None:
     recording = read(file, name=name, units=units, settings=ReadingSettings(**settings))
     for key, names in covariates.items():
-        for covariate in names:
-            require_covariate(covariate, recording.covariates, f"datasets.{name}.{key}", recording.source["left_out"])
+        require_covariates(names, recording.covariates, f"datasets.{name}.{key}", recording.source["left_out"])
     save_recording(recording, output)
     log.info(f"{name}: {described(recording)}")
 

@@ -2,15 +2,14 @@
 
 from dataclasses import replace
 
-from odevae.data.recording import require_covariate, save_recording
+from odevae.data.recording import require_covariates, save_recording
 from odevae.data.simulate import simulate
 from odevae.jobs.job_logging import log, stage
 
 
 def main(kind: str, settings: dict, name: str, colour_by: list[str], output: str) -> None:
     recording = simulate(kind, **settings)
-    for covariate in colour_by:
-        require_covariate(covariate, recording.covariates, f"datasets.{name}.colour_by")
+    require_covariates(colour_by, recording.covariates, f"datasets.{name}.colour_by")
     save_recording(replace(recording, source=recording.source | {"name": name}), output)
     log.info(
         f"{name}: {recording.n_neurons} neurons, {recording.n_frames} frames, {len(recording.trial_ids)} trials, "
@@ -23,7 +22,7 @@ with stage(snakemake.log[0]):
         kind=snakemake.params.kind,
         settings=snakemake.params.settings,
         name=snakemake.params.name,
-        # Only checked here, so it is no parameter of the rule: another colour must not simulate again.
+        # Only checked here, so it is no parameter of the rule: another colour needs no new simulation.
         colour_by=snakemake.config["datasets"][snakemake.wildcards.dataset]["colour_by"],
         output=snakemake.output[0],
     )

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from odevae.benchmark.table import rows_of_benchmark
-from odevae.config.studies import fold_path, published_rows_of, study_runs
+from odevae.benchmark.table import rows_of_cells
 from odevae.errors import OdevaeError
 from odevae.evaluation.audit_ladder import rungs_of_study
 from odevae.jobs.job_logging import log, stage
@@ -15,34 +14,32 @@ from odevae.storage.run_folder import METRICS_FILE
 RESULTS = Path("results")
 
 
-def main(config: dict) -> None:
+def main(studies: dict[str, dict], benchmarks: dict[str, dict]) -> None:
     problems, checked = [], set()
-    for study, settings in config["studies"].items():
-        runs = {key.path: fold_path(config, key) for key in study_runs(config, study)}
-        evaluated = {run: fold for run, fold in runs.items() if (RESULTS / run / METRICS_FILE).exists()}
+    for study, made_from in studies.items():
+        evaluated = {run: fold for run, fold in made_from["runs"].items() if (RESULTS / run / METRICS_FILE).exists()}
         for run, fold in evaluated.items():
             if run not in checked:
                 checked.add(run)
                 _try(problems, lambda run=run, fold=fold: f"{run}: {verify_run(RESULTS / run, RESULTS / fold)} scores")
         table = RESULTS / "tables" / f"{study}.csv"
         if table.exists():
-            _try(problems, lambda t=table, s=study, r=runs, c=settings: _table(config, t, s, r, c))
-    for benchmark in config["benchmarks"]:
+            _try(problems, lambda t=table, s=study, m=made_from: _table(t, s, **m))
+    for benchmark, made_from in benchmarks.items():
         table = RESULTS / "tables" / f"{benchmark}.csv"
         if table.exists():
-            _try(problems, lambda t=table, b=benchmark: _checked(t, rows_of_benchmark(RESULTS, config, b)))
+            _try(problems, lambda t=table, m=made_from: _checked(t, rows_of_cells(**m)))
     log.info(f"{len(checked)} runs verified, {len(problems)} problems")
     if problems:
         raise OdevaeError(f"{len(problems)} of what is on disk cannot be trusted; the lines above say what to do.")
 
 
-def _table(config: dict, table: Path, study: str, runs: dict[str, str], settings: dict) -> str:
-    if settings["ladder"]:
+def _table(table: Path, study: str, runs: dict[str, str], ladder: bool, published_table: int, published_rows) -> str:
+    if ladder:
         rows = rungs_of_study(RESULTS, runs)
     else:
         ids = read_json(RESULTS / "mlflow" / f"{study}.json")
-        results = results_of_study(RESULTS, runs, ids, published_rows_of(config, study))
-        rows = study_rows(results, settings.get("published_table", 0))
+        rows = study_rows(results_of_study(RESULTS, runs, ids, published_rows), published_table)
     return _checked(table, rows)
 
 
@@ -59,4 +56,4 @@ def _try(problems: list[str], check) -> None:
 
 
 with stage(snakemake.log[0]):
-    main(snakemake.config)
+    main(snakemake.params.studies, snakemake.params.benchmarks)

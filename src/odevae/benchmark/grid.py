@@ -13,7 +13,7 @@ PACKAGE = "odevae.benchmark.models"
 # Dimension of a model that has no latents.
 WITHOUT_LATENTS = 0
 DIMS_JOINED_BY = "-"
-# `latent_dims` of a model that is fitted at every dimension that a benchmark asks for.
+# `latent_dims` of a model that is fitted at every dimension of a benchmark.
 ANY = "any"
 
 
@@ -26,6 +26,13 @@ class Cell:
     model: str
     latent_dims: tuple[int, ...]
 
+    @classmethod
+    def at(cls, path: str) -> "Cell":
+        """The cell of a path that `path` gave."""
+        dataset, _, split, _, model, latent_dims = path.removesuffix(".json").split("/")
+        dims = latent_dims.removeprefix("d").split(DIMS_JOINED_BY)
+        return cls(dataset, int(split.removeprefix("split")), model, tuple(map(int, dims)))
+
     @property
     def path(self) -> str:
         """Its scores, below ``results/``."""
@@ -36,19 +43,14 @@ class Cell:
         return f"{self.dataset}/heldout/split{self.split}/benchmark_models/{self.model}"
 
 
-def latent_dims_of(joined: str) -> tuple[int, ...]:
-    """The dimensions in a cell's file name, ``3-5-7`` of ``d3-5-7.json``."""
-    return tuple(map(int, joined.split(DIMS_JOINED_BY)))
-
-
 def fits_of(content: dict) -> list[dict]:
-    """What the file of a cell says of each dimension: its entries, with ``latent_dim``, ``fit_s`` and ``scores``."""
+    """What the file of a cell holds for each dimension: its entries, with ``latent_dim``, ``fit_s`` and ``scores``."""
     shared = {name: value for name, value in content.items() if name != "fits"}
     return [shared | fit for fit in content["fits"]]
 
 
 def benchmark_cells(config: dict, benchmark: str) -> list[Cell]:
-    """What a benchmark asks for, model by model."""
+    """The cells of a benchmark, model by model."""
     settings = config["benchmarks"][benchmark]
     return [
         Cell(dataset, split, model, latent_dims)
@@ -64,35 +66,6 @@ def _dims(model: dict, asked: list[int]) -> tuple[int, ...]:
     if not own:
         return (WITHOUT_LATENTS,)
     return tuple(dim for dim in asked if own == ANY or dim in own)
-
-
-def check_benchmarks(config: dict) -> None:
-    """Refuse a benchmark of what does not exist.
-
-    Raises:
-        OdevaeError: if a benchmark names no data set, no model or no covariates of the configuration, or leaves out
-            the model that it compares others with.
-    """
-    for name, settings in config["benchmarks"].items():
-        where = f"config: benchmarks.{name}"
-        for dataset in settings["datasets"]:
-            if dataset not in config["datasets"]:
-                raise OdevaeError(
-                    f"{where}.datasets names {dataset!r}, which is not under 'datasets'; known: "
-                    f"{', '.join(config['datasets'])}."
-                )
-        if name in config["studies"]:
-            raise OdevaeError(f"{where}: a study has this name too, and both would write one table; rename one.")
-        chosen = settings.get("models", list(config["benchmark_models"]))
-        for model in [*chosen, *settings["compare_with"].values()]:
-            if model not in config["benchmark_models"]:
-                raise OdevaeError(
-                    f"{where} names {model!r}, which is not under 'benchmark_models'; known: "
-                    f"{', '.join(config['benchmark_models'])}."
-                )
-        for task, model in settings["compare_with"].items():
-            if model not in chosen:
-                raise OdevaeError(f"{where}.compare_with.{task}: {model} is not among its models; add it there.")
 
 
 def module_file(source_root: Path, place: str) -> Path:
@@ -114,12 +87,13 @@ def model_class(place: str) -> type:
     """The class of a model, by its place such as ``linear.PCA``.
 
     Raises:
-        OdevaeError: if there is no such class, or it is no `BenchmarkModel`.
+        OdevaeError: if there is no such file or class, or it is no `BenchmarkModel`.
     """
     from odevae.benchmark.models.benchmark_model import BenchmarkModel
 
     if not re.fullmatch(PLACE, place):
         raise OdevaeError(f"{place!r} names no model; give its file and class, such as linear.PCA.")
+    module_file(Path(__file__).parents[2], place)
     module, _, name = place.rpartition(".")
     try:
         found = getattr(importlib.import_module(f"{PACKAGE}.{module}"), name, None)
@@ -130,6 +104,6 @@ def model_class(place: str) -> type:
     if not (isinstance(found, type) and issubclass(found, BenchmarkModel)):
         raise OdevaeError(
             f"config: benchmark_models: {place}: {module.replace('.', '/')}.py in src/odevae/benchmark/models has "
-            f"no class {name} that derives from BenchmarkModel; docs/adding_a_model.md tells how to write one."
+            f"no class {name} that derives from BenchmarkModel; docs/adding_a_model.md shows how to write one."
         )
     return found

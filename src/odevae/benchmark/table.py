@@ -1,11 +1,12 @@
 """The table of a benchmark from the scores of its cells."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from odevae.benchmark.comparison import paired_difference
-from odevae.benchmark.grid import WITHOUT_LATENTS, benchmark_cells, fits_of
+from odevae.benchmark.grid import WITHOUT_LATENTS, fits_of
 from odevae.storage.files import read_json
 
 # The tasks by what is asked; each that was asked has a figure.
@@ -61,7 +62,7 @@ def benchmark_rows(cells: list[dict], compare_with: dict[str, str]) -> list[dict
     """Rows of a benchmark's table: one for each data set, task, model and dimension.
 
     Args:
-        cells: what the rule fit_benchmark_model wrote, any order, each dimension by itself (`cells.fits_of`).
+        cells: what the rule fit_benchmark_model wrote, any order, each dimension by itself (`grid.fits_of`).
         compare_with: model by one of `FAMILIES`, from which differences are taken on the same splits: at the same
             dimension, or that of no latents.
 
@@ -82,15 +83,13 @@ def benchmark_rows(cells: list[dict], compare_with: dict[str, str]) -> list[dict
     return rows + _saturation_rows(scores)
 
 
-def rows_of_benchmark(results: Path, config: dict, benchmark: str) -> list[dict]:
-    """`benchmark_rows` of all that a benchmark of the configuration asks for, from the cells below `results`.
+def rows_of_cells(files: Iterable[str | Path], compare_with: dict[str, str]) -> list[dict]:
+    """`benchmark_rows` of the cells in some files.
 
     Raises:
-        OdevaeError: if a cell is missing or damaged.
+        OdevaeError: if a file is missing or damaged.
     """
-    cells = benchmark_cells(config, benchmark)
-    fits = [fit for cell in cells for fit in fits_of(read_json(results / cell.path))]
-    return benchmark_rows(fits, config["benchmarks"][benchmark]["compare_with"])
+    return benchmark_rows([fit for file in files for fit in fits_of(read_json(file))], compare_with)
 
 
 def benchmark_metrics(rows: list[dict]) -> dict[str, float]:

@@ -1,16 +1,17 @@
 """Get a data file from its address, or from a folder where the network is closed, and check its SHA-256."""
 
-import http.client
-import os
 import shutil
-import urllib.request
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
+
+import pooch
 
 from odevae.errors import OdevaeError
 from odevae.storage.files import sha256_of
 
 TIMEOUT_S = 60
+# The rule's own line in the log says the same as pooch's.
+pooch.get_logger().setLevel("WARNING")
 
 
 def fetch(url: str, sha256: str, destination: str | Path, *, folder: str | Path | None = None) -> None:
@@ -20,16 +21,16 @@ def fetch(url: str, sha256: str, destination: str | Path, *, folder: str | Path 
         url: an ``https://`` address whose last segment is the file's name.
         sha256: the checksum that the file must have, hexadecimal.
         destination: path of the file to write; its folder is made when it is missing.
-        folder: where the file lies already, under its name in the address; nothing is downloaded then.
+        folder: where the file is already, under its name in the address; nothing is downloaded then.
 
     Raises:
         OdevaeError: if the address is not ``https://``, the file cannot be had, or its checksum is another.
     """
     destination = Path(destination)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    # The file grows aside and is renamed when it is known to be right: no reader ever sees half of it.
-    aside = destination.with_name(destination.name + ".part")
-    try:
+
+    def get(url: str, aside: str, _) -> None:
+        # pooch makes an empty file that only its owner may read; a new one has the usual permissions.
+        Path(aside).unlink()
         if folder is None:
             _download(url, aside)
         else:
@@ -40,25 +41,23 @@ def fetch(url: str, sha256: str, destination: str | Path, *, folder: str | Path 
                 f"{destination}: the file from {folder or url} has the SHA-256 {found} but {sha256} is expected; check "
                 "the address and the checksum in the configuration, or get the file again."
             )
-        os.replace(aside, destination)
-    finally:
-        aside.unlink(missing_ok=True)
+
+    pooch.retrieve(url, sha256, destination.name, destination.parent, downloader=get)
 
 
-def _download(url: str, aside: Path) -> None:
+def _download(url: str, aside: str) -> None:
     if urlsplit(url).scheme != "https":
         raise OdevaeError(f"{url}: not an https:// address; correct the address in the configuration.")
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, aside.open("wb") as file:
-            shutil.copyfileobj(response, file)
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        pooch.HTTPDownloader(timeout=TIMEOUT_S)(url, aside, None)
+    except (OSError, ValueError) as error:
         raise OdevaeError(
             f"{url}: cannot be downloaded ({error}); check the network, or set ODEVAE_DATA_DIR to a folder that holds "
             "the file."
         ) from error
 
 
-def _copy(origin: Path, aside: Path) -> None:
+def _copy(origin: Path, aside: str) -> None:
     if not origin.is_file():
         raise OdevaeError(
             f"{origin}: there is no such file; put it into that folder, or unset ODEVAE_DATA_DIR to download it."

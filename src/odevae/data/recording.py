@@ -225,28 +225,31 @@ def timing(recording: Recording) -> dict:
     }
 
 
-def require_covariate(name: str, known: Iterable[str], key: str, left_out: Mapping[str, str] | None = None) -> None:
-    """Refuse the name of a covariate that the recording does not have.
+def require_covariates(
+    names: Iterable[str], known: Iterable[str], key: str, left_out: Mapping[str, str] | None = None
+) -> None:
+    """Refuse names of covariates that the recording does not have.
 
     Args:
-        name: of the covariate.
-        known: names of the covariates of the recording.
-        key: where the configuration names it, for instance ``datasets.e65.colour_by``.
+        names: of covariates.
+        known: those of the recording.
+        key: where the configuration names them, for instance ``datasets.e65.colour_by``.
         left_out: why variables of the file are no covariates, if that is known.
 
     Raises:
-        OdevaeError: if `name` is not among those `known`.
+        OdevaeError: for the first name that is not among those `known`.
     """
     known = list(known)
-    if name in known:
-        return
     has = f"the recording has {', '.join(known) or 'none'}"
-    if name in (left_out or {}):
-        raise OdevaeError(f"config: {key}: {name!r} is in the file but is no covariate: {left_out[name]}; {has}.")
-    raise OdevaeError(
-        f"config: {key}: no covariate {name!r} with a number for each frame; {has} (variables that are text or of "
-        "another length are left out when the file is read)."
-    )
+    for name in names:
+        if name in known:
+            continue
+        if name in (left_out or {}):
+            raise OdevaeError(f"config: {key}: {name!r} is in the file but is no covariate: {left_out[name]}; {has}.")
+        raise OdevaeError(
+            f"config: {key}: no covariate {name!r} with a number for each frame; {has} (variables that are text or of "
+            "another length are left out when the file is read)."
+        )
 
 
 def save_recording(recording: Recording, path: str | Path) -> None:

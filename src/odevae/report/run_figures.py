@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from odevae import plots
-from odevae.data.recording import require_covariate
+from odevae.data.recording import require_covariates
 from odevae.protocols.fold import Fold
 from odevae.report.embedding import Embedding, embed, perplexity_of, plane_grid, principal, thin, tsne
 from odevae.report.figure_names import figure_names, manifold_by
@@ -41,8 +41,7 @@ def figures_of_run(
     Raises:
         OdevaeError: if a covariate does not exist.
     """
-    for name in colour_by:
-        require_covariate(name, fold.raw.covariates, f"datasets.{fold.about['recording']}.colour_by")
+    require_covariates(colour_by, fold.raw.covariates, f"datasets.{fold.about['recording']}.colour_by")
     curves = {"learning_curves": plots.learning_curves(history, run["run"], run["best_epoch"] or None)}
     scored = scored_of_run(fold, run, predictions)
     if scored is None or field is None:

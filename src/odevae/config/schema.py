@@ -1,0 +1,149 @@
+"""The configuration checked against its schema, with the schema's defaults filled in."""
+
+import math
+import re
+from collections.abc import Iterable
+from copy import deepcopy
+
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+
+from odevae.config.studies import grids_of
+from odevae.errors import OdevaeError
+from odevae.models.presets import PRESETS, model_spec
+
+# Folders of results/ that belong to all data sets together, and the file of results/mlflow/ that belongs to no study.
+COMMON_FOLDERS = ("figures", "mlflow", "tables")
+STORE_RECORD = "store"
+
+
+def check_config(config: dict, schema: dict) -> dict:
+    """The configuration with every default of the schema filled in.
+
+    Raises:
+        OdevaeError: for the first key that is unknown, missing or of the wrong type or value, by its full name; for a
+            name whose files would be those of something else; for a study or a benchmark that names a data set or a
+            model that does not exist; and for a benchmark without the model that it compares others with.
+    """
+    errors = sorted(
+        _filling_validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path))
+    )
+    if errors:
+        # A key or value may hold characters that would break the line or colour the terminal.
+        sentence = _sentence(errors[0])
+        raise OdevaeError("".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence))
+    _require_own_files("datasets", config["datasets"], COMMON_FOLDERS)
+    _require_own_files("models", config["models"], PRESETS)
+    _require_own_files("studies", config["studies"], (STORE_RECORD,))
+    for dataset, entry in config["datasets"].items():
+        _require_own_files(f"datasets.{dataset}.colour_by", entry["colour_by"])
+        if sum(kind in entry for kind in ("file", "fetch", "simulate")) != 1:
+            raise OdevaeError(f"config: datasets.{dataset} needs exactly one of file, fetch and simulate.")
+    for model in config["models"]:
+        model_spec(model, config["models"])
+    for study in config["studies"]:
+        for number, grid in enumerate(grids_of(config, study)):
+            _check_grid(config, grid, f"studies.{study}" + (f".more.{number - 1}" if number else ""))
+    check_benchmarks(config)
+    return config
+
+
+def _require_own_files(where: str, names: Iterable[str], taken: Iterable[str] = ()) -> None:
+    """Refuse names whose files would be those of another: on some file systems, upper and lower case are the same."""
+    known = {name.casefold(): name for name in taken}
+    for name in names:
+        other = known.get(name.casefold())
+        if other is not None:
+            raise OdevaeError(
+                f"config: {where}: {name} would share its files with {other}, which "
+                f"{'odevae uses itself' if other in taken else 'differs in case only'}; choose another name."
+            )
+        known[name.casefold()] = name
+
+
+def _require_datasets(config: dict, names: Iterable[str], where: str) -> None:
+    for dataset in names:
+        if dataset not in config["datasets"]:
+            raise OdevaeError(
+                f"config: {where}.datasets names {dataset!r}, which is not under 'datasets'; known: "
+                f"{', '.join(config['datasets'])}."
+            )
+
+
+def _check_grid(config: dict, grid: dict, where: str) -> None:
+    _require_datasets(config, grid["datasets"], where)
+    for model in grid["models"]:
+        spec = model_spec(model, config["models"])
+        if "published_v2" in grid["protocols"] and spec.observations != "pca":
+            raise OdevaeError(
+                f"config: {where}: the protocol published_v2 serves models that see pca, but {model} sees "
+                f"{spec.observations}; take it with v2."
+            )
+    weights = [float(text) for text in grid["lambdas_smooth"]]
+    if not all(map(math.isfinite, weights)):
+        raise OdevaeError(f"config: {where}.lambdas_smooth gives a weight too large for a number; lower it.")
+    if len(set(weights)) < len(weights):
+        raise OdevaeError(f"config: {where}.lambdas_smooth gives the same weight twice; leave one out.")
+
+
+def check_benchmarks(config: dict) -> None:
+    """Refuse a benchmark of what does not exist, as `check_config` does."""
+    for name, settings in config["benchmarks"].items():
+        where = f"benchmarks.{name}"
+        _require_datasets(config, settings["datasets"], where)
+        if name in config["studies"]:
+            raise OdevaeError(
+                f"config: {where}: a study has this name too, and both would write one table; rename one."
+            )
+        chosen = settings.get("models", list(config["benchmark_models"]))
+        for model in [*chosen, *settings["compare_with"].values()]:
+            if model not in config["benchmark_models"]:
+                raise OdevaeError(
+                    f"config: {where} names {model!r}, which is not under 'benchmark_models'; known: "
+                    f"{', '.join(config['benchmark_models'])}."
+                )
+        for task, model in settings["compare_with"].items():
+            if model not in chosen:
+                raise OdevaeError(
+                    f"config: {where}.compare_with.{task}: {model} is not among its models; add it there."
+                )
+
+
+def _filling_validator(schema: dict) -> Draft202012Validator:
+    """A validator that fills in the schema's defaults, refuses 3.0 as a whole number and matches whole texts.
+
+    `snakemake.utils.validate` does neither of the last two, gives one and the same default to all data sets, so that
+    settings of one simulation get into the next, and repeats the schema in its errors.
+    """
+    # JSON Schema counts 3.0 as an integer, but it would name a folder d3.0 that no rule makes.
+    strict = Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    check_properties = Draft202012Validator.VALIDATORS["properties"]
+
+    def fill(validator, properties, instance, owner):
+        if validator.is_type(instance, "object"):
+            for name, rule in properties.items():
+                if "default" in rule:
+                    instance.setdefault(name, deepcopy(rule["default"]))
+        yield from check_properties(validator, properties, instance, owner)
+
+    def match_whole(validator, pattern, instance, owner):
+        # In Python a $ also matches before a line break at the end, which would come into file names.
+        if validator.is_type(instance, "string") and not re.fullmatch(pattern, instance):
+            yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+    return extend(Draft202012Validator, {"properties": fill, "pattern": match_whole}, type_checker=strict)(schema)
+
+
+def _sentence(error) -> str:
+    """One sentence for a violation of the schema: where, what, and what is expected."""
+    where = ".".join(map(str, error.absolute_path)) or "the top level"
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = [str(name) for name in error.instance if name not in known]
+        return f"config: unknown key {', '.join(unknown)} at {where}; known keys there: {', '.join(known) or 'none'}."
+    if error.validator == "required":
+        return f"config: {error.message.replace(' is a required property', '')} is missing at {where}; add it."
+    hint = "" if error.validator == "enum" else error.schema.get("description", "")
+    return f"config: {where}: {error.message}{'; expected ' + hint if hint else ''}."

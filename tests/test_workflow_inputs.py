@@ -1,0 +1,128 @@
+"""What a script reads is an input or a parameter of its rule, so that nothing stays as it was when that changes."""
+
+import ast
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from test_workflow_errors import RECORDING
+from workflow_project import CHECKOUT, Project, small_config
+
+SCRIPTS = sorted((CHECKOUT / "workflow/scripts").glob("*.py"))
+# On demand and every time, about whatever is on disk; as inputs, those files would be made first.
+ABOUT_THE_DISK = {"sync", "verify"}
+# Python imports this module at the start of every process, so at that of every job.
+RECORDER = """
+import atexit, json, os, sys
+
+ROOT, MADE, READ = os.getcwd() + os.sep, set(), set()
+
+
+def note(event, arguments):
+    if event == "open" and isinstance(arguments[0], str):
+        path, flags = os.path.abspath(arguments[0]), arguments[2]
+        if flags & (os.O_WRONLY | os.O_TRUNC | os.O_EXCL):
+            MADE.add(path)
+        elif path not in MADE:
+            READ.add(path)
+
+
+def write():
+    job = getattr(sys.modules["__main__"], "snakemake", None)
+    if job is not None:
+        read = sorted(path.removeprefix(ROOT) for path in READ if path.startswith(ROOT))
+        content = {"rule": job.rule, "made": [*job.output, *job.log], "input": list(job.input), "read": read}
+        with open(f"{ROOT}jobs/{os.getpid()}.json", "w") as file:
+            json.dump(content, file)
+
+
+sys.addaudithook(note)
+atexit.register(write)
+"""
+
+
+def config_of_every_rule(fetched) -> dict:
+    config = small_config()
+    config["datasets"]["disc"]["decode"] = ["x"]
+    sha256 = hashlib.sha256(fetched.read_bytes()).hexdigest()
+    config["datasets"]["fetched"] = {"fetch": {"url": f"https://data.example/{fetched.name}", "sha256": sha256}}
+    config["studies"]["small"] |= {"protocols": ["heldout"], "seeds": [1], "published_table": 1}
+    config["studies"]["ladder"] = config["studies"]["small"] | {"ladder": True}
+    config["benchmark_models"] = {"pca": {"class": "linear.PCA", "latent_dims": "any"}}
+    config["benchmarks"] = {"tiny": {"datasets": {"disc": [2]}, "splits": [0]}}
+    return config
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory) -> list[dict]:
+    """The rule, the inputs and what was read, of every job of a project in which every rule runs."""
+    folder = tmp_path_factory.mktemp("inputs")
+    np.savez(folder / "fetched.npz", **RECORDING)
+    project = Project.create(folder / "project", config_of_every_rule(folder / "fetched.npz"))
+    (project.root / "src/sitecustomize.py").write_text(RECORDER, encoding="utf-8")
+    (project.root / "jobs").mkdir()
+    # Tracking reads all that is on disk, and nothing may rerun for its sake. Without a store it reads nothing.
+    (project.root / "mlflow.db").write_text("This is no database.\n", encoding="utf-8")
+    outcome = project.snakemake(
+        "all",
+        "results/fetched/recording.npz",
+        "results/figures/tiny",
+        "results/figures/small/disc/heldout/quick_dimensions.png",
+        "results/disc/heldout/split0/quick/d2_ls5e-4_seed1/figures/manifold_trials.html",
+        data_dir=folder,
+    )
+    assert outcome.code == 0, outcome.output
+    return [json.loads(path.read_text(encoding="utf-8")) for path in (project.root / "jobs").iterdir()]
+
+
+@pytest.mark.slow
+def test_every_file_that_a_script_reads_is_an_input(jobs):
+    assert {job["rule"] for job in jobs} == {script.stem for script in SCRIPTS} - ABOUT_THE_DISK
+    unknown = set()
+    for job in jobs:
+        for path in set(job["read"]) - {*job["input"], *job["made"]}:
+            # A change of code reruns a job by its digest of the code.
+            if not path.startswith(".snakemake/") and not path.endswith((".py", ".pyc")):
+                unknown.add((job["rule"], path))
+    assert unknown == set()
+
+
+@pytest.mark.slow
+def test_the_record_of_what_is_read_is_complete(jobs):
+    for rule, name in {
+        "tabulate_study": "src/odevae/report/published_tables.csv",
+        "evaluate_run": "results/disc/heldout/split0/quick/d2_ls5e-4_seed1/checkpoint.pt",
+        "plot_benchmark": "results/tables/tiny.csv",
+    }.items():
+        assert any(name in job["read"] for job in jobs if job["rule"] == rule), rule
+
+
+def uses_of_the_configuration(source: str) -> list[str]:
+    """What a script takes from the whole configuration, but for what it hands to functions of tracking."""
+    tree = ast.parse(source)
+    handed_on = {"main"} | {
+        name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("odevae.tracking")
+        for name in node.names
+    }
+    arguments = {
+        id(argument)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in handed_on
+        for argument in [*node.args, *(keyword.value for keyword in node.keywords)]
+    }
+    return [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if ast.unparse(node) in ("config", "snakemake.config") and isinstance(node, (ast.Name, ast.Attribute))
+        if id(node) not in arguments
+    ]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_a_script_takes_parameters_and_not_the_configuration(script):
+    uses = uses_of_the_configuration(script.read_text(encoding="utf-8"))
+    # Colours are checked early, and another one must not make the recording again; the store has all studies.
+    assert bool(uses) == (script.stem in {"read_recording", "simulate_recording", "create_store", "sync"}), uses
