@@ -1,6 +1,7 @@
 """The store repeats what is on disk: completely, once, after any accident, and from many jobs at once."""
 
 import math
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from conftest import ABOUT
 from mirrored_runs import COLUMNS, KEY, histories, put, value_of, whole, write_results, write_run
 
 from odevae import tracking
+from odevae.errors import OdevaeError
 from odevae.storage import run_folder
 from odevae.storage.files import write_json
 from odevae.tracking import Mirrors
@@ -257,6 +259,71 @@ def test_a_lost_store_is_restored_from_disk(mirror, uri, tmp_path):
     (tmp_path / ".mlflow.db.new" / "mlflow.db").write_bytes(b"half")
     other = Mirror(uri, tmp_path / "artifacts", STUDY)
     assert content(other, put(other, folder)) == before
+
+
+# A folder that moves
+
+
+def logged(folder: Path, seed: int = 1):
+    """Mirror a run in a project's folder; gives the mirror and the run id."""
+    project = Mirror(f"sqlite:///{folder}/mlflow.db", folder / "mlartifacts", STUDY)
+    run = write_run(folder, replace(KEY, seed=seed))
+    write_results(run)
+    return project, put(project, run)
+
+
+def test_a_store_follows_a_folder_that_was_moved(tmp_path, empty_store, caplog):
+    home = tmp_path / "old 100%_place"
+    home.mkdir()
+    (home / "mlflow.db").write_bytes(empty_store)
+    before, run_id = logged(home)
+    files = artifacts(before, run_id)
+    home = home.rename(tmp_path / "neu_ä")
+    after, second = logged(home, seed=2)
+    assert caplog.text.count("this project was at") == 1 and "old 100%_place" in caplog.text
+    assert artifacts(after, run_id) == files and artifacts(after, second) == files
+    assert not (tmp_path / "old 100%_place").exists()
+    caplog.clear()
+    logged(home, seed=3)
+    assert "this project was" not in caplog.text
+
+
+def test_a_copy_writes_nothing_into_the_original(tmp_path, empty_store):
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    original.mkdir()
+    (original / "mlflow.db").write_bytes(empty_store)
+    first, run_id = logged(original)
+    shutil.copytree(original, copy)
+    before = sorted(original.rglob("*"))
+    mirror, second = logged(copy, seed=2)
+    assert sorted(original.rglob("*")) == before
+    assert artifacts(mirror, second) == artifacts(mirror, run_id) == artifacts(first, run_id)
+    # The original still finds its own.
+    assert first.client.get_run(run_id).info.artifact_uri.startswith(original.as_uri() + "/")
+
+
+def test_a_store_that_two_projects_share_is_not_taken_from_the_other(tmp_path, empty_store):
+    (tmp_path / "shared.db").write_bytes(empty_store)
+    uri, (one, other) = f"sqlite:///{tmp_path}/shared.db", (tmp_path / name for name in ("one", "other"))
+    one.mkdir(), other.mkdir()
+    Mirror(uri, one / "mlartifacts", STUDY)
+    with pytest.raises(OdevaeError, match=r"keeps its artifacts in .*/one/mlartifacts/.*give the project a store of"):
+        Mirror(uri, other / "mlartifacts", STUDY)
+    one.rename(other / "moved")
+    Mirror(uri, other / "moved" / "mlartifacts", STUDY)
+
+
+def test_what_left_the_study_leaves_the_experiment(mirror, tmp_path):
+    kept, removed = KEY, replace(KEY, seed=9)
+    for key in (kept, removed):
+        put(mirror, write_run(tmp_path, key))
+    own = mirror.client.create_run(mirror.experiment_id, run_name="made by hand").info.run_id
+    mirror.keep([kept.path])
+    assert active_runs(mirror, kept.path) and not active_runs(mirror, removed.path)
+    assert active_runs(mirror, "study") and mirror.client.get_run(own).info.lifecycle_stage == "active"
+    # It comes back with its seed.
+    put(mirror, write_run(tmp_path, removed))
+    assert active_runs(mirror, removed.path)
 
 
 def test_a_diverged_run_says_so(mirror, tmp_path):

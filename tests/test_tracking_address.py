@@ -16,7 +16,15 @@ from odevae.config.schema import check_config
 from odevae.errors import OdevaeError
 from odevae.storage.files import read_json, write_json
 from odevae.tracking import Mirrors
-from odevae.tracking.address import VARIABLE, check_store, new_store_record, project_of, redacted, store_uri
+from odevae.tracking.address import (
+    VARIABLE,
+    check_store,
+    new_store_record,
+    project_of,
+    redacted,
+    store_uri,
+    stores_made,
+)
 from odevae.tracking.filesystems import mounted, network_file_system
 
 LOCAL = [("ext4", "/")]
@@ -111,20 +119,32 @@ def test_a_password_is_never_shown():
 
 
 def test_the_record_of_the_store_keeps_the_project_and_names_earlier_stores():
-    first = new_store_record({}, "sqlite:///mlflow.db", "my lab's project")
+    first = new_store_record({}, "sqlite:///mlflow.db", "my lab's project", 1)
     assert first["project"].startswith("my_lab_s_project-")
-    same = new_store_record(first, "sqlite:///mlflow.db", "moved")
+    same = new_store_record(first, "sqlite:///mlflow.db", "moved", 1)
     assert (same["project"], same["earlier"]) == (first["project"], [])
-    second = new_store_record(same, "https://ann:secret@host", "moved")
+    second = new_store_record(same, "https://ann:secret@host", "moved", 1)
     assert (second["uri"], second["project"]) == ("https://***@host", first["project"])
     assert second["earlier"] == [{"uri": "sqlite:///mlflow.db", "made_at": same["made_at"]}]
-    third = new_store_record(second, "http://host", "moved")
+    third = new_store_record(second, "http://host", "moved", 1)
     assert [entry["uri"] for entry in third["earlier"]] == ["sqlite:///mlflow.db", "https://***@host"]
+
+
+def test_a_lost_file_counts_as_one_more_store_until_it_is_made_again(tmp_path):
+    uri, record, database = f"sqlite:///{tmp_path}/kept.db", tmp_path / "store.json", tmp_path / "kept.db"
+    assert stores_made(uri, record) == 1
+    for made in (1, 2):
+        write_json(record, new_store_record({}, uri, "lab", stores_made(uri, record)))
+        database.touch()
+        assert stores_made(uri, record) == made
+        database.unlink()
+        assert stores_made(uri, record) == made + 1
+    assert stores_made("http://host", record) == 2
 
 
 def test_a_job_with_another_store_than_the_workflow_tracks_nothing(tmp_path, caplog):
     record = tmp_path / "store.json"
-    write_json(record, new_store_record({}, "http://ann:secret@host:5000", "lab"))
+    write_json(record, new_store_record({}, "http://ann:secret@host:5000", "lab", 1))
     assert project_of("http://ben:other@host:5000", record).startswith("lab-")
     mirrors = Mirrors(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts", {"demo": {}}, record)
     assert mirrors.run(write_run(tmp_path)) == {}

@@ -55,6 +55,8 @@ rule tabulate_benchmark:
         runtime=10,
     params:
         code=code("tabulate_benchmark.py"),
+        # The fits go into the record together with the table, again if the store was lost.
+        stores_made=STORES_MADE,
         compare_with=lookup(dpath="{benchmark}/compare_with", within=config["benchmarks"]),
     script:
         "../scripts/tabulate_benchmark.py"

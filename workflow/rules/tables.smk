@@ -7,7 +7,7 @@ rule tabulate_study:
         audits=audits_of,
         tracked="results/mlflow/{study}.json",
         published=PUBLISHED_TABLES,
-        store=STORE_ITSELF,
+        store=STORE,
     output:
         csv=report(
             "results/tables/{study}.csv", caption="../report/table.rst", category="Tables", labels={"study": "{study}"}
@@ -42,7 +42,7 @@ rule tabulate_ladder:
         trials=trials_of,
         audits=audits_of,
         tracked="results/mlflow/{study}.json",
-        store=STORE_ITSELF,
+        store=STORE,
     output:
         csv=report(
             "results/tables/{study}.csv",

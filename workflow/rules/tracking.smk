@@ -1,6 +1,6 @@
 # MLflow repeats what is on disk. The store is made once, before any parallel job; the sync rules bring it up to date.
 
-from odevae.tracking.address import OUTAGES, STORE_RECORD, check_store, redacted, store_uri
+from odevae.tracking.address import OUTAGES, STORE_RECORD, check_store, redacted, store_uri, stores_made
 from odevae.tracking.filesystems import mounted
 
 try:
@@ -11,18 +11,16 @@ except OdevaeError as error:
 
 STORE_RECORD = str(STORE_RECORD)
 TRACKING_URI = store_uri(config)
-# The file of an embedded store changes with every write, so nothing may rerun because it is newer.
-STORE_FILE = TRACKING_URI.removeprefix("sqlite:///") if TRACKING_URI.startswith("sqlite:///") else None
 STORE = ancient(STORE_RECORD)
-STORE_ITSELF = [ancient(path) for path in (STORE_RECORD, STORE_FILE) if path]
+# One more than there were if the file of an embedded store is gone: then it is made again, and the record of the studies
+# asked for is completed. The file is no output of a rule, because `snakemake --delete-all-output` deletes outputs.
+STORES_MADE = stores_made(TRACKING_URI, Path(STORE_RECORD))
 
 
 rule create_store:
     output:
         # It also names the stores before this one.
         record=update(STORE_RECORD),
-        # Never removed before the job: runs of other projects may be in it.
-        file=update(STORE_FILE) if STORE_FILE else [],
     log:
         "logs/create_store.log",
     benchmark:
@@ -37,6 +35,7 @@ rule create_store:
     params:
         # Snakemake keeps parameters, and an address may hold a password.
         uri=redacted(TRACKING_URI),
+        stores_made=STORES_MADE,
     script:
         "../scripts/create_store.py"
 
@@ -46,7 +45,6 @@ rule sync_study:
         runs=files_of_runs,
         audits=audits_of,
         record=STORE_RECORD,
-        store=STORE_ITSELF,
     output:
         ids="results/mlflow/{study}.json",
         # Kept from call to call, because it counts.
@@ -66,6 +64,7 @@ rule sync_study:
         folds=folds_of,
         # Changes with every outage, so that the next call tries again.
         outages=outages_so_far,
+        stores_made=STORES_MADE,
     script:
         "../scripts/sync_study.py"
 
@@ -74,7 +73,7 @@ rule sync_study:
 # count as an output, and what has its outputs does not run again.
 rule sync:
     input:
-        store=STORE_ITSELF,
+        store=STORE,
     log:
         "logs/sync.log",
     conda:

@@ -8,16 +8,14 @@ from odevae.tracking import mirrors_of_studies
 from odevae.tracking.address import new_store_record, store_uri
 
 
-def main(config: dict, record: Path, file: str | None) -> None:
-    content = new_store_record(read_json(record) if record.exists() else {}, store_uri(config), Path.cwd().name)
+def main(config: dict, record: Path, made: int) -> None:
+    previous = read_json(record) if record.exists() else {}
+    content = new_store_record(previous, store_uri(config), Path.cwd().name, made)
     write_json(record, content)
     # The parents of all studies and benchmarks are created here, so that parallel jobs find them.
     working = mirrors_of_studies(config, config["studies"] | config["benchmarks"]).working
-    if file and not working:
-        # Tracking stops no stage: later jobs try again, and the rules that wait for this file go on.
-        Path(file).touch()
     write_json(record, content | {"working": working})
 
 
 with stage(snakemake.log[0]):
-    main(snakemake.config, Path(snakemake.output.record), snakemake.output.get("file"))
+    main(snakemake.config, Path(snakemake.output.record), snakemake.params.stores_made)

@@ -13,6 +13,7 @@ def main(config: dict, study: str, runs: list[str], folds: list[str], outages: i
     for fold in folds:
         mirrors.preprocessing(Path("results") / fold, fold)
     ids = {run: mirrors.run(Path("results") / run).get(study, "") for run in runs}
+    mirrors.keep(study, [*folds, *runs])
     complete = mirrors.working and all(ids.values())
     write_bytes(output.outages, f"{outages if complete else outages + 1}\n".encode())
     write_json(output.ids, ids)

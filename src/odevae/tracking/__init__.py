@@ -79,6 +79,10 @@ class Mirrors:
             self._put(lambda dim=dim: record_of_cell(file, f"{name}/d{dim}", dim), file, study) for dim in latent_dims
         ]
 
+    def keep(self, study: str, names: Iterable[str]) -> None:
+        """Delete the runs of a study in the store that have none of these names."""
+        self._try(lambda: self._mirrors[study].keep(names))
+
     def study(self, study: str, files: Iterable[str | Path], metrics: dict[str, float]) -> str | None:
         """Put tables and figures on the parent run of one study; gives its run id, None when tracking is off."""
         return self._try(lambda: self._mirrors[study].study(files, metrics))

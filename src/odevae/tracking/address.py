@@ -80,13 +80,24 @@ def redacted(text: str) -> str:
     return re.sub(r"(\w+://)\S*@", r"\1***@", text)
 
 
-def new_store_record(previous: dict, uri: str, folder: str) -> dict:
+def stores_made(uri: str, record: Path) -> int:
+    """How often the store had to be made, with the time to come if the file of an embedded one is not there now."""
+    missing = uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists()
+    try:
+        made = read_json(record).get("stores_made", 0)
+    except OdevaeError:
+        made = 0
+    return made + missing
+
+
+def new_store_record(previous: dict, uri: str, folder: str, made: int) -> dict:
     """What `STORE_RECORD` says of a store, and of the stores that were used before it.
 
     Args:
         previous: what it said until now, empty if there was none.
         uri: the address of the store.
         folder: name of the project's folder, by which people know the project on a server.
+        made: see `stores_made`.
     """
     earlier = previous.get("earlier", [])
     if previous and previous["uri"] != redacted(uri):
@@ -96,6 +107,7 @@ def new_store_record(previous: dict, uri: str, folder: str) -> dict:
         # Several projects may use one server, and their studies may have the same names.
         "project": previous.get("project") or f"{re.sub(r'[^A-Za-z0-9_.-]', '_', folder)}-{uuid.uuid4().hex[:12]}",
         "made_at": datetime.now(UTC).isoformat(),
+        "stores_made": made,
         "working": False,
         "earlier": earlier,
     }

@@ -11,9 +11,10 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Met
 from mlflow.exceptions import MlflowException, RestException
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
+from odevae.errors import OdevaeError
 from odevae.tracking.address import absolute, is_server
 from odevae.tracking.records import Record, digest_of, flat, numbers, require_plain, texts
-from odevae.tracking.store import locked, open_store, require_writable
+from odevae.tracking.store import follow_folder, locked, open_store, require_writable
 
 # The most metrics that MLflow takes in one call.
 MAX_METRICS = 1000
@@ -61,8 +62,9 @@ class Mirror:
         self.client = open_store(uri)
         with self._writing():
             # A server keeps artifacts where it was told to.
-            artifacts = None if is_server(uri) else (Path(artifact_root).resolve() / study).as_uri()
-            self.experiment_id = self._find_experiment(study, artifacts)
+            root = Path(artifact_root).resolve()
+            follow_folder(self._uri, root)
+            self.experiment_id = self._find_experiment(study, None if is_server(uri) else (root / study).as_uri())
             settings = {f"{PARENT_NAME}.{name}": value for name, value in flat(study_params or {}).items()}
             self.parent_id = self._put_parent(study, texts(settings))
 
@@ -98,6 +100,14 @@ class Mirror:
         )
         return self.parent_id
 
+    def keep(self, names: Iterable[str]) -> None:
+        """Delete the runs of the study, other than its parent, that have none of these names: they left the study."""
+        names = {PARENT_NAME, *names}
+        with self._writing():
+            for run in self._search():
+                if run.data.tags[RUN_TAG] not in names:
+                    self.client.delete_run(run.info.run_id)
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         with locked(self._uri):
@@ -114,16 +124,25 @@ class Mirror:
                     raise
             # Another job was faster; names of experiments are unique.
             experiment = self.client.get_experiment_by_name(name)
+        if artifacts and experiment.artifact_location != artifacts:
+            raise OdevaeError(
+                f"the experiment {name} of this store keeps its artifacts in {experiment.artifact_location}, outside "
+                "this project; give the project a store of its own (tracking.uri in the configuration)."
+            )
         if experiment.lifecycle_stage == LifecycleStage.DELETED:
             # A deleted experiment keeps its name occupied, so there is no other way to go on.
             self.client.restore_experiment(experiment.experiment_id)
         return experiment.experiment_id
 
-    def _search(self, name: str) -> list[Run]:
-        """Runs of a name, always in the same order."""
-        tags = {RUN_TAG: name, **self._project_tags}
+    def _search(self, name: str | None = None) -> list[Run]:
+        """Our runs, of a name or all, always in the same order."""
+        tags = self._project_tags | ({RUN_TAG: name} if name else {})
         conditions = [f"tags.`{tag}` = '{require_plain(value)}'" for tag, value in tags.items()]
-        runs = self.client.search_runs([self.experiment_id], " and ".join(conditions))
+        conditions += [] if name else [f"tags.`{RUN_TAG}` LIKE '%'"]
+        runs, page = [], None
+        while page != "":
+            found = self.client.search_runs([self.experiment_id], " and ".join(conditions), page_token=page)
+            runs, page = [*runs, *found], found.token or ""
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def _find_or_create(self, record: Record) -> tuple[Run, set[int]]:

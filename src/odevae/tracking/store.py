@@ -5,12 +5,14 @@ do so at once make each other fail. Everything that this package does with a SQL
 file lock next to the database. A server needs none, because it alone writes.
 """
 
+import logging
 import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from filelock import FileLock
 from mlflow.db import upgrade
@@ -19,6 +21,14 @@ from mlflow.tracking import MlflowClient
 
 from odevae.tracking.address import SQLITE, absolute
 
+log = logging.getLogger(__name__)
+
+# Where MLflow keeps absolute places of artifacts.
+ARTIFACT_COLUMNS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+)
 # Long enough for sixteen jobs that each bring in a long history; only a hung job makes anybody wait this long.
 LOCK_WAIT_S = 600.0
 LOCK_POLL_S = 0.02
@@ -70,6 +80,40 @@ def locked(uri: str) -> Iterator[None]:
     # The death of the process releases it too.
     with FileLock(f"{database}.lock", timeout=LOCK_WAIT_S, poll_interval=LOCK_POLL_S):
         yield
+
+
+def follow_folder(uri: str, artifact_root: Path) -> None:
+    """Let the artifacts of a SQLite store lie below `artifact_root` again after its folder was moved or copied.
+
+    MLflow keeps absolute paths, so it would look for old artifacts where the folder was, and write new ones there: into
+    another project, if the folder was copied. Experiments whose artifacts lie elsewhere for another reason are left
+    alone, and so are those of a project that still exists, if the database lies outside this one.
+
+    Args:
+        uri: absolute; nothing to do for a server.
+        artifact_root: absolute, the folder below which each study keeps its artifacts.
+    """
+    if not uri.startswith(SQLITE):
+        return
+    inside = _database(uri).parent == artifact_root.parent
+    with closing(sqlite3.connect(_database(uri))) as connection:
+        moved = {}
+        for name, location in connection.execute("SELECT name, artifact_location FROM experiments"):
+            own, below = (artifact_root / name).as_uri(), f"/{artifact_root.name}/{quote(name)}"
+            old = location.removesuffix(below)
+            if location == own or not location.startswith("file:") or old == location:
+                continue
+            if inside or not Path(unquote(old.removeprefix("file://"))).exists():
+                moved[old] = own.removesuffix(below)
+        for old, new in moved.items():
+            for table, column in ARTIFACT_COLUMNS:
+                # Not LIKE, in which the underscore of a folder's name stands for any character.
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                    (new, len(old) + 1, len(old) + 1, f"{old}/"),
+                )
+            log.warning(f"warning: this project was at {unquote(old)}; the paths in its MLflow store now follow it")
+        connection.commit()
 
 
 def require_writable(uri: str) -> None:
