@@ -1,14 +1,16 @@
-"""Compute the scores of every run on disk, and every table, anew and compare: `snakemake verify`."""
+"""Compute the scores of every run on disk, and every table, again and compare: `snakemake verify`."""
 
 import sys
 from pathlib import Path
 
-from odevae.benchmark.table import rows_of_benchmark
+import pandas as pd
+
+from odevae.benchmark.table import table_of_benchmark
 from odevae.config.studies import fold_path, published_rows_of, study_runs
 from odevae.errors import OdevaeError
-from odevae.evaluation.audit_ladder import rungs_of_study
+from odevae.evaluation.audit_ladder import ladder_of_study
 from odevae.jobs.job_logging import stage
-from odevae.report.study_table import results_of_study, study_rows
+from odevae.report.study_table import results_of_study, study_table
 from odevae.report.verification import verify_run, verify_table
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import METRICS_FILE
@@ -31,7 +33,7 @@ def main(config: dict) -> None:
     for benchmark in config["benchmarks"]:
         table = RESULTS / "tables" / f"{benchmark}.csv"
         if table.exists():
-            _try(problems, lambda t=table, b=benchmark: _checked(t, rows_of_benchmark(RESULTS, config, b)))
+            _try(problems, lambda t=table, b=benchmark: _checked(t, table_of_benchmark(RESULTS, config, b)))
     print(f"{len(checked)} runs verified, {len(problems)} problems")
     if problems:
         raise OdevaeError(f"{len(problems)} of what is on disk cannot be trusted; the lines above say what to do.")
@@ -39,16 +41,16 @@ def main(config: dict) -> None:
 
 def _table(config: dict, table: Path, study: str, runs: dict[str, str], settings: dict) -> str:
     if settings["ladder"]:
-        rows = rungs_of_study(RESULTS, runs)
+        expected = ladder_of_study(RESULTS, runs)
     else:
         ids = read_json(RESULTS / "mlflow" / f"{study}.json")
         results = results_of_study(RESULTS, runs, ids, published_rows_of(config, study))
-        rows = study_rows(results, settings.get("published_table", 0))
-    return _checked(table, rows)
+        expected = study_table(results, settings.get("published_table", 0))
+    return _checked(table, expected)
 
 
-def _checked(table: Path, rows: list[dict]) -> str:
-    return f"{table}: {verify_table(table, rows)} rows"
+def _checked(table: Path, expected: pd.DataFrame) -> str:
+    return f"{table}: {verify_table(table, expected)} rows"
 
 
 def _try(problems: list[str], check) -> None:
