@@ -4,6 +4,7 @@ from pathlib import Path
 
 from odevae.storage import run_folder
 from odevae.storage.files import write_json
+from odevae.storage.scores import Score
 from odevae.tracking.mirror import Mirror
 from odevae.tracking.records import record_of_run
 
@@ -47,7 +48,8 @@ def write_run(root: Path, key=KEY, attempt="a" * 32, epochs=3, columns=COLUMNS, 
 
 def write_results(folder: Path, attempt="a" * 32) -> None:
     """What evaluation and manifold leave in a run directory."""
-    write_json(folder / run_folder.METRICS_FILE, {"attempt": attempt, "values": {"test/raw/forecast@5/r2": 0.1}})
+    score = Score("test", "raw", "onset@5", "best", "mean", "r2", 0.1)
+    write_json(folder / run_folder.METRICS_FILE, {"attempt": attempt, "scores": [score._asdict()]})
     write_json(folder / run_folder.MANIFOLD_FILE, {"attempt": attempt, "values": {"stress": 0.2}})
     (folder / run_folder.CHECKPOINT_FILE).write_bytes(b"weights")
     (folder / run_folder.FIGURES_FOLDER).mkdir(exist_ok=True)

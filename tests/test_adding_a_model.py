@@ -7,7 +7,7 @@ import pytest
 import yaml
 from workflow_project import CHECKOUT, Project, jobs
 
-from odevae.report.study_table import read_csv
+from odevae.report.table_files import read_csv
 
 pytestmark = pytest.mark.slow
 

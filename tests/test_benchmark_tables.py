@@ -1,10 +1,12 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from odevae.benchmark.comparison import paired_difference
+from odevae.benchmark.families import FAMILIES, Task
 from odevae.benchmark.grid import Cell, benchmark_cells, fits_of, model_class, module_file
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
-from odevae.benchmark.table import COLUMNS, FAMILIES, benchmark_rows, family_of, saturation
+from odevae.benchmark.table import benchmark_table, saturation
 from odevae.config.schema import check_benchmarks
 from odevae.errors import OdevaeError
 from odevae.plots.benchmark import NULL, benchmark_scores
@@ -106,6 +108,10 @@ def cell(model: str, latent_dim: int, split: int, value: float, dataset: str = "
     }
 
 
+def benchmark_rows(cells: list[dict], compare_with: dict[str, str]) -> list[dict]:
+    return benchmark_table(cells, compare_with).to_dict("records")
+
+
 PCA, HOLD = (0.2, 0.3, 0.25), (0.1, 0.25, 0.05)
 
 
@@ -122,7 +128,10 @@ def row_of(rows, task, model):
 
 
 def test_a_row_says_what_it_rests_on(rows):
-    assert all(tuple(row) == COLUMNS for row in rows)
+    assert " ".join(rows[0]) == (
+        "dataset task metric model latent_dim n_splits mean sd compared_with difference difference_low difference_high "
+        "null_mean null_95 n_values fit_s"
+    )
     row = row_of(rows, "reconstruct", "pca")
     assert (row["metric"], row["latent_dim"], row["n_splits"], row["n_values"]) == ("r2_neuron", 2, 3, 300)
     assert (row["mean"], row["sd"]) == pytest.approx((np.mean(PCA), np.std(PCA, ddof=1)))
@@ -133,8 +142,8 @@ def test_a_row_says_what_it_rests_on(rows):
 
 def test_cosmooth_saturates_where_more_dimensions_no_longer_help(rows):
     clear = {2: {0: 0.1, 1: 0.2, 2: 0.3}, 3: {0: 0.2, 1: 0.3, 2: 0.4}, 5: {0: 0.21, 1: 0.29, 2: 0.42}}
-    assert saturation(clear, 0.1) == 3
-    assert saturation({2: {0: 0.5, 1: 0.4}, 3: {0: 0.4, 1: 0.3}}, 0.1) == 2
+    assert saturation(pd.DataFrame(clear), 0.1) == 3
+    assert saturation(pd.DataFrame({2: {0: 0.5, 1: 0.4}, 3: {0: 0.4, 1: 0.3}}), 0.1) == 2
     assert not [row for row in rows if row["task"] == "cosmooth_saturation"], "one dimension says nothing"
     cells = [cell("pca", dim, split, value + 0.1 * (dim > 2)) for dim in (2, 3, 5) for split, value in enumerate(PCA)]
     (row,) = (row for row in benchmark_rows(cells, {}) if row["task"] == "cosmooth_saturation")
@@ -166,8 +175,31 @@ def test_data_sets_are_compared_with_their_own():
     assert [label.get_text() for label in panel.get_xticklabels()] == ["disc\nD = 2", "sphere\nD = 2"]
 
 
+def test_a_score_that_is_not_defined_stays_in_the_table():
+    cells = [cell("pca", 2, split, value) for split, value in enumerate((0.2, np.nan, 0.3))]
+    row = row_of(benchmark_rows(cells, {}), "reconstruct", "pca")
+    assert np.isnan(row["mean"]) and np.isnan(row["sd"]) and row["null_mean"] is None
+    row = row_of(benchmark_rows(cells[:1], {}), "reconstruct", "pca")
+    assert row["mean"] == 0.2 and row["sd"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("reconstruct", Task("reconstruct")),
+        ("onset5", Task("onset", 5)),
+        ("forecast@10", Task("forecast", 10)),
+        ("decode/Position 2", Task("decode", subject="Position 2")),
+        ("rates/plain_mean", Task("rates", subject="plain_mean")),
+        ("cosmooth_saturation", Task("cosmooth_saturation")),
+    ],
+)
+def test_a_task_and_its_name(name, task):
+    assert Task.parse(name) == task and task.name == name
+
+
 def test_every_family_that_was_asked_has_a_figure(rows):
-    families = {family_of(row["task"]) for row in rows}
+    families = {Task.parse(row["task"]).family for row in rows}
     assert families & set(FAMILIES) == {"cosmooth", "decode", "forecast", "reconstruct"}
     for family in families & set(FAMILIES):
         shown = [axes for axes in benchmark_scores(rows, family, "all").axes if axes.axison]

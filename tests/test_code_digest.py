@@ -112,6 +112,30 @@ def test_figures_depend_on_the_plots_and_the_latent_field_and_not_on_training():
     assert not {"training/loop.py", "training/losses.py", "evaluation/run_scores.py", "report/study_table.py"} & found
 
 
+@pytest.mark.parametrize("script", ["plot_benchmark.py", "plot_study.py"])
+def test_figures_of_tables_depend_on_tables_and_plots_only(script):
+    found = modules(script, without={"odevae.tracking"})
+    assert {"report/table_files.py", "plots/style.py"} <= found
+    rooms = {name.partition("/")[0] for name in found}
+    assert rooms <= {"__init__.py", "errors.py", "benchmark", "jobs", "plots", "report", "storage"}
+    assert {name for name in found if name.startswith("benchmark/")} <= {
+        "benchmark/__init__.py",
+        "benchmark/families.py",
+    }
+    assert not {"report/study_table.py", "report/verification.py"} & found
+
+
+def test_an_edit_of_the_losses_trains_again_but_draws_no_table():
+    changed = {
+        path.name
+        for path in (PROJECT / "workflow/scripts").glob("*.py")
+        if "training/losses.py" in modules(path.name, without={"odevae.tracking"})
+    }
+    assert {"train_model.py", "evaluate_run.py"} <= changed
+    tables = {"tabulate_study.py", "tabulate_benchmark.py", "plot_study.py", "plot_benchmark.py", "plot_dimensions.py"}
+    assert not tables & changed
+
+
 def test_a_fold_depends_on_its_steps_and_not_on_the_model():
     found = modules("prepare_fold.py", without={"odevae.tracking"})
     assert {

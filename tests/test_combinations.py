@@ -16,6 +16,7 @@ from odevae.models.odevae import build
 from odevae.models.presets import ModelSpec
 from odevae.protocols.recipes import heldout
 from odevae.storage.run_folder import CHECKPOINT_FILE, HISTORY_FILE, read_history
+from odevae.storage.scores import REFERENCE, scores_of
 from odevae.training.recorder import train
 from odevae.training.reproducibility import seed_everything
 
@@ -66,9 +67,9 @@ def check(fold, make_key, tmp_path):
             assert predictions[f"validation_{checkpoint}_path"].shape == (*observed.shape[:2], 3)
         assert all(np.isfinite(values).all() for values in predictions.values())
         assert all(
-            np.isfinite(value)
-            for name, value in metrics["values"].items()
-            if "/reference/" not in name and name.split("/")[-1].startswith("r2")
+            np.isfinite(score.value)
+            for score in scores_of(metrics)
+            if score.checkpoint != REFERENCE and score.metric.startswith("r2")
         )
 
     return trains

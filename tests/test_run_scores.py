@@ -7,7 +7,7 @@ import torch
 from conftest import ABOUT, HELDOUT_SMALL, PUBLISHED_DEFAULTS
 from sklearn.metrics import r2_score
 
-from odevae.evaluation.run_scores import best_reference, evaluate, references, score_spaces, task_of
+from odevae.evaluation.run_scores import evaluate, model_scores, reference_scores, task_of
 from odevae.evaluation.trivial import TRIVIAL
 from odevae.metrics import score
 from odevae.models.odevae import build
@@ -15,6 +15,7 @@ from odevae.models.presets import PRESETS
 from odevae.protocols.recipes import heldout, published
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import CHECKPOINT_FILE, RUN_FILE
+from odevae.storage.scores import Score, best_reference, scores_of, select
 from odevae.training.recorder import train
 
 METRICS = (
@@ -46,6 +47,11 @@ def all_keys(parts, task) -> set[str]:
         keys |= {f"{part}/{space}/{task}/{checkpoint}/mean/{m}" for space in SPACES for m in (*METRICS, "skill")}
         keys |= {f"{part}/pca/{task}/{checkpoint}/sampled/{m}" for m in ("r2_batched", "r2_pooled")}
     return keys
+
+
+def values_of(metrics: dict) -> dict[str, float]:
+    """Each score by its name."""
+    return {score.name: score.value for score in scores_of(metrics)}
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +105,10 @@ def test_references_know_no_held_out_mean(heldout_fold):
 
 def test_padding_rewards_the_last_frame(e65):
     fold = published(e65, "pca-baseline", split=1, settings=PUBLISHED_DEFAULTS | {"holdout": 3})
-    scores = references(fold, "validation", batch_size=8)
-    assert scores["pca", "hold_last_frame"]["r2_pooled"] == pytest.approx(0.839, abs=0.001)
-    assert scores["pca", "training_mean"]["r2_pooled"] < 0.2
+    scores = select(reference_scores(fold, "validation", "onset5", batch_size=8), space="pca", metric="r2_pooled")
+    found = {score.estimate: score.value for score in scores}
+    assert found["hold_last_frame"] == pytest.approx(0.839, abs=0.001)
+    assert found["training_mean"] < 0.2
 
 
 # The scores of a run
@@ -110,8 +117,8 @@ def test_padding_rewards_the_last_frame(e65):
 def test_every_key_is_there_and_no_other(evaluated, trained):
     metrics, predictions = evaluated
     run = read_json(trained / RUN_FILE)
-    assert set(metrics["values"]) == all_keys(("validation", "test"), "onset")
-    assert {name: metrics[name] for name in metrics if name != "values"} == {
+    assert set(values_of(metrics)) == all_keys(("validation", "test"), "onset")
+    assert {name: metrics[name] for name in metrics if name != "scores"} == {
         "run": run["run"],
         "attempt": run["attempt"],
         "status": "ok",
@@ -126,6 +133,7 @@ def test_every_key_is_there_and_no_other(evaluated, trained):
 
 def test_scores_come_from_the_predictions_that_are_kept(evaluated, heldout_fold):
     metrics, predictions = evaluated
+    values = values_of(metrics)
     preprocessor = heldout_fold.preprocessor
     for part, checkpoint in product(("validation", "test"), ("best", "last")):
         rows = predictions[f"{part}_rows"]
@@ -144,7 +152,7 @@ def test_scores_come_from_the_predictions_that_are_kept(evaluated, heldout_fold)
         for space, (true, predicted) in pairs.items():
             x, y = true[mask], predicted[mask]
             prefix = f"{part}/{space}/onset/{checkpoint}/mean"
-            found = {metric: metrics["values"][f"{prefix}/{metric}"] for metric in METRICS}
+            found = {metric: values[f"{prefix}/{metric}"] for metric in METRICS}
             assert found["r2_neuron"] == pytest.approx(r2_score(x, y, multioutput="variance_weighted"), abs=1e-5)
             assert found["r2_pooled"] == pytest.approx(r2_score(x.ravel(), y.ravel()), abs=1e-5)
             assert found["mse"] == pytest.approx(((x - y) ** 2).mean(), rel=1e-5)
@@ -168,7 +176,7 @@ def test_predictions_are_those_of_the_checkpoints(evaluated, heldout_fold, train
 
 
 def test_skill_is_beside_the_best_trivial_reference(evaluated):
-    values = evaluated[0]["values"]
+    values = values_of(evaluated[0])
     for part, space, checkpoint in product(("validation", "test"), SPACES, ("best", "last")):
         best = min(values[f"{part}/{space}/onset/reference/{name}/mse"] for name in REFERENCES)
         prefix = f"{part}/{space}/onset/{checkpoint}/mean"
@@ -176,7 +184,7 @@ def test_skill_is_beside_the_best_trivial_reference(evaluated):
 
 
 def test_references_in_the_metrics_are_scored_on_the_same_values(evaluated, heldout_fold):
-    values = evaluated[0]["values"]
+    values = values_of(evaluated[0])
     rows, train_rows = heldout_fold.parts["test"], heldout_fold.parts["train"]
     mask, train_mask = heldout_fold.raw.mask[rows], heldout_fold.raw.mask[train_rows]
     raw = heldout_fold.raw.values
@@ -185,9 +193,14 @@ def test_references_in_the_metrics_are_scored_on_the_same_values(evaluated, held
         for metric, expected in score(raw[rows], predicted, mask).items():
             found = values[f"test/raw/onset/reference/{name}/{metric}"]
             assert found == pytest.approx(expected, nan_ok=True)
-    name, best = best_reference(values, "test", "raw", "onset", "r2_neuron")
-    assert best == max(values[f"test/raw/onset/reference/{other}/r2_neuron"] for other in REFERENCES)
-    assert best == values[f"test/raw/onset/reference/{name}/r2_neuron"]
+    best = best_reference(select(scores_of(evaluated[0]), part="test", space="raw", metric="r2_neuron"))
+    assert best.value == max(values[f"test/raw/onset/reference/{other}/r2_neuron"] for other in REFERENCES)
+    assert best.value == values[f"test/raw/onset/reference/{best.estimate}/r2_neuron"]
+
+
+def test_a_score_that_is_not_defined_is_not_the_best():
+    scores = [Score("test", "raw", "onset", "reference", str(value), "r", value) for value in (np.nan, -2.0, -1.0)]
+    assert best_reference([*scores, Score("test", "raw", "onset", "best", "mean", "r", 0.5)]).value == -1
 
 
 def test_the_published_definition_is_scored_on_a_draw(evaluated, heldout_fold, tiny):
@@ -202,8 +215,8 @@ def test_the_published_definition_is_scored_on_a_draw(evaluated, heldout_fold, t
         x, y = true[some][mask[some]], drawn[some][mask[some]]
         scores.append(1 - ((x - y) ** 2).sum() / ((x - x.mean()) ** 2).sum())
     prefix = "validation/pca/onset/last/sampled"
-    assert metrics["values"][f"{prefix}/r2_batched"] == pytest.approx(np.mean(scores), abs=1e-6)
-    assert metrics["values"][f"{prefix}/r2_pooled"] == pytest.approx(
+    assert values_of(metrics)[f"{prefix}/r2_batched"] == pytest.approx(np.mean(scores), abs=1e-6)
+    assert values_of(metrics)[f"{prefix}/r2_pooled"] == pytest.approx(
         r2_score(true[mask].ravel(), drawn[mask].ravel()), abs=1e-6
     )
 
@@ -221,7 +234,7 @@ def test_a_published_run_is_scored_on_validation(published_fold, tiny, make_key,
     train(published_fold, key, replace(tiny, epochs=1), tmp_path, ABOUT)
     metrics, predictions = evaluate(published_fold, tmp_path)
     assert metrics["scored_part"] == "validation"
-    assert set(metrics["values"]) == all_keys(("validation",), "onset")
+    assert set(values_of(metrics)) == all_keys(("validation",), "onset")
     np.testing.assert_array_equal(predictions["validation_rows"], published_fold.parts["validation"])
     assert predictions["validation_best"].shape[1] == 15
 
@@ -233,34 +246,39 @@ def test_a_baseline_makes_it_another_task(small, tiny, make_key, tmp_path):
     fold = heldout(small, "neurons-baseline", split=0, settings=HELDOUT_SMALL)
     train(fold, make_key(), spec, tmp_path, ABOUT)
     metrics, predictions = evaluate(fold, tmp_path)
-    assert set(metrics["values"]) == all_keys(("validation", "test"), "onset5")
+    assert set(values_of(metrics)) == all_keys(("validation", "test"), "onset5")
     # In recorded units the baseline is added back.
     rows = fold.parts["test"]
     mask = fold.raw.mask[rows]
     z = predictions["test_best"] + fold.baseline[rows][:, None]
     raw = z * fold.preprocessor.neuron_scale + fold.preprocessor.neuron_mean
     expected = r2_score(fold.raw.values[rows][mask], raw[mask], multioutput="variance_weighted")
-    assert metrics["values"]["test/raw/onset5/best/mean/r2_neuron"] == pytest.approx(expected, abs=1e-5)
+    assert values_of(metrics)["test/raw/onset5/best/mean/r2_neuron"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_perfect_observations_are_perfect_only_as_far_as_pca_goes(small, heldout_fold):
     rows = heldout_fold.parts["test"]
-    scores = score_spaces(heldout_fold, "test", heldout_fold.observed[rows])
-    assert scores["pca", ""]["r2_neuron"] == 1
+
+    def r2_neuron(fold) -> dict[str, float]:
+        references = reference_scores(fold, "test", "onset", 8)
+        scores = model_scores(fold, "test", "onset", "best", fold.observed[rows], references)
+        return {score.space: score.value for score in select(scores, metric="r2_neuron")}
+
+    scores = r2_neuron(heldout_fold)
+    assert scores["pca"] == 1
     mask, raw = heldout_fold.raw.mask[rows], heldout_fold.raw.values[rows].astype(float)
     components = heldout_fold.preprocessor.components
     centred = raw[mask] - heldout_fold.preprocessor.neuron_mean
     projected = centred @ components.T @ components + heldout_fold.preprocessor.neuron_mean
     expected = r2_score(raw[mask], projected, multioutput="variance_weighted")
-    assert scores["raw", ""]["r2_neuron"] == pytest.approx(expected, abs=1e-5)
+    assert scores["raw"] == pytest.approx(expected, abs=1e-5)
     assert expected < 0.95
     neurons = heldout(small, "neurons-baseline", split=0, settings=HELDOUT_SMALL)
-    for found in score_spaces(neurons, "test", neurons.observed[rows]).values():
-        assert found["r2_neuron"] == pytest.approx(1, abs=1e-9)
+    assert r2_neuron(neurons) == pytest.approx(dict.fromkeys(SPACES, 1), abs=1e-9)
 
 
 def test_a_diverged_run_has_references_only(heldout_fold, diverged):
     metrics, predictions = evaluate(heldout_fold, diverged)
     assert metrics["status"] == "diverged"
-    assert set(metrics["values"]) == reference_keys(("validation", "test"), "onset")
+    assert set(values_of(metrics)) == reference_keys(("validation", "test"), "onset")
     assert set(predictions) == {"validation_rows", "test_rows"}

@@ -2,27 +2,30 @@ import csv
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from odevae.evaluation.run_scores import evaluate
 from odevae.protocols.audit import audit
-from odevae.report.study_table import (
-    COLUMNS,
-    MEAN_ROWS,
-    READABLE,
-    TABLE_2_COLUMNS,
-    published_rows,
-    read_csv,
-    study_metrics,
-    study_rows,
-    write_csv,
-    write_latex,
-    write_markdown,
-)
+from odevae.report.study_table import MEAN_ROWS, READABLE, published_rows, study_metrics, study_table
+from odevae.report.table_files import csv_text, latex, markdown, read_csv, write_table
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import RUN_FILE
+from odevae.storage.scores import REFERENCE, Score, scores_of
 
 REFERENCES = {"training_mean": -0.02, "trial_time_mean": 0.01, "hold_first_frame": -0.9, "hold_last_frame": -0.4}
+COLUMNS = [
+    *("dataset", "protocol", "model", "latent_dim", "lambda_smooth", "split", "seed", "status", "epochs"),
+    *("best_r2", "final_r2", "best_val_loss", "r2_neuron", "r2_pooled", "r", "trivial_r2_neuron"),
+    *("shared_trials", "padded_fraction", "published_final_r2", "published_best_val_loss"),
+    *("mlflow_run_id", "git_commit", "data_sha256"),
+    *("n_runs", "best_r2_sd", "final_r2_sd", "r2_neuron_sd"),
+    *("run_directory", "host", "duration_s"),
+]
+
+
+def study_rows(runs: list[dict], published_table: int) -> list[dict]:
+    return study_table(runs, published_table).to_dict("records")
 
 
 def a_run(seed=1, final=0.5, **changes) -> dict:
@@ -30,13 +33,13 @@ def a_run(seed=1, final=0.5, **changes) -> dict:
     about = {"protocol": "published", "status": "ok", "latent_dim": 3, "commit": "a" * 40, "split": seed} | changes
     part = "validation" if about["protocol"] == "published" else "test"
     diverged = about["status"] == "diverged"
-    values = {f"{part}/raw/onset/reference/{name}/r2_neuron": value for name, value in REFERENCES.items()}
+    scores = [Score(part, "raw", "onset", REFERENCE, name, "r2_neuron", value) for name, value in REFERENCES.items()]
     if not diverged:
-        scores = {"r2_neuron": final - 0.2, "r2_pooled": final - 0.1, "r": final + 0.1}
-        values |= {f"{part}/raw/onset/best/mean/{metric}": value for metric, value in scores.items()}
-        # Neighbours that must not be taken for it.
-        values |= {f"{part}/raw/onset/last/mean/{metric}": 9.0 for metric in scores}
-        values |= {f"{part}/pca/onset/best/mean/{metric}": 9.0 for metric in scores}
+        for metric, value in {"r2_neuron": final - 0.2, "r2_pooled": final - 0.1, "r": final + 0.1}.items():
+            scores.append(Score(part, "raw", "onset", "best", "mean", metric, value))
+            # Neighbours that must not be taken for it.
+            scores.append(Score(part, "raw", "onset", "last", "mean", metric, 9.0))
+            scores.append(Score(part, "pca", "onset", "best", "mean", metric, 9.0))
     return {
         "run": {
             "key": {
@@ -59,7 +62,7 @@ def a_run(seed=1, final=0.5, **changes) -> dict:
             "host": "node7",
             "duration_s": 12.5,
         },
-        "metrics": {"values": values, "scored_part": part, "task": "onset"},
+        "metrics": {"scores": [s._asdict() for s in scores], "scored_part": part, "task": "onset"},
         "audit": {"shared_trials": 1.0, "padded_fraction": 0.25},
         "mlflow_run_id": f"id{seed}",
     }
@@ -70,39 +73,9 @@ def sweep() -> list[dict]:
     return [a_run(1, 0.9), a_run(42, 0.6), a_run(777, status="diverged")]
 
 
-def test_the_columns_are_those_that_were_asked_for():
-    assert COLUMNS[:23] == (
-        "dataset",
-        "protocol",
-        "model",
-        "latent_dim",
-        "lambda_smooth",
-        "split",
-        "seed",
-        "status",
-        "epochs",
-        "best_r2",
-        "final_r2",
-        "best_val_loss",
-        "r2_neuron",
-        "r2_pooled",
-        "r",
-        "trivial_r2_neuron",
-        "shared_trials",
-        "padded_fraction",
-        "published_final_r2",
-        "published_best_val_loss",
-        "mlflow_run_id",
-        "git_commit",
-        "data_sha256",
-    )
-    assert COLUMNS[23:27] == ("n_runs", "best_r2_sd", "final_r2_sd", "r2_neuron_sd")
-    assert COLUMNS[27:] == ("run_directory", "host", "duration_s")
-
-
 def test_the_row_of_a_run(sweep):
     row = study_rows(sweep, published_table=1)[0]
-    assert set(row) == set(COLUMNS)
+    assert list(row) == COLUMNS
     expected = {
         "dataset": "e65",
         "protocol": "published",
@@ -133,7 +106,7 @@ def test_the_row_of_a_run(sweep):
     }
     for name, value in expected.items():
         assert row[name] == (pytest.approx(value) if isinstance(value, float) else value), name
-    assert all(row[name] is None for name in COLUMNS[23:27])
+    assert all(row[name] is None for name in ("n_runs", "best_r2_sd", "final_r2_sd", "r2_neuron_sd"))
 
 
 def test_a_diverged_run_keeps_its_row(sweep):
@@ -148,7 +121,6 @@ def test_mean_rows(sweep):
     rows = study_rows(sweep, published_table=1)
     assert [row["seed"] for row in rows] == [1, 42, 777, *MEAN_ROWS]
     every, finished = rows[3:]
-    assert set(every) == set(finished) == set(COLUMNS)
     assert every["final_r2"] == pytest.approx((0.9 + 0.6 + 0) / 3)
     assert finished["final_r2"] == pytest.approx(0.75)
     assert every["best_val_loss"] == math.inf
@@ -184,6 +156,13 @@ def test_groups_are_averaged_apart():
     assert rows[5]["final_r2"] == pytest.approx(0.3)
     assert rows[5]["final_r2_sd"] is None
     assert rows[5]["split"] == 0
+
+
+def test_a_score_that_is_not_defined_makes_the_mean_undefined(sweep):
+    row = next(row for row in sweep[0]["metrics"]["scores"] if Score(**row).name.endswith("raw/onset/best/mean/r"))
+    row["value"] = math.nan
+    rows = study_rows(sweep, published_table=1)
+    assert math.isnan(rows[0]["r"]) and math.isnan(rows[3]["r"]) and rows[3]["r2_neuron"] == pytest.approx(0.55)
 
 
 def test_several_commits_are_not_passed_off_as_one():
@@ -233,9 +212,9 @@ def test_table_2_as_published():
 
 def test_csv_round_trip(sweep, tmp_path):
     rows = study_rows(sweep, published_table=1)
-    write_csv(rows, tmp_path / "table.csv")
+    write_table(study_table(sweep, published_table=1), READABLE, tmp_path / "table.csv")
     with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
-        assert tuple(next(csv.reader(file))) == COLUMNS
+        assert next(csv.reader(file)) == COLUMNS
     again = read_csv(tmp_path / "table.csv")
     assert len(again) == len(rows)
     for row, original in zip(again, rows, strict=True):
@@ -252,31 +231,33 @@ def test_csv_round_trip(sweep, tmp_path):
 
 def test_the_same_values_give_the_same_bytes(sweep, tmp_path):
     for name in ("one", "other"):
-        rows = study_rows(sweep, published_table=1)
-        write_csv(rows, tmp_path / f"{name}.write_csv")
-        for write in (write_markdown, write_latex):
-            write(rows, READABLE, tmp_path / f"{name}.{write.__name__}")
-    for write in (write_csv, write_markdown, write_latex):
-        one, other = ((tmp_path / f"{name}.{write.__name__}").read_bytes() for name in ("one", "other"))
+        write_table(study_table(sweep, published_table=1), READABLE, tmp_path / f"{name}.csv")
+    for kind in ("csv", "md", "tex"):
+        one, other = ((tmp_path / f"{name}.{kind}").read_bytes() for name in ("one", "other"))
         assert one == other
         assert b"\r" not in one
         assert one.endswith(b"\n")
     # Rounding noise beyond six digits does not change a byte.
     sweep[0]["run"]["final_r2"] += 1e-9
-    write_csv(study_rows(sweep, published_table=1), tmp_path / "noise")
-    assert (tmp_path / "noise").read_bytes() == (tmp_path / "one.write_csv").read_bytes()
+    noisy = csv_text(study_table(sweep, published_table=1))
+    assert noisy == (tmp_path / "one.csv").read_text(encoding="utf-8")
 
 
-def test_lambda_is_written_as_it_stands_in_the_config(sweep, tmp_path):
-    write_csv(study_rows(sweep, published_table=1), tmp_path / "table.csv")
-    assert ",5e-4," in (tmp_path / "table.csv").read_text(encoding="utf-8").splitlines()[1]
+def test_numbers_and_what_is_missing_in_a_csv_file():
+    table = pd.DataFrame([{"n": 3, "x": 2.0, "y": math.nan, "z": "a,b"}, {"n": None, "x": math.inf}], dtype=object)
+    table = pd.concat([table[:1], table[1:].assign(y=None, z=None).astype(object)])
+    assert csv_text(table) == 'n,x,y,z\n3,2,nan,"a,b"\n,inf,,\n'
 
 
-def test_markdown(sweep, tmp_path):
-    write_markdown(study_rows(sweep, published_table=1), READABLE, tmp_path / "table.md")
-    lines = (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()
+def test_lambda_is_written_as_it_stands_in_the_config(sweep):
+    assert ",5e-4," in csv_text(study_table(sweep, published_table=1)).splitlines()[1]
+
+
+def test_markdown(sweep):
+    lines = markdown(study_table(sweep, published_table=1), READABLE).splitlines()
     assert len(lines) == 2 + 5
     assert len({line.count("|") for line in lines}) == 1
+    assert len({len(line) for line in lines}) == 1, "padded"
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert "final R2 (published definition)" in cells[0]
     column = cells[0].index("final R2 (published definition)")
@@ -286,9 +267,8 @@ def test_markdown(sweep, tmp_path):
     assert cells[4][cells[0].index("r2_neuron (raw, best epoch)")] == "–"
 
 
-def test_latex(sweep, tmp_path):
-    write_latex(study_rows(sweep, published_table=1), READABLE, tmp_path / "table.tex")
-    lines = (tmp_path / "table.tex").read_text(encoding="utf-8").splitlines()
+def test_latex(sweep):
+    lines = latex(study_table(sweep, published_table=1), READABLE).splitlines()
     body = [line for line in lines if line.endswith(r"\\")]
     assert len(body) == 1 + 5
     assert len({line.count("&") for line in body}) == 1
@@ -306,10 +286,11 @@ def test_table_2_joins_by_row_and_shows_the_oracle():
     for run in runs:
         part = run["metrics"]["scored_part"]
         run["run"]["spec"] = {"validation_space": "raw"}
-        run["metrics"]["values"][f"{part}/raw/onset/reference/hold_last_frame/r2_batched"] = 0.8
+        oracle = Score(part, "raw", "onset", REFERENCE, "hold_last_frame", "r2_batched", 0.8)
+        run["metrics"]["scores"].append(oracle._asdict())
         run["published_row"] = 2
     rows = study_rows(runs, published_table=2)
-    assert tuple(rows[0]) == COLUMNS + TABLE_2_COLUMNS
+    assert list(rows[0]) == [*COLUMNS, "published_best_r2", "hold_last_r2"]
     published = [row for row in rows if row["protocol"] == "published" and row["seed"] not in MEAN_ROWS]
     assert [(row["published_best_r2"], row["published_final_r2"]) for row in published] == [(0.0354, -0.23)] * 2
     (heldout,) = [row for row in rows if row["protocol"] == "heldout" and row["seed"] not in MEAN_ROWS]
@@ -318,7 +299,7 @@ def test_table_2_joins_by_row_and_shows_the_oracle():
 
 
 def test_study_metrics(sweep):
-    found = study_metrics(study_rows(sweep, published_table=1))
+    found = study_metrics(study_table(sweep, published_table=1))
     group = "e65.published.v1.3.5e-4"
     assert found[f"{group}/mean_all/final_r2"] == pytest.approx(0.5)
     assert found[f"{group}/mean_non_collapsed/r2_neuron"] == pytest.approx(0.55)
@@ -339,7 +320,8 @@ def test_rows_of_real_runs(heldout_fold, trained, diverged, small):
             {"run": record, "metrics": metrics, "audit": audit(heldout_fold, small), "mlflow_run_id": "made up"}
         )
     fine, collapsed, every, finished = study_rows(runs, published_table=1)
-    assert fine["r2_neuron"] == runs[0]["metrics"]["values"]["test/raw/onset/best/mean/r2_neuron"]
+    values = {score.name: score.value for score in scores_of(runs[0]["metrics"])}
+    assert fine["r2_neuron"] == values["test/raw/onset/best/mean/r2_neuron"]
     assert fine["shared_trials"] == fine["padded_fraction"] == 0
     assert (collapsed["status"], collapsed["final_r2"], collapsed["best_val_loss"]) == ("diverged", 0, math.inf)
     assert collapsed["r2_neuron"] is None

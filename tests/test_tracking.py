@@ -90,7 +90,7 @@ def test_a_run_is_mirrored_whole(mirror, tmp_path):
     summary = {name: value for name, value in run.data.metrics.items() if name not in COLUMNS}
     assert summary == {
         **{"best_r2": 0.5, "best_epoch": 1.0, "best_val_loss": 1.5, "final_r2": 0.25},
-        **{"test/raw/forecast_5/r2": 0.1, "manifold/stress": 0.2},
+        **{"test/raw/onset_5/best/mean/r2": 0.1, "manifold/stress": 0.2},
     }
     assert run.info.status == "FINISHED"
     assert run.info.end_time - run.info.start_time == 60_000

@@ -15,7 +15,8 @@ from mirrored_runs import COLUMNS, KEY, histories, put, whole, write_results, wr
 from tracking_server import free_port, running_services
 from workflow_project import RUN_TIMEOUT_S, Project, kill, small_config
 
-from odevae.report.study_table import MEAN_ROWS, read_csv
+from odevae.report.study_table import MEAN_ROWS
+from odevae.report.table_files import read_csv
 from odevae.storage import run_folder
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import RunKey, read_history

@@ -7,7 +7,8 @@ from odevae.errors import OdevaeError
 from odevae.evaluation.run_scores import evaluate
 from odevae.protocols.audit import audit
 from odevae.protocols.fold import load_fold, save_fold
-from odevae.report.study_table import results_of_study, study_rows, write_csv
+from odevae.report.study_table import READABLE, results_of_study, study_table
+from odevae.report.table_files import write_table
 from odevae.report.verification import verify_run, verify_table
 from odevae.storage.files import read_arrays, read_json, write_arrays, write_json
 from odevae.storage.run_folder import (
@@ -20,6 +21,7 @@ from odevae.storage.run_folder import (
     TRIALS_FILE,
     write_predictions,
 )
+from odevae.storage.scores import Score
 from odevae.training.recorder import train
 
 FOLD = "small/heldout/split0/pca"
@@ -51,7 +53,7 @@ def run(finished, tmp_path):
 
 
 def test_an_untouched_run_agrees_with_itself(run):
-    assert verify_run(*run) == len(read_json(run[0] / METRICS_FILE)["values"]) > 100
+    assert verify_run(*run) == len(read_json(run[0] / METRICS_FILE)["scores"]) > 100
 
 
 @pytest.mark.parametrize("name", [RUN_FILE, METRICS_FILE, PREDICTIONS_FILE, CHECKPOINT_FILE, HISTORY_FILE])
@@ -71,13 +73,17 @@ def test_a_damaged_file_is_named(run, name, how):
 def test_a_forged_score_is_found_even_with_a_valid_seal(run):
     metrics = read_json(run[0] / METRICS_FILE)
     name = "test/raw/onset/best/mean/r2_neuron"
-    metrics["values"][name] += 0.01
+    row = next(row for row in metrics["scores"] if Score(**row).name == name)
+    row["value"] += 0.01
     write_json(run[0] / METRICS_FILE, metrics)
     with pytest.raises(OdevaeError, match=f"metrics.json: {name} is .* but the run's files give"):
         verify_run(*run)
-    del metrics["values"][name]
+    metrics["scores"].remove(row)
     write_json(run[0] / METRICS_FILE, metrics)
     with pytest.raises(OdevaeError, match=f"metrics.json: {name} is missing"):
+        verify_run(*run)
+    write_json(run[0] / METRICS_FILE, {key: value for key, value in metrics.items() if key != "scores"})
+    with pytest.raises(OdevaeError, match="holds no rows of scores, so another version of odevae wrote it"):
         verify_run(*run)
 
 
@@ -121,20 +127,20 @@ def test_files_of_another_training_run_or_fold_are_found(run, finished, heldout_
 def test_a_table_that_says_something_else_is_found(run, finished):
     results = run[1].parents[3]
     path = finished[1]
-    rows = study_rows(results_of_study(results, {path: FOLD}, {path: "id"}, {}), 0)
+    expected = study_table(results_of_study(results, {path: FOLD}, {path: "id"}, {}), 0)
     table = results / "table.csv"
-    write_csv(rows, table)
-    assert verify_table(table, rows) == 3
+    write_table(expected, READABLE, table)
+    assert verify_table(table, expected) == 3
     text = table.read_text()
     table.write_text(text.replace("ok", "OK", 1))
     with pytest.raises(OdevaeError, match=r"table.csv: line 2 is .* but the files on disk give"):
-        verify_table(table, rows)
+        verify_table(table, expected)
     table.write_text("".join(text.splitlines(keepends=True)[:-1]))
     with pytest.raises(OdevaeError, match="3 lines, but the files on disk give 4"):
-        verify_table(table, rows)
+        verify_table(table, expected)
     table.unlink()
     with pytest.raises(OdevaeError, match="cannot be read"):
-        verify_table(table, rows)
+        verify_table(table, expected)
 
 
 def test_a_foreign_metric_never_reaches_a_table(run, finished):

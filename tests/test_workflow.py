@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_study_table import COLUMNS
 from workflow_project import CHECKOUT, Project, jobs, paper_data_dir, small_config
 
 from odevae.report.figure_names import BY_COVARIATE, FIGURES, manifold_by
-from odevae.report.study_table import COLUMNS, MEAN_ROWS, read_csv
+from odevae.report.study_table import MEAN_ROWS
+from odevae.report.table_files import read_csv
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import read_history
+from odevae.storage.scores import scores_of, select
 from odevae.tracking.mirror import PARENT_NAME, RUN_TAG
 from odevae.tracking.store import open_store
 
@@ -131,7 +134,8 @@ def check_store(project: Project, study: str = "small", runs=RUNS, folds=FOLDS) 
     for name in runs:
         run, folder = by_name[name], project.root / "results" / name
         assert run.data.metrics["best_r2"] == pytest.approx(read_json(folder / "run.json")["best_r2"], rel=1e-12)
-        scores = {name: value for name, value in read_json(folder / "metrics.json")["values"].items() if value == value}
+        found = scores_of(read_json(folder / "metrics.json"))
+        scores = {score.name: score.value for score in found if score.value == score.value}
         assert scores and {name: run.data.metrics[name] for name in scores} == pytest.approx(scores, rel=1e-12)
         assert run.data.tags["stage"] == "manifold"
         history = client.get_metric_history(run.info.run_id, "val_loss")
@@ -152,7 +156,7 @@ def without_run_ids(text: str) -> list[list[str]]:
 @pytest.mark.slow
 def test_runs_from_nothing(finished):
     rows = read_csv(finished.root / "results/tables/small.csv")
-    assert tuple(rows[0]) == COLUMNS
+    assert list(rows[0]) == COLUMNS
     assert [(row["protocol"], row["split"], row["seed"]) for row in rows] == [
         ("published", 1, 1),
         ("published", 2, 2),
@@ -172,7 +176,10 @@ def test_runs_from_nothing(finished):
         assert part == ("test" if row["protocol"] == "heldout" else "validation")
         assert row["status"] == "ok" and row["epochs"] == 2
         assert row["best_r2"] == pytest.approx(run["best_r2"], rel=1e-5)
-        assert row["r2_neuron"] == pytest.approx(metrics["values"][f"{part}/raw/{task}/best/mean/r2_neuron"], rel=1e-5)
+        (score,) = select(
+            scores_of(metrics), part=part, space="raw", checkpoint="best", estimate="mean", metric="r2_neuron"
+        )
+        assert score.task == task and row["r2_neuron"] == pytest.approx(score.value, rel=1e-5)
         assert len(read_history(folder / "history.csv")) == 2
     heldout = [row["r2_neuron"] for row in singles if row["protocol"] == "heldout"]
     assert rows[6]["r2_neuron"] == pytest.approx(sum(heldout) / 2, rel=1e-5)

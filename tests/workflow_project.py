@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from odevae.report.study_table import read_csv
+from odevae.report.table_files import read_csv
 
 CHECKOUT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "config", "profiles", "envs", "src")

@@ -9,6 +9,7 @@ from odevae.jobs.job_logging import log, stage
 from odevae.protocols.fold import load_fold
 from odevae.storage.files import write_json
 from odevae.storage.run_folder import METRICS_FILE, RunKey, write_predictions
+from odevae.storage.scores import Score, scores_of
 from odevae.tracking import mirrors_of_run
 
 
@@ -17,8 +18,9 @@ def main(fold_folder: Path, folder: Path, threads: int) -> None:
     metrics, predictions = evaluate(load_fold(fold_folder), folder)
     write_predictions(folder, metrics, predictions)
     write_json(folder / METRICS_FILE, metrics)
-    key = f"{metrics['scored_part']}/raw/{metrics['task']}/best/mean/r2_neuron"
-    log.info(f"{metrics['run']}: {metrics['status']}, {key} = {metrics['values'].get(key, float('nan')):.4f}")
+    none = Score(metrics["scored_part"], "raw", metrics["task"], "best", "mean", "r2_neuron", float("nan"))
+    headline = next((score for score in scores_of(metrics) if score.name == none.name), none)
+    log.info(f"{metrics['run']}: {metrics['status']}, {headline.name} = {headline.value:.4f}")
 
 
 with stage(snakemake.log[0]):

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from odevae.benchmark.table import FAMILIES, family_of
+from odevae.benchmark.families import FAMILIES, Task
 from odevae.jobs.job_logging import stage
 from odevae.plots.benchmark import benchmark_scores
 from odevae.plots.style import save
-from odevae.report.study_table import read_csv
+from odevae.report.table_files import read_csv
 from odevae.tracking import mirrors_of_study
 
 
 def main(config: dict, table: Path, folder: Path) -> None:
     rows = read_csv(table)
     folder.mkdir(parents=True, exist_ok=True)
-    asked = {family_of(row["task"]) for row in rows}
+    asked = {Task.parse(row["task"]).family for row in rows}
     for family in (family for family in FAMILIES if family in asked):
         save(benchmark_scores(rows, family, f"{table.stem}: {family}"), folder / family)
     benchmark = table.stem

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from odevae.evaluation.audit_ladder import MEAN_ROW
 from odevae.jobs.job_logging import stage
 from odevae.plots import audit_ladder, save, seed_sweep
-from odevae.report.study_table import MEAN_ROWS, read_csv
+from odevae.report.table_files import read_csv
 from odevae.tracking import mirrors_of_study
 
 PLOTS = {"scores": seed_sweep, "ladder": audit_ladder}
 
 
 def main(config: dict, table: Path, study: str, plot: str, output: Path) -> None:
-    rows = [row for row in read_csv(table) if row["seed"] not in (*MEAN_ROWS, MEAN_ROW)]
+    # A mean row says on how many runs it rests.
+    rows = [row for row in read_csv(table) if row["n_runs"] is None]
     save(PLOTS[plot](rows, study), output.with_suffix(""))
     mirrors_of_study(config, study).study(study, [output], {})
 

@@ -3,22 +3,21 @@
 from pathlib import Path
 
 from odevae.benchmark.grid import Cell
-from odevae.benchmark.table import READABLE, benchmark_metrics, rows_of_cells
+from odevae.benchmark.table import READABLE, benchmark_metrics, table_of_cells
 from odevae.jobs.job_logging import log, stage
-from odevae.report.study_table import write_csv, write_latex, write_markdown
+from odevae.report.table_files import write_table
 from odevae.tracking import mirrors_of_study
 
 
 def main(config: dict, benchmark: str, files: list[str], compare_with: dict[str, str], output) -> None:
-    rows = rows_of_cells(files, compare_with)
-    write_csv(rows, Path(output.csv))
-    write_markdown(rows, READABLE, Path(output.md))
-    write_latex(rows, READABLE, Path(output.tex))
+    table = table_of_cells(files, compare_with)
+    write_table(table, READABLE, Path(output.csv))
+    cells = {file: Cell.at(file.removeprefix("results/")) for file in files}
     mirrors = mirrors_of_study(config, benchmark)
-    for file in files:
-        cell = Cell.at(file.removeprefix("results/"))
-        mirrors.cell(file, cell.folder, cell.latent_dims)
-    mirrors.study(benchmark, [output.csv, output.md, output.tex], benchmark_metrics(rows))
+    for file, cell in cells.items():
+        mirrors.cell(file, cell.fits)
+    mirrors.keep(benchmark, [name for cell in cells.values() for name in cell.fits])
+    mirrors.study(benchmark, [output.csv, output.md, output.tex], benchmark_metrics(table))
     log.info(Path(output.md).read_text(encoding="utf-8").rstrip("\n"))
 
 

@@ -3,15 +3,8 @@
 from pathlib import Path
 
 from odevae.jobs.job_logging import log, stage
-from odevae.report.study_table import (
-    READABLE,
-    results_of_study,
-    study_metrics,
-    study_rows,
-    write_csv,
-    write_latex,
-    write_markdown,
-)
+from odevae.report.study_table import READABLE, results_of_study, study_metrics, study_table
+from odevae.report.table_files import write_table
 from odevae.storage.files import read_json
 from odevae.tracking import mirrors_of_study
 
@@ -27,12 +20,10 @@ def main(
     published_rows: dict[str, int],
     output,
 ) -> None:
-    rows = study_rows(results_of_study(RESULTS, runs, ids, published_rows), published_table)
-    write_csv(rows, Path(output.csv))
-    write_markdown(rows, READABLE, Path(output.md))
-    write_latex(rows, READABLE, Path(output.tex))
+    table = study_table(results_of_study(RESULTS, runs, ids, published_rows), published_table)
+    write_table(table, READABLE, Path(output.csv))
     mirrors = mirrors_of_study(config, study)
-    mirrors.study(study, [output.csv, output.md, output.tex], study_metrics(rows))
+    mirrors.study(study, [output.csv, output.md, output.tex], study_metrics(table))
     log.info(Path(output.md).read_text(encoding="utf-8").rstrip("\n"))
 
 

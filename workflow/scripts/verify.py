@@ -1,12 +1,14 @@
-"""Compute the scores of every run on disk, and every table, anew and compare: `snakemake verify`."""
+"""Compute the scores of every run on disk, and every table, again and compare: `snakemake verify`."""
 
 from pathlib import Path
 
-from odevae.benchmark.table import rows_of_cells
+import pandas as pd
+
+from odevae.benchmark.table import table_of_cells
 from odevae.errors import OdevaeError
-from odevae.evaluation.audit_ladder import rungs_of_study
+from odevae.evaluation.audit_ladder import ladder_of_study
 from odevae.jobs.job_logging import log, stage
-from odevae.report.study_table import results_of_study, study_rows
+from odevae.report.study_table import results_of_study, study_table
 from odevae.report.verification import verify_run, verify_table
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import METRICS_FILE
@@ -28,7 +30,7 @@ def main(studies: dict[str, dict], benchmarks: dict[str, dict]) -> None:
     for benchmark, made_from in benchmarks.items():
         table = RESULTS / "tables" / f"{benchmark}.csv"
         if table.exists():
-            _try(problems, lambda t=table, m=made_from: _checked(t, rows_of_cells(**m)))
+            _try(problems, lambda t=table, m=made_from: _checked(t, table_of_cells(**m)))
     log.info(f"{len(checked)} runs verified, {len(problems)} problems")
     if problems:
         raise OdevaeError(f"{len(problems)} of what is on disk cannot be trusted; the lines above say what to do.")
@@ -36,20 +38,20 @@ def main(studies: dict[str, dict], benchmarks: dict[str, dict]) -> None:
 
 def _table(table: Path, study: str, runs: dict[str, str], ladder: bool, published_table: int, published_rows) -> str:
     if ladder:
-        rows = rungs_of_study(RESULTS, runs)
+        expected = ladder_of_study(RESULTS, runs)
     else:
         ids = read_json(RESULTS / "mlflow" / f"{study}.json")
-        rows = study_rows(results_of_study(RESULTS, runs, ids, published_rows), published_table)
-    return _checked(table, rows)
+        expected = study_table(results_of_study(RESULTS, runs, ids, published_rows), published_table)
+    return _checked(table, expected)
 
 
-def _checked(table: Path, rows: list[dict]) -> str:
-    return f"{table}: {verify_table(table, rows)} rows"
+def _checked(table: Path, expected: pd.DataFrame) -> str:
+    return f"{table}: {verify_table(table, expected)} rows"
 
 
 def _try(problems: list[str], check) -> None:
     try:
-        log.info(f"{check()}, as computed anew")
+        log.info(f"{check()}, as computed again")
     except OdevaeError as error:
         problems.append(str(error))
         log.warning(f"problem: {error}")

@@ -39,6 +39,11 @@ class Cell:
         return f"{self.folder}/d{DIMS_JOINED_BY.join(map(str, self.latent_dims))}.json"
 
     @property
+    def fits(self) -> dict[str, int]:
+        """The dimension of each fit, by its name in MLflow."""
+        return {f"{self.folder}/d{dim}": dim for dim in self.latent_dims}
+
+    @property
     def folder(self) -> str:
         return f"{self.dataset}/heldout/split{self.split}/benchmark_models/{self.model}"
 

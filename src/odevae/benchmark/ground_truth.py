@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.linear_model import LinearRegression
 
 from odevae.benchmark.decoding import Part
+from odevae.benchmark.families import Task
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.benchmark.tasks import KEPT
 from odevae.data.trials import Trials
@@ -129,12 +130,12 @@ def truth_scores(
     scores: dict[str, dict[str, float]] = {}
     if model.answers("reconstruct"):
         found = rates(model, test, expected_test)
-        scores["rates/variance_weighted"] = {name: found[name] for name in KEPT}
-        scores["rates/plain_mean"] = {name: found[name] for name in ("r2_mean", "n_values")}
+        scores[Task("rates", subject="variance_weighted").name] = {name: found[name] for name in KEPT}
+        scores[Task("rates", subject="plain_mean").name] = {name: found[name] for name in ("r2_mean", "n_values")}
     if model.answers("infer"):
         parts = [(model.infer(trials), trials) for trials in (train, test)]
-        scores["latent/true_from_inferred"] = latent(*parts)
-        scores["latent/inferred_from_true"] = latent_reverse(*parts)
+        scores[Task("latent", subject="true_from_inferred").name] = latent(*parts)
+        scores[Task("latent", subject="inferred_from_true").name] = latent_reverse(*parts)
     if model.answers("onset"):
         scores["lost"] = lost(model, test, expected_test)
     return scores

@@ -8,6 +8,7 @@ import numpy as np
 
 from odevae.benchmark.decoding import decode
 from odevae.benchmark.dimension import intrinsic_dimension
+from odevae.benchmark.families import Task
 from odevae.benchmark.ground_truth import truth_scores
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.benchmark.tasks import HORIZONS, ONSETS, cosmooth, forecast, onset, reconstruct
@@ -74,9 +75,9 @@ def all_scores(
         if model.answers("reconstruct"):
             scores["reconstruct"] = reconstruct(model, test)
         if model.answers("onset"):
-            scores |= {f"onset{n}": onset(model, test, n) for n in ONSETS}
+            scores |= {Task("onset", n).name: onset(model, test, n) for n in ONSETS}
         if model.answers("forecast"):
-            scores |= {f"forecast@{h}": forecast(model, test, h) for h in HORIZONS}
+            scores |= {Task("forecast", h).name: forecast(model, test, h) for h in HORIZONS}
         fit_s = time.process_time() - started
 
         if model.answers("infer"):
@@ -87,7 +88,7 @@ def all_scores(
                 )
             parts = [(model.infer(trials), trials) for trials in (train, validation, test)]
             decoded = decode(*parts, covariates)
-            scores |= {f"decode/{name}": values for name, values in decoded.items()}
+            scores |= {Task("decode", subject=name).name: values for name, values in decoded.items()}
         if model.answers("intrinsic_dimension"):
             # It is the same at every dimension of the latents.
             dimension = dimension or {

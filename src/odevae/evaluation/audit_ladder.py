@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from odevae.evaluation.group_means import mean_of, sd_of
 from odevae.evaluation.trivial import TRIVIAL
 from odevae.metrics import r2_batched, r2_neuron
 from odevae.protocols.fold import Fold, load_fold
@@ -19,31 +21,6 @@ RUNGS = {
     "f": ("a random tenth validates, not the last few", "published_random", "pca", False),
     "g": ("all of them, native frames, whole trials held out", "heldout", "raw", False),
 }
-COLUMNS = (
-    "rung",
-    "flaw",
-    "dataset",
-    "protocol",
-    "space",
-    "model",
-    "latent_dim",
-    "lambda_smooth",
-    "split",
-    "seed",
-    "status",
-    "n_values",
-    "r2",
-    "r2_last",
-    "r2_neuron",
-    *(f"{name}_r2" for name in TRIVIAL),
-    "reference_r2",
-    "shared_trials",
-    "padded_fraction",
-    "n_runs",
-    "r2_sd",
-    "r2_last_sd",
-    "r2_neuron_sd",
-)
 # What the readable table shows, with its headings.
 READABLE = {
     "rung": "rung",
@@ -63,7 +40,10 @@ READABLE = {
     "padded_fraction": "padding",
 }
 MEAN_ROW = "mean"
-_AVERAGED = COLUMNS[COLUMNS.index("n_values") : COLUMNS.index("n_runs")]
+_SPREAD = ["r2", "r2_last", "r2_neuron"]
+_OF_REFERENCES = [*(f"{name}_r2" for name in TRIVIAL), "reference_r2"]
+_AVERAGED = ["n_values", *_SPREAD, *_OF_REFERENCES, "shared_trials", "padded_fraction"]
+_PREDICTIONS = ("best", "best_sampled", "last_sampled")
 
 
 def rungs_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray], audit: dict) -> list[dict]:
@@ -98,17 +78,21 @@ def rungs_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray], audi
             for name, guess in TRIVIAL.items()
         }
         row = {
-            **dict.fromkeys(COLUMNS),
-            **run["key"],
             "rung": rung,
             "flaw": flaw,
+            **{name: run["key"][name] for name in ("dataset", "protocol")},
             "space": space,
+            **{name: run["key"][name] for name in ("model", "latent_dim", "lambda_smooth", "split", "seed")},
             "status": run["status"],
             "n_values": int(mask.sum()) * true.shape[2],
+            **dict.fromkeys(_SPREAD),
             **references,
             "reference_r2": max(references.values()),
             "shared_trials": audit["shared_trials"],
             "padded_fraction": padded,
+            # Of a mean row only.
+            "n_runs": None,
+            **{f"{name}_sd": None for name in _SPREAD},
         }
         if run["status"] == "ok":
             scored = {name: fold.carried(part, predictions[f"{part}_{name}"], space) for name in _PREDICTIONS}
@@ -119,7 +103,7 @@ def rungs_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray], audi
     return rows
 
 
-def rungs_of_study(results: str | Path, runs: dict[str, str]) -> list[dict]:
+def ladder_of_study(results: str | Path, runs: dict[str, str]) -> pd.DataFrame:
     """The table of a ladder, from disk.
 
     Args:
@@ -134,27 +118,26 @@ def rungs_of_study(results: str | Path, runs: dict[str, str]) -> list[dict]:
         record, _, audit = read_result(Path(results) / run, Path(results) / fold)
         predictions = read_predictions(Path(results) / run, record)
         rows += rungs_of_run(load_fold(Path(results) / fold), record, predictions, audit)
-    return with_means(rows)
+    return ladder_table(rows)
 
 
-_PREDICTIONS = ("best", "best_sampled", "last_sampled")
-
-
-def with_means(rows: list[dict]) -> list[dict]:
+def ladder_table(rows: list[dict]) -> pd.DataFrame:
     """Rows of runs in the order of rungs and models, each group followed by its mean row with SDs (n - 1).
 
-    A mean row has ``mean`` for its seed, no split unless all share one, and in ``n_runs`` how many runs it rests on.
+    A mean row has ``mean`` for its seed, no split, and in ``n_runs`` how many runs it rests on. Cells are Python
+    objects, None where there is no value.
     """
-    groups: dict[tuple, list[dict]] = {}
-    for row in sorted(rows, key=lambda r: (r["rung"], r["model"], r["split"], r["seed"])):
-        groups.setdefault((row["rung"], row["model"], row["latent_dim"], row["lambda_smooth"]), []).append(row)
-    table = []
-    for members in groups.values():
-        mean = {**members[0], "split": None, "seed": MEAN_ROW, "status": None, "n_runs": len(members)}
-        for name in _AVERAGED:
-            values = np.array([row[name] for row in members if row[name] is not None], dtype=float)
-            mean[name] = float(values.mean()) if len(values) else None
-            if f"{name}_sd" in mean:
-                mean[f"{name}_sd"] = float(values.std(ddof=1)) if len(values) > 1 else None
-        table += [*members, mean]
-    return table
+    table = pd.DataFrame(rows, dtype=object).sort_values(["rung", "model", "split", "seed"], kind="stable")
+    parts = []
+    for _, members in table.groupby(["rung", "model", "latent_dim", "lambda_smooth"], sort=False):
+        mean = {
+            **members.iloc[0],
+            "split": None,
+            "seed": MEAN_ROW,
+            "status": None,
+            **{name: mean_of(members[name]) for name in _AVERAGED},
+            "n_runs": len(members),
+            **{f"{name}_sd": sd_of(members[name]) for name in _SPREAD},
+        }
+        parts += [members, pd.DataFrame([mean], dtype=object)]
+    return pd.concat(parts, ignore_index=True)

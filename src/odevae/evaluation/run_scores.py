@@ -1,4 +1,4 @@
-"""Applying the definitions of `metrics` to a trained run, in every space, beside the trivial references."""
+"""Applying the definitions of `metrics` to a trained run, in every space, next to the trivial references."""
 
 import logging
 from pathlib import Path
@@ -16,6 +16,7 @@ from odevae.protocols.fold import SPACES, Fold
 from odevae.protocols.observations import BASELINE_BINS, Observations
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import RUN_FILE
+from odevae.storage.scores import REFERENCE, Score, select
 from odevae.training.checkpoints import load_checkpoint
 from odevae.training.reproducibility import seed_everything
 
@@ -63,27 +64,27 @@ def metrics_of(fold: Fold, run: dict, predictions: dict[str, np.ndarray]) -> dic
     """The content of ``metrics.json`` of a run, from its ``run.json`` and the arrays of its ``predictions.npz``.
 
     Returns:
-        Under ``values`` one number for each key ``<part>/<space>/<task>/<best|last>/<mean|sampled>/<metric>`` and
-        ``<part>/<space>/<task>/reference/<name>/<metric>``. ``mean`` uses the posterior mean, ``sampled`` one draw from
-        the posterior, as published; ``r2_batched`` is the published definition. A diverged run has references only.
+        Under ``scores`` a row for each number, with the fields of `Score`. The estimate ``mean`` uses the posterior
+        mean, ``sampled`` one draw from the posterior, as published; ``r2_batched`` is the published definition. A
+        diverged run has references only.
     """
     spec = ModelSpec(**run["spec"])
     task = task_of(spec)
-    values: dict[str, float] = {}
+    scores: list[Score] = []
     for part in held_out_parts(fold):
-        values |= _prefixed(f"{part}/{{space}}/{task}/reference/{{name}}", references(fold, part, spec.batch_size))
+        references = reference_scores(fold, part, task, spec.batch_size)
+        scores += references
         for checkpoint in CHECKPOINTS if run["status"] == "ok" else ():
-            name, prefix = f"{part}_{checkpoint}", f"{part}/{{space}}/{task}/{checkpoint}"
-            values |= _prefixed(f"{prefix}/mean", score_spaces(fold, part, predictions[name]))
-            drawn = published_scores(fold, part, predictions[f"{name}_sampled"], spec.batch_size)
-            values |= _prefixed(f"{prefix}/sampled", drawn)
+            predicted, drawn = (predictions[f"{part}_{checkpoint}{kind}"] for kind in ("", "_sampled"))
+            scores += model_scores(fold, part, task, checkpoint, predicted, references)
+            scores += published_scores(fold, part, task, checkpoint, drawn, spec.batch_size)
     return {
         "run": run["run"],
         "attempt": run["attempt"],
         "status": run["status"],
         "task": task,
         "scored_part": fold.scored_part,
-        "values": _with_skill(values),
+        "scores": [row._asdict() for row in scores],
     }
 
 
@@ -111,58 +112,48 @@ def predict(model: ODEVAE, fold: Fold, part: str, sample: bool = False) -> tuple
     return output.reconstruction.numpy(), output.path.numpy()
 
 
-def score_spaces(fold: Fold, part: str, observed: np.ndarray) -> dict[tuple[str, str], dict[str, float]]:
-    """Scores by (space, "") of predictions in observation space."""
+def model_scores(
+    fold: Fold, part: str, task: str, checkpoint: str, observed: np.ndarray, references: list[Score]
+) -> list[Score]:
+    """Scores in every space of predictions ``(B, L, C)`` in observation space from the posterior mean.
+
+    ``skill`` is one minus the mean squared error over that of the best of the `references` on the same values.
+    """
     mask = fold.raw.mask[fold.parts[part]]
-    return {(space, ""): score(fold.truth(part, space), fold.carried(part, observed, space), mask) for space in SPACES}
+    scores = []
+    for space in SPACES:
+        metrics = score(fold.truth(part, space), fold.carried(part, observed, space), mask)
+        best = min(row.value for row in select(references, space=space, metric="mse"))
+        metrics["skill"] = 1 - metrics["mse"] / best if best > 0 else float("nan")
+        scores += _rows(part, space, task, checkpoint, "mean", metrics)
+    return scores
 
 
-def published_scores(fold: Fold, part: str, drawn: np.ndarray, batch_size: int) -> dict:
+def published_scores(
+    fold: Fold, part: str, task: str, checkpoint: str, drawn: np.ndarray, batch_size: int
+) -> list[Score]:
     """The published definition, of predictions from a drawn initial state, in observation space."""
     observed, mask = fold.sequences(part)
-    return {
-        ("pca", ""): {
-            "r2_batched": r2_batched(observed, drawn, mask, batch_size),
-            "r2_pooled": score(observed, drawn, mask)["r2_pooled"],
-        }
+    metrics = {
+        "r2_batched": r2_batched(observed, drawn, mask, batch_size),
+        "r2_pooled": score(observed, drawn, mask)["r2_pooled"],
     }
+    return _rows(part, "pca", task, checkpoint, "sampled", metrics)
 
 
-def references(fold: Fold, part: str, batch_size: int) -> dict[tuple[str, str], dict[str, float]]:
-    """Scores by (space, name) of the trivial references, on the very values that the model is scored on."""
+def reference_scores(fold: Fold, part: str, task: str, batch_size: int) -> list[Score]:
+    """Scores in every space of the trivial references, on the very values that the model is scored on."""
     train_mask, mask = fold.raw.mask[fold.parts["train"]], fold.raw.mask[fold.parts[part]]
-    scores = {}
+    scores = []
     for space in SPACES:
         train, held_out = fold.truth("train", space), fold.truth(part, space)
         for name, reference in TRIVIAL.items():
             predicted = reference(train, train_mask, held_out, mask)
-            scores[space, name] = score(held_out, predicted, mask)
-            scores[space, name]["r2_batched"] = r2_batched(held_out, predicted, mask, batch_size)
+            metrics = score(held_out, predicted, mask)
+            metrics["r2_batched"] = r2_batched(held_out, predicted, mask, batch_size)
+            scores += _rows(part, space, task, REFERENCE, name, metrics)
     return scores
 
 
-def best_reference(values: dict[str, float], part: str, space: str, task: str, metric: str) -> tuple[str, float]:
-    """Name and score of the trivial reference that is best by `metric` (higher is better)."""
-    scores = {name: values[f"{part}/{space}/{task}/reference/{name}/{metric}"] for name in TRIVIAL}
-    name = max(scores, key=lambda n: -np.inf if np.isnan(scores[n]) else scores[n])
-    return name, scores[name]
-
-
-def _prefixed(prefix: str, scores: dict[tuple[str, str], dict[str, float]]) -> dict[str, float]:
-    return {
-        f"{prefix.format(space=space, name=name)}/{metric}": value
-        for (space, name), metrics in scores.items()
-        for metric, value in metrics.items()
-    }
-
-
-def _with_skill(values: dict[str, float]) -> dict[str, float]:
-    """Add ``skill``: one minus the mean squared error over that of the best trivial reference on the same values."""
-    skill = {}
-    for key, error in values.items():
-        part, space, task, checkpoint, estimate, metric = key.split("/")
-        if metric != "mse" or checkpoint == "reference":
-            continue
-        best = min(values[f"{part}/{space}/{task}/reference/{name}/mse"] for name in TRIVIAL)
-        skill[f"{part}/{space}/{task}/{checkpoint}/{estimate}/skill"] = 1 - error / best if best > 0 else float("nan")
-    return values | skill
+def _rows(part: str, space: str, task: str, checkpoint: str, estimate: str, metrics: dict[str, float]) -> list[Score]:
+    return [Score(part, space, task, checkpoint, estimate, metric, value) for metric, value in metrics.items()]

@@ -6,7 +6,7 @@ from textwrap import wrap
 import numpy as np
 from matplotlib.figure import Figure
 
-from odevae.benchmark.table import family_of
+from odevae.benchmark.families import Task
 from odevae.plots.style import GREY, SMALL_SIZE, TEXT_SIZE, describe, new_figure
 
 # Far below nothing is told apart any more; what lies below is named under the panel.
@@ -36,11 +36,11 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
 
     Args:
         rows: of the benchmark's table; one or more of the family. A model looks the same in every figure of a table.
-        family: one of `odevae.benchmark.table.FAMILIES`.
+        family: one of `odevae.benchmark.families.FAMILIES`.
         title: of the figure; the number of splits is added.
     """
     everyone = sorted({row["model"] for row in rows})
-    rows = [row for row in rows if family_of(row["task"]) == family]
+    rows = [row for row in rows if Task.parse(row["task"]).family == family]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     models = sorted({row["model"] for row in rows})

@@ -1,26 +1,19 @@
-"""Tables 1 and 2 from artifacts: what runs left on disk, beside what the paper published."""
+"""Tables 1 and 2 from artifacts: what runs left on disk, next to what the paper published."""
 
 import csv
-import math
 from importlib.resources import files
-from io import StringIO
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 
-from odevae.evaluation.run_scores import best_reference
-from odevae.storage.files import write_bytes
+from odevae.evaluation.group_means import mean_of, sd_of
 from odevae.storage.run_folder import read_result
+from odevae.storage.scores import REFERENCE, best_reference, scores_of, select
 
-COLUMNS = (
-    "dataset",
-    "protocol",
-    "model",
-    "latent_dim",
-    "lambda_smooth",
-    "split",
-    "seed",
-    "status",
+MEAN_ROWS = ("mean_all", "mean_non_collapsed")
+# Runs that differ in seed and split only are averaged together.
+_GROUP = ["dataset", "protocol", "model", "latent_dim", "lambda_smooth"]
+_AVERAGED = [
     "epochs",
     "best_r2",
     "final_r2",
@@ -31,26 +24,8 @@ COLUMNS = (
     "trivial_r2_neuron",
     "shared_trials",
     "padded_fraction",
-    "published_final_r2",
-    "published_best_val_loss",
-    "mlflow_run_id",
-    "git_commit",
-    "data_sha256",
-    # What a mean rests on and how far its runs spread (SD, n - 1); empty in the row of a single run.
-    "n_runs",
-    "best_r2_sd",
-    "final_r2_sd",
-    "r2_neuron_sd",
-    # Where the rest is written: run.json there holds settings, checksums and the whole environment.
-    "run_directory",
-    "host",
-    "duration_s",
-)
-TABLE_2_COLUMNS = ("published_best_r2", "hold_last_r2")
-MEAN_ROWS = ("mean_all", "mean_non_collapsed")
-_GROUP = ("dataset", "protocol", "model", "latent_dim", "lambda_smooth")
-_AVERAGED = COLUMNS[COLUMNS.index("epochs") : COLUMNS.index("published_final_r2")]
-_SPREAD = ("best_r2", "final_r2", "r2_neuron")
+]
+_SPREAD = ["best_r2", "final_r2", "r2_neuron"]
 # What the readable tables show, with their headings.
 READABLE = {
     "dataset": "data set",
@@ -75,38 +50,32 @@ READABLE = {
 }
 
 
-def study_rows(runs: list[dict], published_table: int) -> list[dict]:
-    """Rows of a study's table: one for each run, then two mean rows for each group of runs.
+def study_table(runs: list[dict], published_table: int) -> pd.DataFrame:
+    """A study's table: a row for each run, and after each group of runs its two mean rows.
 
     Args:
         runs: for each run ``run`` (``run.json``), ``metrics`` (``metrics.json``), ``audit`` (``audit.json`` of its
             fold), ``mlflow_run_id`` and, for Table 2, ``published_row``.
-        published_table: number of the paper's table whose values stand beside runs under the published protocol: of the
-            same seed (Table 1), or of the row that the study names (Table 2); 0 for none.
+        published_table: number of the paper's table whose values are shown for runs under the published protocol: of
+            the same seed (Table 1), or of the row that the study names (Table 2); 0 for none.
 
     Returns:
-        Rows with the keys `COLUMNS`, and `TABLE_2_COLUMNS` for Table 2, in that order; None where there is nothing to
-        say.
+        Cells are Python objects, None where there is no value. Table 2 has two columns more than the others.
     """
     published = published_rows(published_table)
-    groups: dict[tuple, list[dict]] = {}
-    for run in runs:
-        row = _run_row(run, published, published_table)
-        groups.setdefault(tuple(row[name] for name in _GROUP), []).append(row)
-    rows = []
-    for members in groups.values():
-        finished = [row for row in members if row["status"] == "ok"]
-        rows += members
-        for name, averaged in zip(MEAN_ROWS, (members, finished), strict=True):
-            rows.append(_mean_row(name, averaged, members, published))
-    columns = COLUMNS if published_table != 2 else COLUMNS + TABLE_2_COLUMNS
-    return [{name: row[name] for name in columns} for row in rows]
+    rows = pd.DataFrame([_run_row(run, published, published_table) for run in runs], dtype=object)
+    parts = []
+    for _, members in rows.groupby(_GROUP, sort=False):
+        averaged = (members, members[members["status"] == "ok"])
+        means = [_mean_row(name, some, members, published) for name, some in zip(MEAN_ROWS, averaged, strict=True)]
+        parts += [members, pd.DataFrame(means, columns=rows.columns, dtype=object)]
+    return pd.concat(parts, ignore_index=True)
 
 
 def results_of_study(
     results: str | Path, runs: dict[str, str], ids: dict[str, str], in_paper: dict[str, int]
 ) -> list[dict]:
-    """What `study_rows` takes, from disk.
+    """What `study_table` takes, from disk.
 
     Args:
         results: the folder ``results``.
@@ -125,12 +94,11 @@ def results_of_study(
     return found
 
 
-def study_metrics(rows: list[dict]) -> dict[str, float]:
+def study_metrics(table: pd.DataFrame) -> dict[str, float]:
     """The means of a table as metrics of the whole study, named after the group of runs that they rest on."""
     return {
         f"{'.'.join(str(row[name]) for name in _GROUP)}/{row['seed']}/{column}": row[column]
-        for row in rows
-        if row["seed"] in MEAN_ROWS
+        for row in table[table["seed"].isin(MEAN_ROWS)].to_dict("records")
         for column in _SPREAD
         if row[column] is not None
     }
@@ -148,69 +116,23 @@ def published_rows(table: int) -> dict[str, dict[str, float | None]]:
     }
 
 
-def write_csv(rows: list[dict], path: Path) -> None:
-    """Write every column of the rows; six significant digits, so that the same values give the same bytes."""
-    write_bytes(path, "".join(f"{line}\n" for line in csv_lines(rows)).encode())
-
-
-def csv_lines(rows: list[dict]) -> list[str]:
-    """The lines that `write_csv` writes, heading first."""
-    text = StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0])
-    writer.writerows([_plain(value) for value in row.values()] for row in rows)
-    return text.getvalue().splitlines()
-
-
-def read_csv(path: Path) -> list[dict]:
-    """Read what `write_csv` wrote: numbers as floats, empty cells as None."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: _parsed(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
-
-
-def write_markdown(rows: list[dict], headings: dict[str, str], path: Path) -> None:
-    """Write the columns that have a heading, where the rows have them, as a Markdown table."""
-    shown = _shown(rows, headings)
-    lines = [list(shown.values()), ["---"] * len(shown)]
-    lines += [[_readable(row, name) for name in shown] for row in rows]
-    write_bytes(path, "".join(f"| {' | '.join(line)} |\n" for line in lines).encode())
-
-
-def write_latex(rows: list[dict], headings: dict[str, str], path: Path) -> None:
-    """Write the columns that have a heading, where the rows have them, as a LaTeX table for the package booktabs."""
-    shown = _shown(rows, headings)
-    text = [f"\\begin{{tabular}}{{{'l' * len(shown)}}}", "\\toprule"]
-    text += [" & ".join(_escaped(heading) for heading in shown.values()) + " \\\\", "\\midrule"]
-    text += [" & ".join(_escaped(_readable(row, name)) for name in shown) + " \\\\" for row in rows]
-    text += ["\\bottomrule", "\\end{tabular}", ""]
-    write_bytes(path, "\n".join(text).encode())
-
-
-def _shown(rows: list[dict], headings: dict[str, str]) -> dict[str, str]:
-    return {name: heading for name, heading in headings.items() if name in rows[0]}
-
-
 def _run_row(run: dict, published: dict, published_table: int) -> dict:
     record, metrics, audit = run["run"], run["metrics"], run["audit"]
     key = record["key"]
-    part, task = metrics["scored_part"], metrics["task"]
     counterpart = str(key["seed"] if published_table == 1 else run.get("published_row"))
     in_paper = published.get(counterpart, {}) if key["protocol"] == "published" else {}
-
-    def raw(metric: str) -> float | None:
-        return metrics["values"].get(f"{part}/raw/{task}/best/mean/{metric}")
-
+    scores = select(scores_of(metrics), part=metrics["scored_part"], task=metrics["task"])
+    raw = select(scores, space="raw")
+    best = {score.metric: score.value for score in select(raw, checkpoint="best", estimate="mean")}
     row = {
-        **key,
+        **{name: key[name] for name in (*_GROUP, "split", "seed")},
         "status": record["status"],
         "epochs": record["epochs"],
         "best_r2": record["best_r2"],
         "final_r2": record["final_r2"],
         "best_val_loss": record["best_val_loss"],
-        "r2_neuron": raw("r2_neuron"),
-        "r2_pooled": raw("r2_pooled"),
-        "r": raw("r"),
-        "trivial_r2_neuron": best_reference(metrics["values"], part, "raw", task, "r2_neuron")[1],
+        **{name: best.get(name) for name in ("r2_neuron", "r2_pooled", "r")},
+        "trivial_r2_neuron": best_reference(select(raw, metric="r2_neuron")).value,
         "shared_trials": audit["shared_trials"],
         "padded_fraction": audit["padded_fraction"],
         "published_final_r2": in_paper.get("final_r2"),
@@ -218,8 +140,10 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
         "mlflow_run_id": run["mlflow_run_id"],
         "git_commit": record["git_commit"],
         "data_sha256": record["data_sha256"],
+        # What a mean rests on and how far its runs spread (SD, n - 1); empty in the row of a single run.
         "n_runs": None,
         **{f"{name}_sd": None for name in _SPREAD},
+        # Where the rest is written: run.json there holds settings, checksums and the whole environment.
         "run_directory": f"results/{record['run']}",
         "host": record["host"],
         "duration_s": record["duration_s"],
@@ -227,78 +151,30 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
     if published_table == 2:
         # The oracle in the space and by the definition in which the run's own R2 was taken.
         space = record["spec"]["validation_space"]
-        oracle = metrics["values"][f"{part}/{space}/{task}/reference/hold_last_frame/r2_batched"]
-        row |= {"published_best_r2": in_paper.get("best_r2"), "hold_last_r2": oracle}
+        (oracle,) = select(scores, space=space, checkpoint=REFERENCE, estimate="hold_last_frame", metric="r2_batched")
+        row |= {"published_best_r2": in_paper.get("best_r2"), "hold_last_r2": oracle.value}
     return row
 
 
 _PUBLISHED_MEANS = {"mean_all": "mean_all_seeds", "mean_non_collapsed": "mean_non_collapsed_seeds"}
 
 
-def _mean_row(name: str, averaged: list[dict], members: list[dict], published: dict) -> dict:
-    first = members[0]
+def _mean_row(name: str, averaged: pd.DataFrame, members: pd.DataFrame, published: dict) -> dict:
+    first = members.iloc[0]
     in_paper = published.get(_PUBLISHED_MEANS[name], {}) if first["protocol"] == "published" else {}
     return {
-        **dict.fromkeys(first),
-        **{column: first[column] for column in _GROUP},
-        "split": _common(members, "split"),
+        **dict.fromkeys(members.columns),
+        **first[_GROUP],
+        **{column: _common(members[column]) for column in ("split", "git_commit", "data_sha256")},
         "seed": name,
-        **{column: _mean(averaged, column) for column in (*_AVERAGED, "hold_last_r2") if column in first},
+        **{column: mean_of(averaged[column]) for column in (*_AVERAGED, "hold_last_r2") if column in averaged},
         "published_final_r2": in_paper.get("final_r2"),
-        "git_commit": _common(members, "git_commit"),
-        "data_sha256": _common(members, "data_sha256"),
         "n_runs": len(averaged),
-        **{f"{column}_sd": _sd(averaged, column) for column in _SPREAD},
+        **{f"{column}_sd": sd_of(averaged[column]) for column in _SPREAD},
     }
 
 
-def _common(rows: list[dict], column: str):
+def _common(column: pd.Series):
     """The value that all rows share, or ``several``."""
-    values = {row[column] for row in rows}
+    values = set(column)
     return values.pop() if len(values) == 1 else "several"
-
-
-def _values(rows: list[dict], column: str) -> np.ndarray:
-    return np.array([row[column] for row in rows if row[column] is not None], dtype=float)
-
-
-def _mean(rows: list[dict], column: str) -> float | None:
-    values = _values(rows, column)
-    return float(values.mean()) if len(values) else None
-
-
-def _sd(rows: list[dict], column: str) -> float | None:
-    values = _values(rows, column)
-    return float(values.std(ddof=1)) if len(values) > 1 else None
-
-
-def _plain(value) -> str:
-    if value is None:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _parsed(cell: str) -> float | str | None:
-    if not cell:
-        return None
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
-
-
-def _readable(row: dict, name: str) -> str:
-    value = row[name]
-    if value is None:
-        return "–"
-    if not isinstance(value, float):
-        return str(value)
-    text = "inf" if math.isinf(value) else f"{value:.4f}"
-    spread = row.get(f"{name}_sd")
-    return text if spread is None else f"{text} ± {spread:.4f}"
-
-
-def _escaped(text: str) -> str:
-    for plain, latex in (("_", "\\_"), ("%", "\\%"), ("R2", "$R^2$"), (" ± ", " $\\pm$ "), ("–", "--")):
-        text = text.replace(plain, latex)
-    return text

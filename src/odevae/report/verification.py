@@ -1,14 +1,17 @@
-"""Do the numbers still follow from what lies on disk? Scores are computed anew from predictions, tables from scores."""
+"""Do the numbers still follow from the files on disk? Scores follow from predictions, tables from scores."""
 
 import math
 from pathlib import Path
 
+import pandas as pd
+
 from odevae.errors import OdevaeError
 from odevae.evaluation.run_scores import metrics_of
 from odevae.protocols.fold import load_fold
-from odevae.report.study_table import csv_lines
+from odevae.report.table_files import csv_text
 from odevae.storage.files import read_checked
 from odevae.storage.run_folder import HISTORY_FILE, read_history, read_predictions, read_result
+from odevae.storage.scores import scores_of
 from odevae.training.checkpoints import load_checkpoint
 
 # Another machine may add up in another order.
@@ -16,7 +19,7 @@ RELATIVE_TOLERANCE = 1e-6
 
 
 def verify_run(folder: str | Path, fold_folder: str | Path) -> int:
-    """Check everything that a finished run says of itself; gives the number of scores computed anew.
+    """Check everything that a finished run states about itself; gives the number of its scores.
 
     Every file is compared with its checksum, the scores of ``metrics.json`` with those of ``predictions.npz`` against
     the fold, and the R2 and losses of ``run.json`` with ``history.csv``.
@@ -28,7 +31,8 @@ def verify_run(folder: str | Path, fold_folder: str | Path) -> int:
     run, metrics, _ = read_result(folder, fold_folder)
     fold = load_fold(fold_folder)
     load_checkpoint(folder, run)
-    _compare(f"{folder}/metrics.json", metrics["values"], _recomputed(fold, run, read_predictions(folder, run)))
+    expected = metrics_of(fold, run, read_predictions(folder, run))
+    _compare(f"{folder}/metrics.json", *({row.name: row.value for row in scores_of(m)} for m in (metrics, expected)))
     read_checked(folder / HISTORY_FILE, run["files"][HISTORY_FILE])
     rows = read_history(folder / HISTORY_FILE)
     if run["status"] == "ok":
@@ -44,15 +48,15 @@ def verify_run(folder: str | Path, fold_folder: str | Path) -> int:
                 "best_epoch": 1 + scores.index(max(scores)),
             },
         )
-    return len(metrics["values"])
+    return len(metrics["scores"])
 
 
-def verify_table(path: str | Path, rows: list[dict]) -> int:
+def verify_table(path: str | Path, table: pd.DataFrame) -> int:
     """Check that a table says what the runs of a study, or the cells of a benchmark, say; gives the number of its rows.
 
     Args:
         path: the ``.csv``.
-        rows: what the files on disk give.
+        table: what the files on disk give.
 
     Raises:
         OdevaeError: if the file cannot be read, or for the first line that differs.
@@ -61,7 +65,7 @@ def verify_table(path: str | Path, rows: list[dict]) -> int:
         found = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise OdevaeError(f"{path}: cannot be read ({error}); delete it and run the workflow again.") from error
-    expected = csv_lines(rows)
+    expected = csv_text(table).splitlines()
     for number, (line, other) in enumerate(zip(found, expected, strict=False), start=1):
         if line != other:
             raise OdevaeError(
@@ -73,11 +77,7 @@ def verify_table(path: str | Path, rows: list[dict]) -> int:
             f"{path}: {len(found)} lines, but the files on disk give {len(expected)}; delete the table and run the "
             "workflow again."
         )
-    return len(rows)
-
-
-def _recomputed(fold, run: dict, predictions: dict) -> dict[str, float]:
-    return metrics_of(fold, run, predictions)["values"]
+    return len(table)
 
 
 def _compare(where: str, found: dict[str, float], expected: dict[str, float]) -> None:

@@ -71,12 +71,11 @@ class Mirrors:
         """The same for a preprocessing, under `name`."""
         return self._put(lambda: record_of_preprocessing(fold_dir, name), fold_dir, study)
 
-    def cell(
-        self, file: str | Path, name: str, latent_dims: Iterable[int], study: str | None = None
-    ) -> list[dict[str, str]]:
-        """The same for each dimension of a cell of a benchmark, under `name` and the dimension."""
+    def cell(self, file: str | Path, fits: dict[str, int], study: str | None = None) -> list[dict[str, str]]:
+        """The same for each fit of a cell of a benchmark; `fits` gives its dimension by its name."""
         return [
-            self._put(lambda dim=dim: record_of_cell(file, f"{name}/d{dim}", dim), file, study) for dim in latent_dims
+            self._put(lambda name=name, dim=dim: record_of_cell(file, name, dim), file, study)
+            for name, dim in fits.items()
         ]
 
     def keep(self, study: str, names: Iterable[str]) -> None:

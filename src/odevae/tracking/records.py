@@ -11,6 +11,7 @@ from pathlib import Path
 from odevae.errors import OdevaeError
 from odevae.storage import run_folder
 from odevae.storage.files import read_json, sha256_of
+from odevae.storage.scores import scores_of
 
 # The longest value of a parameter or tag that every MLflow store takes, in characters.
 MAX_VALUE = 6000
@@ -84,16 +85,16 @@ def record_of_run(run_dir: str | Path) -> Record:
     key, running = info["key"], info["status"] == "running"
     summary = {name: info[name] for name in SUMMARY if info.get(name) is not None}
     stage = "train"
-    for next_stage, file, prefix in (
-        ("evaluate", run_folder.METRICS_FILE, ""),
-        ("manifold", run_folder.MANIFOLD_FILE, "manifold/"),
+    for next_stage, file, values_of in (
+        ("evaluate", run_folder.METRICS_FILE, lambda content: {row.name: row.value for row in scores_of(content)}),
+        ("manifold", run_folder.MANIFOLD_FILE, lambda content: flat(content["values"], "manifold/")),
     ):
         if (folder / file).exists():
             content = read_json(folder / file)
             # A file of an earlier training does not describe this one.
             if content.get("attempt", info["attempt"]) == info["attempt"]:
                 stage = next_stage
-                summary |= {prefix + name: value for name, value in flat(content["values"]).items()}
+                summary |= values_of(content)
     history_file = folder / run_folder.HISTORY_FILE
     history = {int(row.pop("epoch")): row for row in run_folder.read_history(history_file)}
     infinite = {name for values in (summary, *history.values()) for name, value in values.items() if _infinite(value)}

@@ -1,0 +1,47 @@
+"""The families of tasks, the name of each task, and the score that is compared."""
+
+import re
+from typing import NamedTuple
+
+# Each that was asked has a figure.
+FAMILIES = ("reconstruct", "onset", "forecast", "cosmooth", "decode", "rates", "latent", "lost")
+# Of every task, the score that is compared: the first that it has.
+HEADLINE = {
+    "decode": ("r2", "balanced_accuracy"),
+    "latent": ("r2",),
+    "rates": ("r2_neuron", "r2_mean"),
+    "lost": ("frames",),
+    "intrinsic_dimension": ("correlation_dimension",),
+}
+DEFAULT_HEADLINE = ("r2_neuron",)
+
+
+class Task(NamedTuple):
+    """What a model is asked. Tasks sort by family, then by number.
+
+    Attributes:
+        family: one of `FAMILIES`, or another that has no figure.
+        number: frames that an ``onset`` sees, frames ahead of a ``forecast``; 0 for the others.
+        subject: what is decoded or scored, such as a covariate.
+    """
+
+    family: str
+    number: int = 0
+    subject: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name in files and tables: ``onset1``, ``forecast@5``, ``decode/Position``."""
+        before = "@" if self.family == "forecast" else ""
+        return self.family + (f"{before}{self.number}" if self.number else "") + (self.subject and f"/{self.subject}")
+
+    @classmethod
+    def parse(cls, name: str) -> "Task":
+        """The task of a name."""
+        family, _, subject = name.partition("/")
+        family, number = re.fullmatch(r"(.*?)@?(\d*)", family).groups()
+        return cls(family, int(number or 0), subject)
+
+    def headline(self, scores: dict[str, float]) -> str:
+        """The metric among `scores` that is compared."""
+        return next(name for name in HEADLINE.get(self.family, DEFAULT_HEADLINE) if name in scores)

@@ -1,0 +1,62 @@
+"""The scores of a run as tidy rows, as ``metrics.json`` holds them: one row for each number."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from odevae.errors import OdevaeError
+
+# In place of a checkpoint, for the trivial references.
+REFERENCE = "reference"
+
+
+class Score(NamedTuple):
+    """One number.
+
+    Attributes:
+        part: ``validation`` or ``test``.
+        space: ``pca``, ``zscore`` or ``raw``.
+        task: ``onset``, ``onset5`` or ``reconstruct``.
+        checkpoint: ``best`` or ``last`` of a model, `REFERENCE` of a trivial reference.
+        estimate: ``mean`` or ``sampled`` of a model, the name of a trivial reference.
+        metric: as in docs/metrics.md.
+        value: NaN where the metric is not defined.
+    """
+
+    part: str
+    space: str
+    task: str
+    checkpoint: str
+    estimate: str
+    metric: str
+    value: float
+
+    @property
+    def name(self) -> str:
+        """``<part>/<space>/<task>/<checkpoint>/<estimate>/<metric>``: its name in MLflow and in messages."""
+        return "/".join(self[:-1])
+
+
+def scores_of(metrics: dict) -> list[Score]:
+    """The scores in the content of ``metrics.json``.
+
+    Raises:
+        OdevaeError: if it has no rows of scores.
+    """
+    if "scores" not in metrics:
+        raise OdevaeError(
+            f"metrics.json of {metrics.get('run', 'a run')} holds no rows of scores, so another version of odevae "
+            "wrote it; delete it and run the workflow again."
+        )
+    return [Score(**row) for row in metrics["scores"]]
+
+
+def select(scores: Iterable[Score], **fields: str) -> list[Score]:
+    """The scores whose fields have these values: ``select(scores, part="test", metric="r")``."""
+    return [score for score in scores if all(getattr(score, name) == value for name, value in fields.items())]
+
+
+def best_reference(scores: Iterable[Score]) -> Score:
+    """The best of the trivial references among scores of one metric (higher is better); NaN is the worst."""
+    references = select(scores, checkpoint=REFERENCE)
+    return max(references, key=lambda score: -math.inf if math.isnan(score.value) else score.value)
