@@ -9,7 +9,8 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from odevae.benchmark.grid import benchmark_cells, module_file
+from odevae.benchmark.grid import benchmark_cells, left_out, module_file
+from odevae.config.files import require_unique_keys
 from odevae.config.schema import check_config
 from odevae.config.studies import (
     data_file,
@@ -43,6 +44,8 @@ PUBLISHED_TABLES = "src/odevae/report/published_tables.csv"
 with open(PROJECT / "workflow/schemas/config.schema.yaml", encoding="utf-8") as file:
     schema = yaml.safe_load(file)
 try:
+    for path in workflow.configfiles:
+        require_unique_keys(path)
     check_config(config, schema)
     for entry in config["benchmark_models"].values():
         module_file(PROJECT / "src", entry["class"])
@@ -109,7 +112,14 @@ def truth_of(wildcards):
     return f"results/{wildcards.dataset}/recording.npz" if wildcards.dataset in SIMULATED else []
 
 
+@cache
+def say_what_is_left_out(benchmark):
+    for sentence in left_out(config, benchmark):
+        logger.warning(sentence)
+
+
 def cells_of(wildcards):
+    say_what_is_left_out(wildcards.benchmark)
     return [f"results/{cell.path}" for cell in benchmark_cells(config, wildcards.benchmark)]
 
 

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from odevae.config.studies import lacking_covariates
 from odevae.errors import OdevaeError
 
 # A model's file and class, below `odevae.benchmark.models`.
@@ -55,14 +56,27 @@ def fits_of(content: dict) -> list[dict]:
 
 
 def benchmark_cells(config: dict, benchmark: str) -> list[Cell]:
-    """The cells of a benchmark, model by model."""
+    """The cells of a benchmark, model by model, without the models that `left_out` names."""
     settings = config["benchmarks"][benchmark]
     return [
         Cell(dataset, split, model, latent_dims)
         for dataset, asked in settings["datasets"].items()
         for model in settings.get("models", config["benchmark_models"])
-        if (latent_dims := _dims(config["benchmark_models"][model], asked))
+        if not lacking_covariates(config, dataset, model)
+        and (latent_dims := _dims(config["benchmark_models"][model], asked))
         for split in settings["splits"]
+    ]
+
+
+def left_out(config: dict, benchmark: str) -> list[str]:
+    """A sentence for each data set of a benchmark and each model that cannot be fitted on it."""
+    settings = config["benchmarks"][benchmark]
+    return [
+        f"{benchmark}: without {model} on {dataset}, because datasets.{dataset} names no covariate "
+        f"{' and '.join(lacking)} in decode or colour_by."
+        for dataset in settings["datasets"]
+        for model in settings.get("models", config["benchmark_models"])
+        if (lacking := lacking_covariates(config, dataset, model))
     ]
 
 

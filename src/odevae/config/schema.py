@@ -8,10 +8,12 @@ from copy import deepcopy
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-from odevae.config.studies import grids_of
+from odevae.config.studies import grids_of, lacking_covariates
 from odevae.errors import OdevaeError
 from odevae.models.presets import PRESETS, model_spec
 
+# As people write them; the first digit or the point may be missing.
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # Folders of results/ that belong to all data sets together, and the file of results/mlflow/ that belongs to no study.
 COMMON_FOLDERS = ("figures", "mlflow", "tables")
 STORE_RECORD = "store"
@@ -25,6 +27,7 @@ def check_config(config: dict, schema: dict) -> dict:
             name whose files would be those of something else; for a study or a benchmark that names a data set or a
             model that does not exist; and for a benchmark without the model that it compares others with.
     """
+    _read_numbers(config, schema, schema)
     errors = sorted(
         _filling_validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path))
     )
@@ -102,11 +105,46 @@ def check_benchmarks(config: dict) -> None:
                     f"config: {where} names {model!r}, which is not under 'benchmark_models'; known: "
                     f"{', '.join(config['benchmark_models'])}."
                 )
+        for model in settings.get("models", []):
+            for dataset in settings["datasets"]:
+                if lacking := lacking_covariates(config, dataset, model):
+                    raise OdevaeError(
+                        f"config: {where}.models names {model}, which needs {' and '.join(lacking)}, but "
+                        f"datasets.{dataset} names no such covariate in decode or colour_by; add it there if the "
+                        "recording has it, or leave the model out."
+                    )
         for task, model in settings["compare_with"].items():
             if model not in chosen:
                 raise OdevaeError(
                     f"config: {where}.compare_with.{task}: {model} is not among its models; add it there."
                 )
+
+
+def _read_numbers(instance, rule: dict, schema: dict) -> None:
+    """Put numbers in place of texts where the schema wants numbers: for YAML, 1e-3 without a point is a text."""
+    rule = _followed(rule, schema)
+    if isinstance(instance, dict):
+        rules = {name: rule.get("properties", {}).get(name, rule.get("additionalProperties")) for name in instance}
+        items = [(name, rules[name]) for name in instance]
+    elif isinstance(instance, list):
+        items = [(index, rule.get("items")) for index in range(len(instance))]
+    else:
+        return
+    for place, own in items:
+        if not isinstance(own, dict):
+            continue
+        value, kind = instance[place], _followed(own, schema).get("type")
+        if isinstance(value, str) and kind in ("number", "integer") and NUMBER.fullmatch(value.strip()):
+            number = float(value)
+            instance[place] = int(number) if kind == "integer" and number.is_integer() else number
+        _read_numbers(value, own, schema)
+
+
+def _followed(rule: dict, schema: dict) -> dict:
+    """The rule that a rule refers to."""
+    while "$ref" in rule:
+        rule = schema["$defs"][rule["$ref"].rpartition("/")[2]]
+    return rule
 
 
 def _filling_validator(schema: dict) -> Draft202012Validator:

@@ -90,3 +90,13 @@ def data_file(config: dict, dataset: str) -> str:
     if "fetch" in entry:
         return f"data/{dataset}/{Path(entry['fetch']['url']).name}"
     return entry.get("file", "")
+
+
+def lacking_covariates(config: dict, dataset: str, model: str) -> list[str]:
+    """The covariates that a benchmark model needs and that a data set does not name in ``decode`` or ``colour_by``.
+
+    What these two name is checked when the recording is read, so a model that lacks nothing finds its covariates.
+    """
+    entry = config["datasets"][dataset]
+    named = [*entry["decode"], *entry["colour_by"]]
+    return [name for name in config["benchmark_models"][model]["needs"] if name not in named]
