@@ -33,7 +33,7 @@ if Path(sys.executable).exists():
 PROJECT = Path(workflow.basedir)
 ENVIRONMENT = "../../envs/odevae.yaml"
 # Read by envs/odevae.post-deploy.sh.
-os.environ["ODEVAE_PROJECT"] = str(PROJECT)
+os.environ.update(ODEVAE_PROJECT=str(PROJECT))
 
 with open(PROJECT / "workflow/schemas/config.schema.yaml", encoding="utf-8") as file:
     schema = yaml.safe_load(file)
