@@ -33,13 +33,14 @@ from odevae.tracking.address import outages_of
 if Path(sys.executable).exists():
     sys.executable = shlex.quote(sys.executable)
 
-PROJECT = Path(workflow.basedir)
+# Of this file, not of the main Snakefile: the workflow may be a module of another one.
+PROJECT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
 READING_SETTINGS = [field.name for field in fields(ReadingSettings)]
 ENVIRONMENT = "../../envs/odevae.yaml"
 # Read by envs/odevae.post-deploy.sh.
-os.environ["ODEVAE_PROJECT"] = str(PROJECT)
-# Read by `odevae.report.study_table`.
-PUBLISHED_TABLES = "src/odevae/report/published_tables.csv"
+os.environ.update(ODEVAE_PROJECT=str(PROJECT))
+# Read by `odevae.report.study_table`; this path is seen from the working directory.
+PUBLISHED_TABLES = os.path.relpath(PROJECT / "src/odevae/report/published_tables.csv")
 
 with open(PROJECT / "workflow/schemas/config.schema.yaml", encoding="utf-8") as file:
     schema = yaml.safe_load(file)
@@ -138,7 +139,8 @@ def settings_of(wildcards):
 
 
 def file_of(wildcards):
-    return data_file(config, wildcards.dataset)
+    # Snakemake would take braces in the name of a file for wildcards.
+    return data_file(config, wildcards.dataset).replace("{", "{{").replace("}", "}}")
 
 
 def reading_of(wildcards):
