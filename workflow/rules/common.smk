@@ -139,8 +139,7 @@ def settings_of(wildcards):
 
 
 def file_of(wildcards):
-    # Snakemake would take braces in the name of a file for wildcards.
-    return data_file(config, wildcards.dataset).replace("{", "{{").replace("}", "}}")
+    return data_file(config, wildcards.dataset)
 
 
 def reading_of(wildcards):

@@ -8,7 +8,7 @@ from copy import deepcopy
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-from odevae.config.studies import grids_of, lacking_covariates
+from odevae.config.studies import data_file, grids_of, lacking_covariates
 from odevae.errors import OdevaeError
 from odevae.models.presets import PRESETS, model_spec
 
@@ -42,6 +42,11 @@ def check_config(config: dict, schema: dict) -> dict:
         _require_own_files(f"datasets.{dataset}.colour_by", entry["colour_by"])
         if sum(kind in entry for kind in ("file", "fetch", "simulate")) != 1:
             raise OdevaeError(f"config: datasets.{dataset} needs exactly one of file, fetch and simulate.")
+        if set(data_file(config, dataset)) & set("{}"):
+            raise OdevaeError(
+                f"config: datasets.{dataset}: the file {data_file(config, dataset)} has braces in its name, which Snakemake "
+                "would take for wildcards; rename it or give a link to it."
+            )
     for model in config["models"]:
         model_spec(model, config["models"])
     for study in config["studies"]:
