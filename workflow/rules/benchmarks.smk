@@ -47,6 +47,7 @@ rule tabulate_benchmark:
         "logs/tabulate_benchmark/{benchmark}.log",
     benchmark:
         "benchmarks/tabulate_benchmark/{benchmark}.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
@@ -78,6 +79,7 @@ rule plot_benchmark:
         "logs/plot_benchmark/{benchmark}.log",
     benchmark:
         "benchmarks/plot_benchmark/{benchmark}.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1

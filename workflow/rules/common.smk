@@ -92,6 +92,9 @@ FOLD = "{dataset}/{protocol}/split{split}/{observations}"
 SWEEP = "{study}/{dataset}/{protocol}/{model}"
 
 
+# Rules with `localrule` run where Snakemake itself does, also on a cluster: they take seconds, or need the network that
+# nodes may not have.
+
 # Scripts get what they use as parameters. Only tracking takes the store's address, and the studies that share a run, from
 # the configuration itself: as parameters, a change of them would rerun trainings.
 
@@ -233,17 +236,3 @@ def tables_of_benchmarks(wildcards):
         }
         for benchmark, settings in config["benchmarks"].items()
     }
-
-
-# On a cluster these run where Snakemake itself does: they take seconds, or need the network that nodes may not have.
-localrules:
-    create_store,
-    fetch_data,
-    simulate_recording,
-    sync_study,
-    sync,
-    tabulate_study,
-    verify,
-    plot_study,
-    tabulate_benchmark,
-    plot_benchmark,

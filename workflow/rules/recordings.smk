@@ -12,6 +12,7 @@ rule fetch_data:
         dataset=one_of(FETCHED),
         file="[^/]+",
     priority: 100
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
@@ -62,6 +63,7 @@ rule simulate_recording:
     wildcard_constraints:
         dataset=one_of(SIMULATED),
     priority: 100
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1

@@ -20,6 +20,7 @@ rule tabulate_study:
         "benchmarks/tabulate_study/{study}.tsv"
     wildcard_constraints:
         study=one_of(name for name in config["studies"] if name not in LADDERS),
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
@@ -87,6 +88,7 @@ rule plot_study:
         "logs/plot_study/{study}.log",
     benchmark:
         "benchmarks/plot_study/{study}.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
@@ -107,6 +109,7 @@ rule verify:
         PUBLISHED_TABLES,
     log:
         "logs/verify.log",
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1

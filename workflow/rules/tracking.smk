@@ -26,6 +26,7 @@ rule create_store:
     benchmark:
         "benchmarks/create_store.tsv"
     priority: 100
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
@@ -53,6 +54,7 @@ rule sync_study:
         "logs/sync_study/{study}.log",
     benchmark:
         "benchmarks/sync_study/{study}.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
@@ -76,6 +78,7 @@ rule sync:
         store=STORE,
     log:
         "logs/sync.log",
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1

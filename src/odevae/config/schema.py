@@ -44,8 +44,8 @@ def check_config(config: dict, schema: dict) -> dict:
             raise OdevaeError(f"config: datasets.{dataset} needs exactly one of file, fetch and simulate.")
         if set(data_file(config, dataset)) & set("{}"):
             raise OdevaeError(
-                f"config: datasets.{dataset}: the file {data_file(config, dataset)} has braces in its name, which Snakemake "
-                "would take for wildcards; rename it or give a link to it."
+                f"config: datasets.{dataset}: the file {data_file(config, dataset)} has braces in its name, which "
+                "Snakemake would take for wildcards; rename it or give a link to it."
             )
     for model in config["models"]:
         model_spec(model, config["models"])
