@@ -136,7 +136,6 @@ def test_a_run_that_a_job_uses_survives_a_job_that_creates_the_same(moment, serv
     """As when `sync` runs next to a training or to `sync_study`, or SLURM starts a job again while the first runs."""
     one, other = (Mirror(server.uri, tmp_path, moment) for _ in range(2))
     assert one.parent_id == other.parent_id
-    folder = write_run(tmp_path, epochs=2, status="running", finished_at="")
     create_run, used = one.client.create_run, []
 
     def cross(*arguments):
@@ -148,12 +147,18 @@ def test_a_run_that_a_job_uses_survives_a_job_that_creates_the_same(moment, serv
         return run
 
     monkeypatch.setattr(one.client, "create_run", cross)
-    assert [put(one, folder)] == used
-    write_run(tmp_path, epochs=4)
-    assert [put(mirror, folder) for mirror in (one, other)] == used * 2
-    assert [run.info.run_id for run in one._search(KEY.path)] == used
-    assert histories(one, used[0]) == whole(4)
-    assert one.client.get_run(used[0]).info.status == "FINISHED"
+    # Several, because the order of the random ids must not matter.
+    for seed in range(6):
+        key = RunKey("foraging", "heldout", 0, "v6", 5, "0.01", seed)
+        folder = write_run(tmp_path, key, epochs=2, status="running", finished_at="")
+        run_id = put(one, folder)
+        assert used == [run_id]
+        used.clear()
+        write_run(tmp_path, key, epochs=4)
+        assert [put(mirror, folder) for mirror in (one, other)] == [run_id] * 2
+        assert [run.info.run_id for run in one._search(key.path)] == [run_id]
+        assert histories(one, run_id) == whole(4)
+        assert one.client.get_run(run_id).info.status == "FINISHED"
 
 
 def test_two_jobs_that_create_a_run_at_the_same_time_use_one(server, tmp_path, monkeypatch):
