@@ -114,7 +114,7 @@ def test_sixteen_jobs_at_once_lose_nothing(postgres, server, patient, tmp_path):
 
 
 def test_of_one_record_from_eight_jobs_at_once_one_run_is_left(server, patient, tmp_path):
-    """Jobs that create a run at the same time may use different ones; the next job that looks leaves one."""
+    """Of more than two jobs that meet, one may use a run that another deletes; the next job that looks leaves one."""
     record, barrier = record_of_run(write_run(tmp_path, epochs=3)), Barrier(8)
 
     def job(_) -> str:
@@ -132,31 +132,58 @@ def test_of_one_record_from_eight_jobs_at_once_one_run_is_left(server, patient, 
     assert histories(mirror, run_id) == whole(3)
 
 
-@pytest.mark.parametrize("moment", ["before it is created", "after it is created"])
-def test_of_two_jobs_that_cross_one_run_is_left_with_all_epochs(moment, server, tmp_path, monkeypatch):
-    """As when `sync` runs next to a training, or SLURM starts a job again while the first still runs."""
-    study = moment.replace(" ", "_")
-    one, other = (Mirror(server.uri, tmp_path, study) for _ in range(2))
+@pytest.mark.parametrize("moment", ["before_it_is_created", "after_it_is_created"])
+def test_a_run_that_a_job_uses_survives_a_job_that_creates_the_same(moment, server, tmp_path, monkeypatch):
+    """As when `sync` runs next to a training or to `sync_study`, or SLURM starts a job again while the first runs."""
+    one, other = (Mirror(server.uri, tmp_path, moment) for _ in range(2))
     assert one.parent_id == other.parent_id
-    folder = write_run(tmp_path, epochs=2, status="running", finished_at="")
-    create_run, crossed = one.client.create_run, []
+    create_run, used = one.client.create_run, []
 
-    def create_and_be_crossed(*arguments):
-        if moment == "after it is created":
-            create_run(*arguments)
-        crossed.append(put(other, folder))
-        if moment == "before it is created":
-            create_run(*arguments)
+    def cross(*arguments):
+        if moment == "before_it_is_created":
+            used.append(put(other, folder))
+            return create_run(*arguments)
+        run = create_run(*arguments)
+        used.append(put(other, folder))
+        return run
 
-    monkeypatch.setattr(one.client, "create_run", create_and_be_crossed)
-    put(one, folder)
-    assert len(crossed) == 1
-    write_run(tmp_path, epochs=4)
-    run_ids = {put(mirror, folder) for mirror in (one, other)}
-    assert {run.info.run_id for run in one._search(KEY.path)} == run_ids
+    monkeypatch.setattr(one.client, "create_run", cross)
+    # Several, because the order of the random ids must not matter.
+    for seed in range(6):
+        key = RunKey("foraging", "heldout", 0, "v6", 5, "0.01", seed)
+        folder = write_run(tmp_path, key, epochs=2, status="running", finished_at="")
+        run_id = put(one, folder)
+        assert used == [run_id]
+        used.clear()
+        write_run(tmp_path, key, epochs=4)
+        assert [put(mirror, folder) for mirror in (one, other)] == [run_id] * 2
+        assert [run.info.run_id for run in one._search(key.path)] == [run_id]
+        assert histories(one, run_id) == whole(4)
+        assert one.client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_two_jobs_that_create_a_run_at_the_same_time_use_one(server, tmp_path, monkeypatch):
+    mirrors = [Mirror(server.uri, tmp_path, "same_time") for _ in range(2)]
+    record, barrier, created = record_of_run(write_run(tmp_path)), Barrier(2), []
+    for mirror in mirrors:
+
+        def create_together(*arguments, create_run=mirror.client.create_run):
+            first = len(created) < 2
+            if first:
+                barrier.wait(WRITERS_S)
+            run = create_run(*arguments)
+            created.append(run.info.run_id)
+            if first:
+                barrier.wait(WRITERS_S)
+            return run
+
+        monkeypatch.setattr(mirror.client, "create_run", create_together)
+    with ThreadPoolExecutor(2) as pool:
+        run_ids = set(pool.map(lambda mirror: mirror.put(record), mirrors))
+    assert len(created) > 2
+    assert {run.info.run_id for run in mirrors[0]._search(KEY.path)} == run_ids
     (run_id,) = run_ids
-    assert histories(one, run_id) == whole(4)
-    assert one.client.get_run(run_id).info.status == "FINISHED"
+    assert histories(mirrors[0], run_id) == whole(3)
 
 
 def test_a_run_that_another_job_deletes_is_written_again(server, tmp_path, monkeypatch):

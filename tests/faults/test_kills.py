@@ -83,7 +83,11 @@ def begun(project, process, rule: str) -> bool:
 
 @pytest.mark.parametrize(
     ("rule", "module", "longest_s"),
-    [("train_model", "training", 3), ("evaluate_run", "evaluation", 2), ("tabulate_study", "tables", 1)],
+    [
+        ("train_model", "training/loop", 3),
+        ("evaluate_run", "evaluation/run_scores", 2),
+        ("tabulate_study", "report/study_table", 1),
+    ],
 )
 def test_killed_in_one_stage_again_and_again(undisturbed, tmp_path, rule, module, longest_s):
     """Snakemake remembers what it has forced for one call only, so an edit makes the stage run anew."""

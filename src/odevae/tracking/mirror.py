@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ ATTEMPT_TAG = "odevae.attempt"
 ARTIFACTS_TAG = "odevae.artifacts"
 PROJECT_TAG = "odevae.project"
 PARENT_NAME = "study"
-# What ends otherwise is a table.
+# All other files of a study are tables.
 FIGURE = ".png"
 # The page of an experiment of this kind opens with its runs and their charts.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -38,7 +39,7 @@ patiently = retry(
 
 
 class Mirror:
-    """Brings one study in the store up to date with what lies on disk.
+    """Brings one study in the store up to date with what is on disk.
 
     Attributes:
         client: of MLflow, for reading.
@@ -53,9 +54,9 @@ class Mirror:
     ):
         """Open the store; find or create the experiment and its one parent run.
 
-        The settings of the study are tags of the parent, because a study may be extended and MLflow never lets a
-        parameter change. With a `project`, only runs of that project are seen: others of a shared server may have a
-        study of the same name.
+        The settings of the study are tags of the parent, because a study may be extended and MLflow does not allow a
+        parameter to change. With a `project`, only runs of that project are used: other projects on the same server may
+        have a study of the same name.
         """
         self._uri = absolute(uri)
         self._project_tags = {PROJECT_TAG: project} if project else {}
@@ -76,7 +77,7 @@ class Mirror:
 
     @patiently
     def put(self, record: Record) -> str:
-        """Make the store say what a record says; gives the run id. Cheap when little is new."""
+        """Make the store hold what a record holds; gives the run id. Cheap when little is new."""
         with self._writing():
             run, stored_epochs = self._find_or_create(record)
             self._log_params(run, record.params)
@@ -130,7 +131,7 @@ class Mirror:
                 "this project; give the project a store of its own (tracking.uri in the configuration)."
             )
         if experiment.lifecycle_stage == LifecycleStage.DELETED:
-            # A deleted experiment keeps its name occupied, so there is no other way to go on.
+            # The name of a deleted experiment cannot be used again.
             self.client.restore_experiment(experiment.experiment_id)
         return experiment.experiment_id
 
@@ -162,12 +163,20 @@ class Mirror:
     ) -> tuple[Run, set[int]]:
         """The first run of a name that agrees and the epochs that it holds; all others of that name are deleted.
 
-        If none agrees, one is created. On a server, two jobs can create one at the same time. So a job that has created
-        one searches again, and then, or in the next job that searches, only the first of both is left.
+        If none agrees, one is created. On a server two jobs can do so at the same time, so a job searches again after
+        it has created a run. If another has appeared, which its job may already use, the job deletes its own.
         """
+        own = None
         while True:
+            runs = self._search(name)
+            if own and len(runs) > 1:
+                self.client.delete_run(own)
+                own = None
+                # The other job may have deleted its run too. After different waits they do not meet again.
+                time.sleep(random.uniform(0.05, 0.5))
+                continue
             found = None
-            for run in self._search(name):
+            for run in runs:
                 epochs = None if found else epochs_if_agreeing(run)
                 if epochs is None:
                     self.client.delete_run(run.info.run_id)
@@ -175,9 +184,8 @@ class Mirror:
                     found = run, epochs
             if found:
                 return found
-            self.client.create_run(
-                self.experiment_id, start_ms, {RUN_TAG: name, **self._project_tags, **tags}, run_name
-            )
+            all_tags = {RUN_TAG: name, **self._project_tags, **tags}
+            own = self.client.create_run(self.experiment_id, start_ms, all_tags, run_name).info.run_id
 
     def _epochs_if_agreeing(self, run: Run, record: Record) -> set[int] | None:
         """Epochs that the run holds; None if it holds anything that is not on disk, because MLflow cannot take it back.
