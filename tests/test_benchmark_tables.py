@@ -4,7 +4,7 @@ import pytest
 
 from odevae.benchmark.comparison import paired_difference
 from odevae.benchmark.families import FAMILIES, Task
-from odevae.benchmark.grid import Cell, benchmark_cells, fits_of, model_class, module_file
+from odevae.benchmark.grid import Cell, benchmark_cells, fits_of, left_out, model_class, module_file
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.benchmark.table import benchmark_table, saturation
 from odevae.config.schema import check_benchmarks
@@ -77,6 +77,35 @@ def test_a_benchmark_of_what_does_not_exist_is_refused(settings, sentence):
         check_benchmarks(changed(**settings))
     with pytest.raises(OdevaeError, match="a study has this name too"):
         check_benchmarks(CONFIG | {"studies": {"all": {}}})
+
+
+NEEDY = {
+    "benchmark_models": CONFIG["benchmark_models"] | {"maze": {"class": "x.Y", "latent_dims": [], "needs": ["place"]}}
+}
+
+
+def with_covariates(**named) -> dict:
+    datasets = {name: {"decode": [], "colour_by": []} | named for name in CONFIG["datasets"]}
+    return changed(splits=[0], datasets={"disc": [3]}) | NEEDY | {"datasets": datasets}
+
+
+def test_a_model_that_lacks_a_covariate_is_left_out_and_named():
+    config = with_covariates()
+    assert "maze" not in {cell.model for cell in benchmark_cells(config, "all")}
+    assert left_out(config, "all") == [
+        "all: without maze on disc, because datasets.disc names no covariate place in decode or colour_by."
+    ]
+    for key in ("decode", "colour_by"):
+        config = with_covariates(**{key: ["place"]})
+        assert "maze" in {cell.model for cell in benchmark_cells(config, "all")} and left_out(config, "all") == []
+
+
+def test_a_model_asked_for_by_name_that_lacks_a_covariate_is_refused():
+    config = with_covariates()
+    config["benchmarks"]["all"]["models"] = ["pca", "maze"]
+    config["benchmarks"]["all"]["compare_with"] = {}
+    with pytest.raises(OdevaeError, match=r"models names maze, which needs place, but datasets\.disc names no such"):
+        check_benchmarks(config)
 
 
 @pytest.mark.parametrize("place", ["benchmark_model.nothing", "means.np", "os.path.join", "means"])

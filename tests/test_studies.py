@@ -86,7 +86,11 @@ def checked(whole: dict) -> dict:
         ("protocols.published.bin", 3, "config: unknown key bin at protocols.published; known keys there: bins"),
         ("protocols.fair", {}, "config: unknown key fair at protocols; known keys there: published, heldout"),
         ("datasets.toy.simulate.settings.neurons", 3, "unknown key neurons at datasets.toy.simulate.settings"),
-        ("studies.sweep.seeds", ["1"], "config: studies.sweep.seeds.0: '1' is not of type 'integer'; expected a whole"),
+        (
+            "studies.sweep.seeds",
+            ["1.5"],
+            "config: studies.sweep.seeds.0: 1.5 is not of type 'integer'; expected a",
+        ),
         ("studies.sweep.seeds", 1, "config: studies.sweep.seeds: 1 is not of type 'array'; expected seeds of the runs"),
         ("studies.sweep.seeds", [1, 1], "config: studies.sweep.seeds: [1, 1] has non-unique elements"),
         ("studies.sweep.seeds", [-1], "config: studies.sweep.seeds.0: -1 is less than the minimum of 0"),
@@ -382,3 +386,18 @@ def test_the_rungs_take_the_settings_of_published():
 def test_the_same_lambda_twice_is_refused():
     with pytest.raises(OdevaeError, match="gives the same weight twice"):
         checked(config(lambdas_smooth=["5e-4", "0.0005"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1e-3", 1e-3), ("2E2", 200.0), (".5", 0.5), ("5.", 5.0), ("+1e-5", 1e-5), (" 7 ", 7.0)]
+)
+def test_numbers_may_be_spelled_as_people_write_them(text, number):
+    model = checked(changed("models.own", {"preset": "v1", "learning_rate": text, "epochs": "1e2"}))["models"]["own"]
+    assert model["learning_rate"] == number and isinstance(model["learning_rate"], float)
+    assert model["epochs"] == 100 and isinstance(model["epochs"], int)
+
+
+@pytest.mark.parametrize("text", ["1e", "nan", "inf", "0x10", "1_000", "1,5", "", "one"])
+def test_what_is_no_number_stays_text_and_is_refused(text):
+    with pytest.raises(OdevaeError, match=r"config: models\.own\.learning_rate: .* is not of type 'number'"):
+        checked(changed("models.own", {"preset": "v1", "learning_rate": text}))

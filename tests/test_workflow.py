@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -268,15 +269,91 @@ def test_tables_and_store_come_back_from_the_disk(project):
     assert project.planned() == {}
 
 
+def study_metrics_in_store(project: Project) -> dict[str, float]:
+    client = open_store(f"sqlite:///{project.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("small")
+    (parent,) = client.search_runs([experiment.experiment_id], f"tags.`{RUN_TAG}` = '{PARENT_NAME}'")
+    return parent.data.metrics
+
+
 @pytest.mark.slow
 def test_sync_brings_a_lost_store_back(project):
+    means = study_metrics_in_store(project)
     (project.root / "mlflow.db").unlink()
     assert project.planned("sync") == {"create_store": 1, "sync": 1}
     outcome = project.snakemake("sync")
     assert outcome.code == 0, outcome.output
     assert "small: 7 of 7 folds and runs on disk are in the record" in outcome.output
     check_store(project)
+    assert study_metrics_in_store(project) == means != {}
     assert project.planned("sync") == {"sync": 1}
+
+
+@pytest.mark.slow
+def test_a_lost_store_comes_back_with_the_same_target(project):
+    """The table is there, but the store is not: it is made again, once, and the ids in the table with it."""
+    table = project.root / "results/tables/small.csv"
+    means, before = study_metrics_in_store(project), table.read_text(encoding="utf-8")
+    (project.root / "mlflow.db").unlink()
+    target = "results/tables/small.csv"
+    outcome = project.snakemake(target)
+    assert outcome.code == 0, outcome.output
+    assert set(jobs(outcome.output)) == {"create_store", "sync_study", "tabulate_study"}
+    check_store(project)
+    assert study_metrics_in_store(project) == means
+    assert without_run_ids(table.read_text(encoding="utf-8")) == without_run_ids(before)
+    assert project.planned(target) == {}
+
+
+@pytest.mark.slow
+def test_deleting_all_output_leaves_the_store(project):
+    database = project.root / "mlflow.db"
+    before = database.read_bytes()
+    outcome = project.snakemake("--delete-all-output", "results/tables/small.csv")
+    assert outcome.code == 0, outcome.output
+    assert not (project.root / "results/tables/small.csv").exists() and not (project.root / RUN / "run.json").exists()
+    assert database.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_removed_seed_leaves_the_experiment(project):
+    config = small_config()
+    config["studies"]["small"]["seeds"] = [2]
+    project.write_config(config)
+    outcome = project.snakemake("results/tables/small.csv")
+    assert outcome.code == 0, outcome.output
+    client = open_store(f"sqlite:///{project.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("small")
+    names = {run.data.tags[RUN_TAG] for run in client.search_runs([experiment.experiment_id])}
+    assert names == {PARENT_NAME, RUNS[1], RUNS[3], FOLDS[1], FOLDS[2]}
+    assert all((project.root / "results" / run / "run.json").exists() for run in RUNS)
+
+
+@pytest.mark.slow
+def test_the_workflow_is_a_module_of_another(tmp_path):
+    """Its own schema and code are found, not those of the Snakefile that imports it, and a rule really runs."""
+    library = Project.create(tmp_path / "library")
+    importer = tmp_path / "importer"
+    importer.mkdir()
+    (importer / "small.yaml").write_text(yaml.safe_dump(small_config()), encoding="utf-8")
+    (importer / "Snakefile").write_text(
+        f"""configfile: "small.yaml"
+
+module odevae:
+    snakefile: {str(library.root / "Snakefile")!r}
+    config: config
+
+use rule * from odevae as odevae_*
+""",
+        encoding="utf-8",
+    )
+    environment = os.environ | {"PYTHONPATH": str(library.root / "src")}
+    for arguments in (["results/disc/recording.npz"], ["--dry-run", "results/tables/small.csv"]):
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+        outcome = subprocess.run(command, cwd=importer, env=environment, capture_output=True, text=True)
+        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    assert (importer / "results/disc/recording.npz").exists()
+    assert not (library.root / "results").exists()
 
 
 @pytest.mark.slow

@@ -76,6 +76,12 @@ CONFIG_MISTAKES = {
         "the file counts: s, ms, us, days, frames (numbers that are used as they are), or the seconds that one unit "
         "lasts.",
     ),
+    "braces in a file's name": (
+        ("datasets", "lost"),
+        {"file": "session{1}.npz"},
+        "config: datasets.lost: the file session{1}.npz has braces in its name, which Snakemake would take for "
+        "wildcards; rename it or give a link to it.",
+    ),
     "unknown model": (
         ("studies", "small", "models"),
         ["v9"],
@@ -156,6 +162,16 @@ def test_mistake_in_the_configuration(tmp_path, mistake):
     # Snakemake adds where in the rules the configuration is checked, but nothing is planned.
     assert "Traceback" not in outcome.output
     assert "Job stats" not in outcome.output
+
+
+def test_a_key_that_is_given_twice(tmp_path):
+    project = Project.create(tmp_path / "project", small_config())
+    project.append("config/config.yaml", "models:\n  quick: {preset: v1, epochs: 3}\n")
+    lines = (project.root / "config/config.yaml").read_text(encoding="utf-8").splitlines()
+    first, second = (number for number, line in enumerate(lines, start=1) if line == "models:")
+    outcome = project.snakemake("--dry-run")
+    assert outcome.code == 1 and "Traceback" not in outcome.output
+    assert f"config.yaml: models is given twice, in lines {first} and {second}; join the two" in outcome.output
 
 
 @pytest.fixture(scope="module")

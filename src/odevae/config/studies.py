@@ -97,6 +97,5 @@ def lacking_covariates(config: dict, dataset: str, model: str) -> list[str]:
 
     What these two name is checked when the recording is read, so a model that lacks nothing finds its covariates.
     """
-    entry = config["datasets"][dataset]
-    named = [*entry["decode"], *entry["colour_by"]]
-    return [name for name in config["benchmark_models"][model]["needs"] if name not in named]
+    needed, entry = config["benchmark_models"][model].get("needs", []), config["datasets"][dataset]
+    return [name for name in needed if name not in (*entry["decode"], *entry["colour_by"])]

@@ -1,7 +1,6 @@
 """A font for every character: covariates have names in all scripts, and Matplotlib's own fonts lack many of them."""
 
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +9,8 @@ from functools import cache
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.text import Text
+
+logger = logging.getLogger(__name__)
 
 # A font that has every character, as a box with the name of its script.
 BOXES = "Last Resort"
@@ -46,11 +47,9 @@ def _let_fall_back(text: Text) -> str:
 def _warn_once(lacking: str) -> None:
     if lacking and not _warned:
         _warned.add(lacking)
-        print(
+        logger.warning(
             f"warning: no font on this machine has {' '.join(dict.fromkeys(lacking))}, so figures show boxes in their "
-            "place; install a font that has them (for instance Noto Sans CJK) and draw the figures again.",
-            file=sys.stderr,
-            flush=True,
+            "place; install a font that has them (for instance Noto Sans CJK) and draw the figures again."
         )
 
 
