@@ -37,9 +37,7 @@ def rich_variables() -> dict:
     """A recording and one variable of every kind that the MATLAB library can write."""
     cell = np.empty((1, 3), dtype=object)
     cell[:] = [[np.ones(2), "text", np.empty((0, 0))]]
-    table = pd.DataFrame(
-        {"number": np.arange(3.0), "word": ["x", "y", "z"], "kind": pd.Categorical(["a", "b", "a"])},
-    )
+    table = pd.DataFrame({"number": np.arange(3.0), "word": ["x", "y", "z"], "kind": pd.Categorical(["a", "b", "a"])})
     return variables() | {
         "cell": cell,
         "text": "words",
