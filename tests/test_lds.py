@@ -73,10 +73,10 @@ def test_moments_of_successive_latents_are_those_of_gaussian_conditioning():
         values = trials.values[trial, :length].astype(float)
         mean, covariance, _ = condition(*lds_prior(dynamics, 5), emission, values)
         product = covariance + np.einsum("ta,ub->taub", mean, mean)
-        each, next_ = np.einsum("tatb->tab", product), np.einsum("tatb->tab", product[1:, :, :-1])
-        second[:length] += each[:length]
-        before[: length - 1] += each[: length - 1]
-        lagged[: length - 1] += next_[: length - 1]
+        same, following = np.einsum("tatb->tab", product), np.einsum("tatb->tab", product[1:, :, :-1])
+        second[:length] += same[:length]
+        before[: length - 1] += same[: length - 1]
+        lagged[: length - 1] += following[: length - 1]
     np.testing.assert_allclose(found.second, second, atol=1e-8)
     np.testing.assert_allclose(found.second_before, before, atol=1e-8)
     np.testing.assert_allclose(found.lagged, lagged, atol=1e-8)
