@@ -58,9 +58,8 @@ def test_a_slow_model_is_fitted_at_its_own_dimensions_only():
 
 def test_every_dimension_of_a_cell_is_an_entry_of_its_own():
     fits = [{"latent_dim": dim, "fit_s": 1.0, "scores": {"reconstruct": {"r2_neuron": dim / 10}}} for dim in (2, 3)]
-    assert fits_of({"dataset": "disc", "split": 0, "fits": fits}) == [
-        {"dataset": "disc", "split": 0, **fit} for fit in fits
-    ]
+    entries = fits_of({"dataset": "disc", "split": 0, "fits": fits})
+    assert entries == [{"dataset": "disc", "split": 0, **fit} for fit in fits]
 
 
 @pytest.mark.parametrize(
