@@ -1,5 +1,6 @@
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 # One thread: the same bits on every machine with the same libraries, and pytest-xdist does not overload the cores.
@@ -39,6 +40,31 @@ def _data_file(name: str) -> Path:
     if not folder:
         pytest.skip("ODEVAE_DATA_DIR is not set: it names the folder with the paper's data files")
     return Path(folder) / name
+
+
+def rows(recording: Recording, kept) -> Recording:
+    """The frames `kept` of a recording."""
+    per_frame = {name: getattr(recording, name)[kept] for name in ("activity", "trial", "time", "latents")}
+    return replace(recording, **per_frame, covariates={k: values[kept] for k, values in recording.covariates.items()})
+
+
+def trials_of(values: np.ndarray, lengths, **more) -> Trials:
+    """Trials of ``(B, L, N)`` values that are recorded over their first `lengths` bins, at 10 Hz."""
+    recorded = np.arange(values.shape[1]) < np.asarray(lengths)[:, None]
+    return Trials(
+        values=np.where(recorded[..., None], values, 0).astype(np.float32),
+        mask=recorded,
+        recorded=recorded,
+        times=np.where(recorded, 0.1 * np.arange(values.shape[1]), 0.0),
+        trial_ids=np.arange(len(values)) + 1,
+        **more,
+    )
+
+
+def fitted(model, train: Trials, validation: Trials | None = None):
+    """The model after its fit; validated on the training trials where no others are given."""
+    model.fit(train, train if validation is None else validation)
+    return model
 
 
 def _make_recording(lengths, n_neurons: int = 4, first_id: int = 1, interval_s: float = 0.1, seed: int = 0):
@@ -89,16 +115,7 @@ def synthetic_file() -> Recording:
 def small() -> Recording:
     """Twelve simulated trials of 12 to 20 frames, 12 neurons."""
     whole = foraging(n_neurons=12, n_frames=240, n_trials=12, seed=3, noise=0.05)
-    keep = whole.time < (20 - 2 * (whole.trial % 5)) / 10 - 0.05
-    return Recording(
-        activity=whole.activity[keep],
-        trial=whole.trial[keep],
-        time=whole.time[keep],
-        covariates={name: values[keep] for name, values in whole.covariates.items()},
-        latents=whole.latents[keep],
-        units=whole.units,
-        source=whole.source,
-    )
+    return rows(whole, whole.time < (20 - 2 * (whole.trial % 5)) / 10 - 0.05)
 
 
 @pytest.fixture(scope="session")
@@ -113,19 +130,7 @@ def published_fold(small):
 
 @pytest.fixture(scope="session")
 def make_key():
-    def key(**changes) -> RunKey:
-        parts = {
-            "dataset": "small",
-            "protocol": "heldout",
-            "split": 0,
-            "model": "tiny",
-            "latent_dim": 2,
-            "lambda_smooth": "5e-4",
-            "seed": 7,
-        }
-        return RunKey(**(parts | changes))
-
-    return key
+    return partial(replace, RunKey("small", "heldout", 0, "tiny", 2, "5e-4", 7))
 
 
 @pytest.fixture(scope="session")
@@ -147,20 +152,25 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, heldout_fold, tiny, make_key):
-    """Folder of a short run on `heldout_fold`; do not change it."""
+def train_small(tmp_path_factory, heldout_fold):
+    """Trains a model on `heldout_fold` and gives the folder of the run."""
     from odevae.training.recorder import train
 
-    folder = tmp_path_factory.mktemp("trained")
-    train(heldout_fold, make_key(), tiny, folder, ABOUT)
-    return folder
+    def run(key, spec) -> Path:
+        folder = tmp_path_factory.mktemp("run")
+        train(heldout_fold, key, spec, folder, ABOUT)
+        return folder
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def diverged(tmp_path_factory, heldout_fold, tiny, make_key):
-    """Folder of a run that diverged because of a huge learning rate; do not change it."""
-    from odevae.training.recorder import train
+def trained(train_small, tiny, make_key):
+    """Folder of a short run; do not change it."""
+    return train_small(make_key(), tiny)
 
-    folder = tmp_path_factory.mktemp("diverged")
-    train(heldout_fold, make_key(seed=8), replace(tiny, learning_rate=1e30), folder, ABOUT)
-    return folder
+
+@pytest.fixture(scope="session")
+def diverged(train_small, tiny, make_key):
+    """Folder of a run that diverged because of a huge learning rate; do not change it."""
+    return train_small(make_key(seed=8), replace(tiny, learning_rate=1e30))

@@ -1,7 +1,9 @@
 """Files for the readers: good files, good files with changed bytes, and files with deliberate errors."""
 
 import io
+import itertools
 import struct
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,6 +12,7 @@ import h5py
 import matio
 import numpy as np
 import pandas as pd
+import scipy.io
 import scipy.sparse
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -34,9 +37,7 @@ def rich_variables() -> dict:
     """A recording and one variable of every kind that the MATLAB library can write."""
     cell = np.empty((1, 3), dtype=object)
     cell[:] = [[np.ones(2), "text", np.empty((0, 0))]]
-    table = pd.DataFrame(
-        {"number": np.arange(3.0), "word": ["x", "y", "z"], "kind": pd.Categorical(["a", "b", "a"])},
-    )
+    table = pd.DataFrame({"number": np.arange(3.0), "word": ["x", "y", "z"], "kind": pd.Categorical(["a", "b", "a"])})
     return variables() | {
         "cell": cell,
         "text": "words",
@@ -82,7 +83,7 @@ def good_files(folder: Path) -> dict[str, list[bytes]]:
                 for arrays in (variables(), rich_variables(), nieh_variables())
                 for version, compressed in (("v7", False), ("v7", True), ("v7.3", True))
             ),
-            mat4({name: np.atleast_2d(values) for name, values in variables().items()}),
+            mat4(),
         ],
     }
 
@@ -90,16 +91,23 @@ def good_files(folder: Path) -> dict[str, list[bytes]]:
 # Changes of bytes. Positions are taken modulo the length of the content.
 
 _place = st.integers(0, 2**32)
+_flip = st.tuples(st.just("flip"), _place, st.integers(1, 255))
+_number = st.builds(
+    lambda value, size, order: (value % 256**size).to_bytes(size, order),
+    st.sampled_from(EXTREMES),
+    st.sampled_from([1, 2, 4, 8]),
+    st.sampled_from(["big", "little"]),
+)
 changes = st.lists(
     st.one_of(
-        st.tuples(st.just("flip"), _place, st.integers(1, 255)),
-        st.tuples(st.just("flip"), _place, st.integers(1, 255)),
-        st.tuples(st.just("number"), _place, st.sampled_from(EXTREMES), st.sampled_from([1, 2, 4, 8]), st.booleans()),
+        _flip,
+        _flip,
+        st.tuples(st.just("write"), _place, _number),
+        st.tuples(st.just("write"), _place, st.integers(1, 100).map(bytes)),
         st.tuples(st.just("insert"), _place, st.binary(min_size=1, max_size=40)),
         st.tuples(st.just("remove"), _place, st.integers(1, 200)),
-        st.tuples(st.just("repeat"), _place, _place, st.integers(1, 400)),
-        st.tuples(st.just("zero"), _place, st.integers(1, 100)),
-        st.tuples(st.just("cut"), _place),
+        st.tuples(st.just("remove"), _place, st.just(sys.maxsize)),
+        st.tuples(st.just("repeat"), _place, st.tuples(_place, st.integers(1, 400))),
     ),
     min_size=1,
     max_size=6,
@@ -109,71 +117,32 @@ changes = st.lists(
 def changed(content: bytes, steps: list[tuple]) -> bytes:
     """The content after each of the `changes`."""
     data = bytearray(content)
-    for kind, place, *more in steps:
+    for kind, place, what in steps:
         if not data:
             break
         at = place % len(data)
         if kind == "flip":
-            data[at] ^= more[0]
-        elif kind == "number":
-            value, size, big = more
-            data[at : at + size] = (value % 256**size).to_bytes(size, "big" if big else "little")
+            data[at] ^= what
+        elif kind == "write":
+            data[at : at + len(what)] = what[: len(data) - at]
         elif kind == "insert":
-            data[at:at] = more[0]
+            data[at:at] = what
         elif kind == "remove":
-            del data[at : at + more[0]]
-        elif kind == "repeat":
-            start = more[0] % len(data)
-            data[at:at] = data[start : start + more[1]]
-        elif kind == "zero":
-            data[at : at + more[0]] = bytes(len(data[at : at + more[0]]))
+            del data[at : at + what]
         else:
-            del data[at:]
+            start = what[0] % len(data)
+            data[at:at] = data[start : start + what[1]]
     return bytes(data)
 
 
 # Odd arrays in good files
 
-ODD_NAMES = [
-    "speed",
-    "latents",
-    "roi",
-    "Trial",
-    "Time",
-    "../../speed",
-    "/etc/speed",
-    "a\nb",
-    "\x1b[31mred",
-    "<script>alert(1)</script>",
-    "$\\frac",
-    "naïve π",
-    "a" * 300,
-    "nic_output",
-    "__globals__",
-    "speed.npy",
-    "",
-    "\x00",
-    "-rf",
-]
+NAMES = ["speed", "latents", "roi", "Trial", "Time", "nic_output"]
+ODD_NAMES = [*NAMES, "../../speed", "/etc/speed", "a\nb", "\x1b[31mred", "<script>alert(1)</script>", "$\\frac"]
+ODD_NAMES += ["naïve π", "a" * 300, "__globals__", "speed.npy", "", "\x00", "-rf"]
 ODD_DTYPES = ["f8", ">f8", "f4", ">f4", "f2", "g", "c16", "i1", ">i4", "i8", "u8", "?", "S3", "U2", "M8[s]", "m8[D]"]
 ODD_DTYPES += ["V4", "V0", "S0"]
-ODD_SHAPES = [
-    (),
-    (0,),
-    (1,),
-    (8,),
-    (9,),
-    (1, 8),
-    (8, 1),
-    (3, 8),
-    (8, 3),
-    (8, 8),
-    (0, 8),
-    (8, 0),
-    (2, 4),
-    (0, 0),
-    (1, 8, 3),
-]
+ODD_SHAPES = [(), (0,), (1,), (8,), (9,), *itertools.product((0, 1, 3, 8), repeat=2), (2, 4), (1, 8, 3)]
 
 
 @st.composite
@@ -200,39 +169,12 @@ def odd_variables(names=tuple(ODD_NAMES), dtypes=tuple(ODD_DTYPES)):
 
 # Archives with invalid members
 
-DESCRIPTIONS = [
-    "'<f8'",
-    "'>f8'",
-    "'|O'",
-    "'|V0'",
-    "'<U0'",
-    "'|S2147483647'",
-    "[('a', '<f8'), ('b', '|O')]",
-    "[('a\\n', '<f8')]",
-    "('<f8', (1000000000,))",
-    "'<f8, <f8'",
-    "'nonsense'",
-    "None",
-    "__import__('os')",
-    "[('a', [('a', [('a', '<f8')])])]",
-    "'" + "a" * 5000 + "'",
-    "-" * 5000 + "1",
-    "[" * 150 + "]" * 150,
-]
-SHAPES = [
-    "()",
-    "(8,)",
-    "(3, 8)",
-    "(-1,)",
-    f"({2**62},)",
-    f"({2**32}, {2**32})",
-    "(1.5,)",
-    "8",
-    "None",
-    "(True,)",
-    "(0, 9)",
-]
-SHAPES += [f"({10**15},)", "(" + "1, " * 70 + ")", "('8',)"]
+DESCRIPTIONS = ["'<f8'", "'>f8'", "'|O'", "'|V0'", "'<U0'", "'|S2147483647'", "'<f8, <f8'", "('<f8', (1000000000,))"]
+DESCRIPTIONS += ["[('a', '<f8'), ('b', '|O')]", "[('a\\n', '<f8')]", "[('a', [('a', [('a', '<f8')])])]"]
+DESCRIPTIONS += ["'nonsense'", "None", "__import__('os')"]
+DESCRIPTIONS += ["'" + "a" * 5000 + "'", "-" * 5000 + "1", "[" * 150 + "]" * 150]
+SHAPES = ["()", "(8,)", "(3, 8)", "(0, 9)", "(-1,)", "(1.5,)", "8", "None", "(True,)", "('8',)", "(" + "1, " * 70 + ")"]
+SHAPES += [f"({2**62},)", f"({2**32}, {2**32})", f"({10**15},)"]
 
 
 @st.composite
@@ -262,12 +204,8 @@ def archives(draw, marker: Path):
         st.just(object_array(marker)),
         st.just(npz(variables())),
     )
-    names = [f"{name}.npy" for name in ODD_NAMES if "\x00" not in name] + [
-        "roi",
-        "folder/",
-        "../../roi.npy",
-        "C:\\roi.npy",
-    ]
+    names = [f"{name}.npy" for name in ODD_NAMES if "\x00" not in name]
+    names += ["roi", "folder/", "../../roi.npy", "C:\\roi.npy"]
     extra = draw(st.lists(st.tuples(st.sampled_from(names), odd), min_size=1, max_size=3))
     method = draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]))
     replace = draw(st.booleans())
@@ -295,19 +233,17 @@ def object_array(marker: Path) -> bytes:
 # MATLAB 4 and 5, written byte by byte
 
 
-def mat4(arrays: dict[str, np.ndarray], kind: int = 0) -> bytes:
-    parts = []
-    for name, values in arrays.items():
-        parts.append(struct.pack("<5i", kind, *values.shape, 0, len(name) + 1) + name.encode() + b"\x00")
-        parts.append(values.astype("<f8").tobytes(order="F"))
-    return b"".join(parts)
+def mat4() -> bytes:
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, variables(), format="4", oned_as="row")
+    return buffer.getvalue()
 
 
 @st.composite
 def mat4_files(draw):
     """Version 4 files with arbitrary headers."""
     number = st.one_of(st.integers(-(2**31), 2**31 - 1), st.sampled_from([0, 1, 3, 8, 50000, 2**16, 2**31 - 1, -1]))
-    parts = [mat4({name: np.atleast_2d(values) for name, values in variables().items()})] if draw(st.booleans()) else []
+    parts = [mat4()] if draw(st.booleans()) else []
     for _ in range(draw(st.integers(1, 3))):
         kind = draw(st.sampled_from([0, 1, 2, 10, 11, 20, 30, 50, 51, 52, 1000, 2000, 4051]))
         numbers = [draw(number) for _ in range(3)]
@@ -340,9 +276,8 @@ def nested_cells(depth: int) -> bytes:
 @st.composite
 def mat5_elements(draw, depth: int = 0):
     """Version 5 matrices of any class, with dimensions and contents that may not agree."""
-    dims = draw(
-        st.sampled_from([(3, 8), (1, 8), (0, 0), (1, 1), (2**31 - 1, 2**31 - 1), (-1, 8), (8,), (), (1, 1, 8), (2, 1)])
-    )
+    shapes = [(3, 8), (1, 8), (0, 0), (1, 1), (2, 1), (2**31 - 1, 2**31 - 1), (-1, 8), (8,), (), (1, 1, 8)]
+    dims = draw(st.sampled_from(shapes))
     mat_class = draw(st.integers(0, 20))
     content = draw(
         st.one_of(
@@ -354,9 +289,8 @@ def mat5_elements(draw, depth: int = 0):
     )
     if depth < 3 and draw(st.booleans()):
         inner = draw(st.lists(mat5_elements(depth=depth + 1), max_size=3))
-        fields = element(5, struct.pack("<i", draw(st.sampled_from([8, 0, -1, 64])))) + element(
-            1, b"a".ljust(8, b"\0") * 2
-        )
+        fields = element(5, struct.pack("<i", draw(st.sampled_from([8, 0, -1, 64]))))
+        fields += element(1, b"a".ljust(8, b"\0") * 2)
         content = draw(st.sampled_from([b"", fields])) + b"".join(inner)
     name = draw(st.sampled_from([b"roi", b"Trial", b"Time", b"speed", b"nic_output", b"", b"\xff", b"a" * 80]))
     return matrix(mat_class, dims, name, content, draw(st.sampled_from([0, 2, 4, 8, 255])))
@@ -376,13 +310,27 @@ def mat5_files(draw):
 
 CLASSES = ["double", "single", "uint32", "logical", "char", "cell", "struct", "function_handle", "canonical empty"]
 CLASSES += ["FileWrapper__", "table", "string", "java.x", "COM.x", "nonsense", "\xff"]
+ATTRIBUTES = ["MATLAB_empty", "MATLAB_sparse", "MATLAB_object_decode", "MATLAB_int_decode", "MATLAB_global"]
 # Larger than any number that the other inputs hold for that variable.
 SECRET = 987654321.5
+# What `_make` makes.
+DATA_SETS = {
+    "numbers": {"data": np.ones((8, 1))},
+    "promise": {"shape": (2**40, 2**20), "dtype": "f8", "chunks": (1024, 1)},
+    "text": {"data": ["/roi", "a\nb"], "dtype": h5py.string_dtype()},
+    "compound": {"data": np.ones((8, 1), [("real", "f8"), ("other", "f4")])},
+    "scalar": {"data": 1.0},
+    "null": {"data": h5py.Empty("f8")},
+    "enum": {"shape": (8, 1), "dtype": h5py.enum_dtype({"a": 0, "b": 1}, basetype="i1")},
+}
+LINKS = ["external link", "soft link"]
+GROUPS = ["struct", "hard cycle", "sparse"]
+OTHERS = ["references", "reference cycle", "external storage", "virtual", "region", "type"]
 
 
 def write_secret(path: Path) -> int:
     """Write a file whose numbers must not get into a recording, and return the offset of its numbers."""
-    with new_mat73(path) as file:
+    with h5py.File(path, "w") as file:
         return store(file, "roi", np.full((1, 8), SECRET)).id.get_offset()
 
 
@@ -392,9 +340,14 @@ def as_mat73(path: Path) -> None:
         file.write(MAT73_HEADER)
 
 
-def new_mat73(path: Path) -> h5py.File:
+def mat73(path: Path, change, libver=None) -> None:
+    """Write a version 7.3 file with a good recording, changed by ``change(file)``."""
     path.unlink(missing_ok=True)
-    return h5py.File(path, "w", userblock_size=MAT73_BLOCK)
+    with h5py.File(path, "w", userblock_size=MAT73_BLOCK, libver=libver) as file:
+        for name, values in variables().items():
+            store(file, name, values)
+        change(file)
+    as_mat73(path)
 
 
 def store(group, name: str, values: np.ndarray, matlab_class: str = "double") -> h5py.Dataset:
@@ -406,38 +359,11 @@ def store(group, name: str, values: np.ndarray, matlab_class: str = "double") ->
 @st.composite
 def hdf5_plans(draw):
     """Variables that `write_hdf5` adds to a recording or replaces in it, and the version of HDF5."""
-    names = ["roi", "Trial", "Time", "speed", "nic_output", "#subsystem#", "#refs#", "other", "a\nb", "é"]
-    kinds = [
-        "numbers",
-        "references",
-        "struct",
-        "external link",
-        "soft link",
-        "hard cycle",
-        "reference cycle",
-        "external storage",
-        "virtual",
-        "promise",
-        "text",
-        "compound",
-        "scalar",
-        "null",
-        "enum",
-        "sparse",
-        "region",
-        "type",
-    ]
     entry = st.tuples(
-        st.sampled_from(names),
-        st.sampled_from(kinds),
+        st.sampled_from(["roi", "Trial", "Time", "speed", "nic_output", "#subsystem#", "#refs#", "other", "a\nb", "é"]),
+        st.sampled_from([*DATA_SETS, *LINKS, *GROUPS, *OTHERS]),
         st.sampled_from(CLASSES),
-        st.dictionaries(
-            st.sampled_from(
-                ["MATLAB_empty", "MATLAB_sparse", "MATLAB_object_decode", "MATLAB_int_decode", "MATLAB_global"]
-            ),
-            st.sampled_from([0, 1, 2, 3, -1, 2**31]),
-            max_size=2,
-        ),
+        st.dictionaries(st.sampled_from(ATTRIBUTES), st.sampled_from([0, 1, 2, 3, -1, 2**31]), max_size=2),
         st.sampled_from(["", "", "names", "reference", "numbers"]),
     )
     return draw(st.lists(entry, min_size=1, max_size=4)), draw(st.sampled_from(["earliest", "latest"]))
@@ -449,103 +375,62 @@ def write_hdf5(path: Path, plan: tuple, secret: tuple[Path, int]) -> None:
     `secret` is a file of `write_secret` and the offset of its numbers.
     """
     entries, version = plan
-    path.unlink(missing_ok=True)
-    with h5py.File(path, "w", userblock_size=MAT73_BLOCK, libver=version) as file:
-        for name, values in variables().items():
-            store(file, name, values)
+
+    def change(file: h5py.File) -> None:
         for name, kind, matlab_class, attributes, fields in entries:
             if name in file:
                 del file[name]
-            made = _make(file, name, kind, secret)
-            if made is None:
+            _make(file, name, kind, secret)
+            if kind in LINKS:
                 continue
+            made = file[name]
+            names = np.array([b"a", b"EnumerationInstanceTag"])
+            fields_of = {"names": names, "reference": made.ref, "numbers": np.arange(3)}
             made.attrs["MATLAB_class"] = np.bytes_(matlab_class.encode("latin-1"))
-            for attribute, value in attributes.items():
+            for attribute, value in (attributes | ({"MATLAB_fields": fields_of[fields]} if fields else {})).items():
                 made.attrs[attribute] = value
-            if fields == "names":
-                made.attrs["MATLAB_fields"] = np.array([b"a", b"EnumerationInstanceTag"])
-            elif fields == "reference":
-                made.attrs["MATLAB_fields"] = made.ref
-            elif fields == "numbers":
-                made.attrs["MATLAB_fields"] = np.arange(3)
-    as_mat73(path)
+
+    mat73(path, change, version)
 
 
-def _make(file: h5py.File, name: str, kind: str, secret: tuple[Path, int]):
+def _make(file: h5py.File, name: str, kind: str, secret: tuple[Path, int]) -> None:
     outside, start = secret
-    if kind == "numbers":
-        return file.create_dataset(name, data=np.ones((8, 1)))
-    if kind == "references":
-        data = np.array([[file.ref, h5py.Reference()]], dtype=h5py.ref_dtype)
-        return file.create_dataset(name, data=data, dtype=h5py.ref_dtype)
-    if kind == "struct":
+    if kind in GROUPS:
         group = file.create_group(name)
-        store(group, "ROIactivities", np.ones((8, 3)))
-        store(group, "behavioralVariables", np.array([[0xDD000000, 2, 1, 1, 1, 1]], dtype=np.uint32), "table")
-        return group
-    if kind == "external link":
-        file[name] = h5py.ExternalLink(str(outside), "/roi")
-        return None
-    if kind == "soft link":
-        file[name] = h5py.SoftLink("/Time" if name != "Time" else "/nothing")
-        return None
-    if kind == "hard cycle":
-        group = file.create_group(name)
-        group["again"] = group
-        return group
-    if kind in ("reference cycle", "laughs"):
-        dataset = file.create_dataset(name, (1, 2), dtype=h5py.ref_dtype)
-        other = dataset
-        if kind == "laughs":
-            other = file.create_dataset(f"{name} 2", (1, 2), dtype=h5py.ref_dtype)
-            other[...] = (
-                file["speed"].ref if "speed" in file and isinstance(file.get("speed"), h5py.Dataset) else file.ref
-            )
-            other.attrs["MATLAB_class"] = np.bytes_("cell")
-        dataset[...] = other.ref
-        return dataset
-    if kind == "external storage":
-        return file.create_dataset(name, (8, 1), dtype="f8", external=[(str(outside), start, 64)])
-    if kind == "virtual":
-        layout = h5py.VirtualLayout((8, 1), dtype="f8")
-        layout[...] = h5py.VirtualSource(str(outside), "roi", shape=(8, 1))
-        return file.create_virtual_dataset(name, layout)
-    if kind == "promise":
-        return file.create_dataset(name, (2**40, 2**20), dtype="f8", chunks=(1024, 1))
-    if kind == "text":
-        return file.create_dataset(name, data=["/roi", "a\nb"], dtype=h5py.string_dtype())
-    if kind == "compound":
-        return file.create_dataset(name, data=np.ones((8, 1), [("real", "f8"), ("other", "f4")]))
-    if kind == "scalar":
-        return file.create_dataset(name, data=1.0)
-    if kind == "null":
-        return file.create_dataset(name, data=h5py.Empty("f8"))
-    if kind == "enum":
-        return file.create_dataset(name, (8, 1), dtype=h5py.enum_dtype({"a": 0, "b": 1}, basetype="i1"))
-    if kind == "sparse":
-        group = file.create_group(name)
-        for part, values in {"jc": [0, 2**40, 1], "ir": [2**40, -5], "data": [1.0, 2.0]}.items():
-            group[part] = np.array(values)
-        return group
-    if kind == "region":
-        target = file.create_dataset(None, data=np.arange(4.0))
-        return file.create_dataset(
-            name, data=np.array([target.regionref[:2]], h5py.regionref_dtype), dtype=h5py.regionref_dtype
-        )
-    file[name] = np.dtype("f8")
-    return file[name]
+    match kind:
+        case "external link":
+            file[name] = h5py.ExternalLink(str(outside), "/roi")
+        case "soft link":
+            file[name] = h5py.SoftLink("/Time" if name != "Time" else "/nothing")
+        case "struct":
+            store(group, "ROIactivities", np.ones((8, 3)))
+            store(group, "behavioralVariables", np.array([[0xDD000000, 2, 1, 1, 1, 1]], dtype=np.uint32), "table")
+        case "hard cycle":
+            group["again"] = group
+        case "sparse":
+            for part, values in {"jc": [0, 2**40, 1], "ir": [2**40, -5], "data": [1.0, 2.0]}.items():
+                group[part] = np.array(values)
+        case "references":
+            file.create_dataset(name, data=np.array([[file.ref, h5py.Reference()]], dtype=h5py.ref_dtype))
+        case "reference cycle":
+            dataset = file.create_dataset(name, (1, 2), dtype=h5py.ref_dtype)
+            dataset[...] = dataset.ref
+        case "external storage":
+            file.create_dataset(name, (8, 1), dtype="f8", external=[(str(outside), start, 64)])
+        case "virtual":
+            layout = h5py.VirtualLayout((8, 1), dtype="f8")
+            layout[...] = h5py.VirtualSource(str(outside), "roi", shape=(8, 1))
+            file.create_virtual_dataset(name, layout)
+        case "region":
+            target = file.create_dataset(None, data=np.arange(4.0))
+            file.create_dataset(name, data=np.array([target.regionref[:2]], h5py.regionref_dtype))
+        case "type":
+            file[name] = np.dtype("f8")
+        case _:
+            file.create_dataset(name, **DATA_SETS[kind])
 
 
 # Files for single tests
-
-
-def mat73(path: Path, change) -> None:
-    """Write a version 7.3 file with a good recording, changed by ``change(file)``."""
-    with new_mat73(path) as file:
-        for name, values in variables().items():
-            store(file, name, values)
-        change(file)
-    as_mat73(path)
 
 
 def cell_of(file: h5py.File, name: str, *members) -> h5py.Dataset:

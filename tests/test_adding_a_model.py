@@ -16,12 +16,7 @@ NAME, MODEL = "random_projection", "src/odevae/benchmark/models/random_projectio
 TABLE = "results/tables/tiny.csv"
 FIGURES = "results/figures/tiny"
 # What is asked of a simulation.
-TRUTH = (
-    "rates/variance_weighted",
-    "rates/plain_mean",
-    "latent/true_from_inferred",
-    "latent/inferred_from_true",
-)
+TRUTH = ("rates/variance_weighted", "rates/plain_mean", "latent/true_from_inferred", "latent/inferred_from_true")
 
 
 def block(language: str) -> str:

@@ -31,12 +31,8 @@ def test_states_follow_the_field(system):
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_the_fields_have_the_constants_and_fixed_points_worked_out_by_hand(system):
     # Solved by hand: Arneodo x^2 = 5.5; Lorenz x^2 = 2.667 (28 - 1); Roessler z = (5.7 - sqrt(5.7^2 - 4 * 0.04)) / 0.4.
-    z = (5.7 - np.sqrt(5.7**2 - 0.16)) / 0.4
-    point = {
-        "arneodo": (np.sqrt(5.5), 0, 0),
-        "lorenz": (np.sqrt(2.667 * 27), np.sqrt(2.667 * 27), 27),
-        "roessler": (0.2 * z, -z, z),
-    }[system]
+    x, z = np.sqrt(2.667 * 27), (5.7 - np.sqrt(5.7**2 - 0.16)) / 0.4
+    point = {"arneodo": (np.sqrt(5.5), 0, 0), "lorenz": (x, x, 27), "roessler": (0.2 * z, -z, z)}[system]
     np.testing.assert_allclose(SYSTEMS[system].field(*point), 0, atol=1e-12)
     # At (1, 2, 3) every constant counts.
     derivatives = {"arneodo": (2, 3, -7.5), "lorenz": (10, 23, -6.001), "roessler": (-5, 1.4, -13.9)}[system]
@@ -57,17 +53,9 @@ def test_the_start_lies_on_the_attractor_and_the_pace_is_that_of_dysts(system, p
 def test_defaults_are_those_of_the_paper(system, frames):
     recording = simulate(system, n_trials=2)
     assert recording.activity.shape == (140, 10)
-    assert recording.source["settings"] == {
-        "n_neurons": 10,
-        "n_trials": 2,
-        "frames_per_trial": 70,
-        "points_per_period": frames,
-        "seed": 0,
-        "observation": "poisson",
-        "calcium_decay_frames": 5.0,
-        "calcium_noise": 1.0,
-        "frame_rate_hz": 10.0,
-    }
+    sizes = {"n_neurons": 10, "n_trials": 2, "frames_per_trial": 70, "points_per_period": frames, "seed": 0}
+    calcium = {"calcium_decay_frames": 5.0, "calcium_noise": 1.0}
+    assert recording.source["settings"] == sizes | calcium | {"observation": "poisson", "frame_rate_hz": 10.0}
     states = trajectory(SYSTEMS[system], 140, frames)
     np.testing.assert_array_equal(recording.covariates["y"], states[:, 1])
 
@@ -128,7 +116,7 @@ def test_the_rates_survive_the_file_and_the_cutting_into_trials(tmp_path):
 
 
 def test_calcium_is_the_trace_of_the_same_spikes_and_noise_of_the_given_size():
-    settings = SMALL | {"n_trials": 50, "calcium_decay_frames": 4.0}
+    settings = SMALL | {"n_trials": 20, "calcium_decay_frames": 4.0}
     spikes = simulate("arneodo", **settings)
     clean = simulate("arneodo", **settings, observation="calcium", calcium_noise=0.0)
     noisy = simulate("arneodo", **settings, observation="calcium", calcium_noise=0.7)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -11,32 +12,33 @@ from odevae.evaluation.audit_ladder import RUNGS, ladder_table, rungs_of_run
 from odevae.evaluation.trivial import TRIVIAL
 from odevae.protocols.audit import audit
 from odevae.protocols.recipes import PROTOCOLS, make_fold
+from odevae.storage.run_folder import RunKey
 
 SETTINGS = {"bins": 20, "duration_s": 4.0, "drop_first_trials": 0, "landmarks": 14, "holdout": 4}
 
 
 def a_run(protocol: str, status: str = "ok") -> dict:
-    key = {
-        "dataset": "made_up",
-        "protocol": protocol,
-        "split": 3,
-        "model": "v1",
-        "latent_dim": 2,
-        "lambda_smooth": "5e-4",
-        "seed": 3,
-    }
-    return {"key": key, "status": status, "spec": {"batch_size": 100}}
+    key = RunKey("made_up", protocol, split=3, model="v1", latent_dim=2, lambda_smooth="5e-4", seed=3)
+    return {"key": key.as_dict(), "status": status, "spec": {"batch_size": 100}}
 
 
 @pytest.fixture(scope="module")
-def fold_and_recording(make_recording):
-    recording = make_recording([30, 12, 25, 18, 40, 22, 15, 33], n_neurons=6)
-    return make_fold("published", recording, "pca-baseline", 3, SETTINGS), recording
+def eight_trials(make_recording):
+    return make_recording([30, 12, 25, 18, 40, 22, 15, 33], n_neurons=6)
 
 
 @pytest.fixture(scope="module")
-def predictions(fold_and_recording):
-    fold, _ = fold_and_recording
+def fold(eight_trials):
+    return make_fold("published", eight_trials, "pca-baseline", 3, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def findings(fold, eight_trials):
+    return audit(fold, eight_trials)
+
+
+@pytest.fixture(scope="module")
+def predictions(fold):
     true, generator = fold.sequences("validation")[0], np.random.default_rng(0)
     return {
         f"validation_{name}": (true + 0.5 * generator.standard_normal(true.shape)).astype(np.float32)
@@ -48,9 +50,7 @@ def test_every_protocol_of_a_rung_exists():
     assert {protocol for _, protocol, _, _ in RUNGS.values()} <= set(PROTOCOLS)
 
 
-def test_the_published_run_serves_three_rungs(fold_and_recording, predictions):
-    fold, recording = fold_and_recording
-    findings = audit(fold, recording)
+def test_the_published_run_serves_three_rungs(fold, findings, predictions):
     rows = {row["rung"]: row for row in rungs_of_run(fold, a_run("published"), predictions, findings)}
     assert list(rows) == ["a", "c", "e"]
     assert " ".join(rows["a"]) == (
@@ -69,21 +69,17 @@ def test_the_published_run_serves_three_rungs(fold_and_recording, predictions):
     raw, carried = fold.raw.values[part], fold.to_raw(drawn, part)
     assert rows["e"]["r2"] == pytest.approx(r2_score(raw.ravel(), carried.ravel()), abs=1e-6)
     mean = predictions["validation_best"]
-    expected = r2_score(
-        true.reshape(-1, true.shape[2]), mean.reshape(-1, true.shape[2]), multioutput="variance_weighted"
-    )
+    expected = r2_score(*(x.reshape(-1, x.shape[2]) for x in (true, mean)), multioutput="variance_weighted")
     assert rows["a"]["r2_neuron"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_references_see_the_values_that_the_rung_scores(fold_and_recording, predictions):
-    fold, recording = fold_and_recording
-    rows = {row["rung"]: row for row in rungs_of_run(fold, a_run("published"), predictions, audit(fold, recording))}
+def test_references_see_the_values_that_the_rung_scores(fold, findings, predictions):
+    rows = {row["rung"]: row for row in rungs_of_run(fold, a_run("published"), predictions, findings)}
     part = fold.parts["validation"]
     true, recorded = fold.observed[part], fold.raw.recorded[part]
     held = np.stack([np.broadcast_to(x[r.sum() - 1], x.shape) for x, r in zip(true, recorded, strict=True)])
-    assert rows["c"]["hold_last_frame_r2"] == pytest.approx(
-        r2_score(true[recorded].ravel(), held[recorded].ravel()), abs=1e-6
-    )
+    expected = r2_score(true[recorded].ravel(), held[recorded].ravel())
+    assert rows["c"]["hold_last_frame_r2"] == pytest.approx(expected, abs=1e-6)
     for row in rows.values():
         assert row["reference_r2"] == max(row[f"{name}_r2"] for name in TRIVIAL)
 
@@ -91,35 +87,29 @@ def test_references_see_the_values_that_the_rung_scores(fold_and_recording, pred
 @pytest.mark.parametrize(
     ("protocol", "rung"), [("published_unshared", "b"), ("published_train_fit", "d"), ("published_random", "f")]
 )
-def test_other_protocols_serve_one_rung(make_recording, predictions, protocol, rung):
-    recording = make_recording([30, 12, 25, 18, 40, 22, 15, 33], n_neurons=6)
-    fold = make_fold(protocol, recording, "pca-baseline", 3, SETTINGS)
+def test_other_protocols_serve_one_rung(eight_trials, protocol, rung):
+    fold = make_fold(protocol, eight_trials, "pca-baseline", 3, SETTINGS)
     true = fold.sequences("validation")[0]
     guesses = {f"validation_{name}": np.zeros_like(true) for name in ("best", "best_sampled", "last_sampled")}
-    (row,) = rungs_of_run(fold, a_run(protocol), guesses, audit(fold, recording))
+    (row,) = rungs_of_run(fold, a_run(protocol), guesses, audit(fold, eight_trials))
     assert (row["rung"], row["flaw"]) == (rung, RUNGS[rung][0])
     assert (row["shared_trials"] == 0) == (rung == "b")
 
 
-def test_a_diverged_run_has_references_only(fold_and_recording):
-    fold, recording = fold_and_recording
-    for row in rungs_of_run(fold, a_run("published", status="diverged"), {}, audit(fold, recording)):
+def test_a_diverged_run_has_references_only(fold, findings):
+    for row in rungs_of_run(fold, a_run("published", status="diverged"), {}, findings):
         assert (row["r2"], row["r2_last"], row["r2_neuron"]) == (None, None, None)
         assert math.isfinite(row["reference_r2"])
 
 
-def test_means_carry_their_spread(fold_and_recording, predictions):
-    fold, recording = fold_and_recording
-    findings = audit(fold, recording)
+def test_means_carry_their_spread(fold, findings, predictions):
     runs = []
     for seed, r2 in ((3, 0.2), (4, 0.4), (5, 0.9)):
         run = a_run("published")
         run["key"] |= {"seed": seed, "split": seed}
         runs += [row | {"r2": r2} for row in rungs_of_run(fold, run, predictions, findings)]
     table = ladder_table(runs[::-1]).to_dict("records")
-    assert [(row["rung"], row["seed"]) for row in table] == [
-        (rung, seed) for rung in "ace" for seed in (3, 4, 5, "mean")
-    ]
+    assert [(row["rung"], row["seed"]) for row in table] == list(product("ace", (3, 4, 5, "mean")))
     mean = table[3]
     assert (mean["n_runs"], mean["split"], mean["status"]) == (3, None, None)
     assert mean["r2"] == pytest.approx(0.5)
@@ -170,8 +160,8 @@ def test_rung_f_draws_a_tenth_of_the_same_landmarks(recording):
     full = make_fold("published", recording, "pca", 3, settings)
     drawn = make_fold("published_random", recording, "pca", 3, settings)
     assert len(drawn.parts["validation"]) == 4
-    both = [np.sort(np.concatenate(list(fold.parts.values()))).tolist() for fold in (full, drawn)]
-    assert both[0] == both[1]
+    one, other = (np.sort(np.concatenate(list(fold.parts.values()))).tolist() for fold in (full, drawn))
+    assert one == other
 
 
 def test_v2_splits_before_it_fits(recording):
@@ -187,6 +177,5 @@ def test_v2_splits_before_it_fits(recording):
     # Components of z-scored neurons keep their scale: their variances add up to 95 % of one per neuron or more.
     assert 0.95 * 6 <= scores.var(axis=0).sum() <= 6 + 1e-3
     # What PCA keeps comes back in recorded units.
-    whole = replace(fold.preprocessor)
-    kept = whole.inverse(whole.transform(training))
-    assert np.allclose(whole.transform(kept), whole.transform(training))
+    scores = fold.preprocessor.transform(training)
+    assert np.allclose(fold.preprocessor.transform(fold.preprocessor.inverse(scores)), scores)

@@ -56,10 +56,10 @@ def test_a_slow_model_is_fitted_at_its_own_dimensions_only():
     ]
 
 
-def test_the_dimensions_of_a_cell_come_apart():
+def test_every_dimension_of_a_cell_is_an_entry_of_its_own():
     fits = [{"latent_dim": dim, "fit_s": 1.0, "scores": {"reconstruct": {"r2_neuron": dim / 10}}} for dim in (2, 3)]
-    apart = fits_of({"dataset": "disc", "split": 0, "fits": fits})
-    assert apart == [{"dataset": "disc", "split": 0, **fit} for fit in fits]
+    entries = fits_of({"dataset": "disc", "split": 0, "fits": fits})
+    assert entries == [{"dataset": "disc", "split": 0, **fit} for fit in fits]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def row_of(rows, task, model):
     return row
 
 
-def test_a_row_says_what_it_rests_on(rows):
+def test_a_row_shows_what_it_is_computed_from(rows):
     assert " ".join(rows[0]) == (
         "dataset task metric model latent_dim n_splits mean sd compared_with difference difference_low difference_high "
         "null_mean null_95 n_values fit_s"
@@ -189,7 +189,7 @@ def test_differences_are_paired_by_split(rows):
     assert row_of(rows, "reconstruct", "hold")["difference"] is None
 
 
-def test_horizons_stand_in_their_order(rows):
+def test_horizons_are_in_order(rows):
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     assert tasks == ["cosmooth", "decode/Choice", "forecast@5", "forecast@10", "intrinsic_dimension", "reconstruct"]
 

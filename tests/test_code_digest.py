@@ -8,10 +8,11 @@ from odevae.jobs.code_digest import digest_of_code, transitive_imports
 
 PROJECT = Path(__file__).resolve().parents[1]
 SOURCE = PROJECT / "src"
+SCRIPTS = sorted(path.name for path in (PROJECT / "workflow/scripts").glob("*.py"))
 
 
-def modules(script: str, without=()) -> set[str]:
-    found = transitive_imports(PROJECT / "workflow/scripts" / script, SOURCE, without)
+def modules(script: str, without=("odevae.tracking",)) -> set[str]:
+    found = transitive_imports(PROJECT / "workflow/scripts" / script, SOURCE, set(without))
     return {path.relative_to(SOURCE / "odevae").as_posix() for path in found}
 
 
@@ -57,11 +58,8 @@ def test_importing_a_module_runs_the_packages_above_it(package):
 
 def test_what_is_left_out_takes_along_what_only_it_imports(package):
     assert package("import odevae.rooms.other", without={"odevae.rooms"}) == []
-    assert package("import odevae.alone\nimport odevae.rooms.other", without={"odevae.rooms"}) == [
-        "__init__.py",
-        "alone.py",
-        "e.py",
-    ]
+    both = "import odevae.alone\nimport odevae.rooms.other"
+    assert package(both, without={"odevae.rooms"}) == ["__init__.py", "alone.py", "e.py"]
     assert package("import odevae.a", without={"odevae.rooms.c", "odevae.d"}) == ["__init__.py", "a.py", "b.py"]
     # A name is left out, not every name that begins like it.
     assert package("import odevae.alone", without={"odevae.a"}) == ["__init__.py", "alone.py", "e.py"]
@@ -71,90 +69,52 @@ def test_what_is_left_out_takes_along_what_only_it_imports(package):
 
 
 def test_training_depends_on_the_model_and_not_on_figures():
-    found = modules("train_model.py")
-    assert {
-        "training/loop.py",
-        "training/losses.py",
-        "models/solvers.py",
-        "protocols/fold.py",
-        "metrics.py",
-        "models/encoders.py",
-        "models/dynamics.py",
-        "models/decoders.py",
-        "models/odevae.py",
-        "models/presets.py",
-        "__init__.py",
-        "models/__init__.py",
-    } <= found
-    others = {
-        "plots/style.py",
-        "report/embedding.py",
-        "report/run_figures.py",
-        "report/study_table.py",
-        "protocols/recipes.py",
-        "protocols/landmarks.py",
-        "evaluation/audit_ladder.py",
-    }
+    found = modules("train_model.py", without=())
+    assert {"training/loop.py", "training/losses.py", "protocols/fold.py", "metrics.py", "__init__.py"} <= found
+    parts = ("__init__", "decoders", "dynamics", "encoders", "odevae", "presets", "solvers")
+    assert {f"models/{part}.py" for part in parts} <= found
+    others = {f"report/{name}.py" for name in ("embedding", "run_figures", "study_table")}
+    others |= {"plots/style.py", "protocols/recipes.py", "protocols/landmarks.py", "evaluation/audit_ladder.py"}
     assert all((PROJECT / "src/odevae" / name).is_file() for name in others)
-    assert not others & modules("train_model.py", without={"odevae.tracking"})
+    assert not others & modules("train_model.py")
 
 
 def test_figures_depend_on_the_plots_and_the_latent_field_and_not_on_training():
-    found = modules("plot_run.py", without={"odevae.tracking"})
-    assert {
-        "plots/__init__.py",
-        "plots/style.py",
-        "report/embedding.py",
-        "report/run_figures.py",
-        "protocols/fold.py",
-    } <= found
-    assert {"report/latent_field.py", "models/dynamics.py"} <= found
+    found = modules("plot_run.py")
+    assert {"plots/__init__.py", "plots/style.py", "report/embedding.py", "report/run_figures.py"} <= found
+    assert {"protocols/fold.py", "report/latent_field.py", "models/dynamics.py"} <= found
     assert not {"training/loop.py", "training/losses.py", "evaluation/run_scores.py", "report/study_table.py"} & found
 
 
 @pytest.mark.parametrize("script", ["plot_benchmark.py", "plot_study.py"])
 def test_figures_of_tables_depend_on_tables_and_plots_only(script):
-    found = modules(script, without={"odevae.tracking"})
+    found = modules(script)
     assert {"report/table_files.py", "plots/style.py"} <= found
     rooms = {name.partition("/")[0] for name in found}
     assert rooms <= {"__init__.py", "errors.py", "benchmark", "jobs", "plots", "report", "storage"}
-    assert {name for name in found if name.startswith("benchmark/")} <= {
-        "benchmark/__init__.py",
-        "benchmark/families.py",
-    }
+    benchmark = {name for name in found if name.startswith("benchmark/")}
+    assert benchmark <= {"benchmark/__init__.py", "benchmark/families.py"}
     assert not {"report/study_table.py", "report/verification.py"} & found
 
 
-def test_an_edit_of_the_losses_trains_again_but_draws_no_table():
-    changed = {
-        path.name
-        for path in (PROJECT / "workflow/scripts").glob("*.py")
-        if "training/losses.py" in modules(path.name, without={"odevae.tracking"})
-    }
-    assert {"train_model.py", "evaluate_run.py"} <= changed
-    tables = {"tabulate_study.py", "tabulate_benchmark.py", "plot_study.py", "plot_benchmark.py", "plot_dimensions.py"}
-    assert not tables & changed
+def test_an_edit_of_the_losses_trains_again_and_does_nothing_else():
+    changed = {script for script in SCRIPTS if "training/losses.py" in modules(script)}
+    assert changed == {"train_model.py"}
 
 
 def test_a_fold_depends_on_its_steps_and_not_on_the_model():
-    found = modules("prepare_fold.py", without={"odevae.tracking"})
-    assert {
-        "protocols/recipes.py",
-        "protocols/splits.py",
-        "protocols/landmarks.py",
-        "protocols/preprocessing.py",
-        "data/trials.py",
-        "protocols/audit.py",
-    } <= found
+    found = modules("prepare_fold.py")
+    steps = ("audit", "landmarks", "preprocessing", "recipes", "splits")
+    assert {"data/trials.py", *(f"protocols/{step}.py" for step in steps)} <= found
     assert not {"models/decoders.py", "training/loop.py", "plots/style.py"} & found
 
 
-@pytest.mark.parametrize("script", sorted(path.name for path in (PROJECT / "workflow/scripts").glob("*.py")))
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_tracking_and_its_rooms_can_be_left_out(script):
-    left = modules(script, without={"odevae.tracking"})
+    left = modules(script)
     assert not [name for name in left if name.startswith("tracking")]
     assert "jobs/job_logging.py" in left
-    with_tracking = modules(script)
+    with_tracking = modules(script, without=())
     assert left <= with_tracking
     if any(name.startswith("tracking") for name in with_tracking):
         assert {"tracking/__init__.py", "tracking/mirror.py"} <= with_tracking
@@ -162,15 +122,14 @@ def test_tracking_and_its_rooms_can_be_left_out(script):
 
 @pytest.mark.parametrize("script", ["train_model.py", "prepare_fold.py"])
 def test_what_is_found_is_what_python_loads(script):
-    """Every module of ours that Python loads for a stage, tracking apart, is in the list."""
+    """Every module of ours that Python loads for a stage, except tracking, is in the list."""
     source = (PROJECT / "workflow/scripts" / script).read_text(encoding="utf-8")
-    imports = "\n".join(
-        line for line in source.splitlines() if line.startswith("from odevae") and "tracking" not in line
-    )
-    code = f"{imports}\nimport sys\nprint(*(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'odevae'))"
+    imports = [line for line in source.splitlines() if line.startswith("from odevae") and "tracking" not in line]
+    ours = "m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'odevae'"
+    code = "\n".join([*imports, f"import sys; print(*({ours}))"])
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     names = {Path(file).resolve().relative_to((SOURCE / "odevae").resolve()).as_posix() for file in loaded}
-    assert names == modules(script, without={"odevae.tracking"})
+    assert names == modules(script)
 
 
 def test_the_digest_of_a_script_follows_what_it_imports_and_nothing_else(tmp_path):

@@ -26,7 +26,7 @@ def test_a_circle_has_one_dimension_and_a_sphere_two():
     assert dimension(on_sphere(500, 3)) == pytest.approx(2, abs=0.2)
 
 
-def test_three_dimensions_are_told_from_two_by_coarse_shares_too():
+def test_three_dimensions_are_distinguished_from_two_by_coarse_shares_too():
     found = [correlation_dimension(geodesic_distances(on_sphere(600, n)), COARSE_SHARES).dimension for n in (2, 3, 4)]
     np.testing.assert_allclose(found, [1, 1.8, 2.5], atol=0.2)
 

@@ -3,6 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from torch import nn
 from torch.nn import functional
 from written_out import (
@@ -16,7 +17,6 @@ from written_out import (
     relu,
     shapes,
     silu,
-    softmax,
 )
 
 from odevae.models.dynamics import FIELDS, GatedField, MLPField, MoEField, SecondOrderField, build_field
@@ -57,11 +57,9 @@ def test_experts_are_separate_networks_drawn_with_the_same_seed(sizes, activatio
             assert torch.equal(experts.weights[i][e], layer.weight.T)
             assert torch.equal(experts.biases[i][e, 0], layer.bias)
     x = torch.randn(7, sizes[0])
-    expected = torch.stack([network(x) for network in networks])
-    torch.testing.assert_close(experts(x), expected, atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(
-        experts.hidden(x), torch.stack([network[:-1](x) for network in networks]), atol=1e-6, rtol=1e-5
-    )
+    for e, network in enumerate(networks):
+        torch.testing.assert_close(experts(x)[e], network(x), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(experts.hidden(x)[e], network[:-1](x), atol=1e-6, rtol=1e-5)
 
 
 def test_gradients_of_experts_are_those_of_separate_networks():
@@ -101,11 +99,8 @@ def test_mixture_fields_written_out(kind, n_experts, gate_width, gate_activation
     field = double(kind(3, 2))
     assert shapes(field) == [(3, gate_width), (gate_width, n_experts)]
     assert expert_sizes(field.experts) == [(n_experts, 3, 128), (n_experts, 128, 128), (n_experts, 128, 2)]
-    mixture = np.zeros((5, 2))
-    for point, z in enumerate(Z.numpy()):
-        share = softmax(chain(z, field.gate, gate_activation))
-        for e in range(n_experts):
-            mixture[point] += share[e] * expert(z, field.experts, e, silu)
+    share = softmax(chain(Z.numpy(), field.gate, gate_activation), axis=1)
+    mixture = sum(share[:, [e]] * expert(Z.numpy(), field.experts, e, silu) for e in range(n_experts))
     np.testing.assert_allclose(array(field(NOW, Z)), layer_norm(mixture, field.norm), atol=1e-9)
 
 
@@ -218,8 +213,7 @@ def test_constant_acceleration(method):
     pull = torch.tensor([0.0, -2.0, 5.0], dtype=torch.float64)
     field = SecondOrderField(Acceleration(lambda t, z, v: pull.expand_as(z)))
     times, state = torch.linspace(0, 2, 21, dtype=torch.float64), state_of(True)
-    z0, v0 = state[:, None, :3], state[:, None, 3:]
-    t = times[None, :, None]
+    z0, v0, t = state[:, None, :3], state[:, None, 3:], times[None, :, None]
     path = integrate(field, state, times, method)
     torch.testing.assert_close(path[..., :3], z0 + v0 * t + pull * t**2 / 2, atol=1e-9, rtol=1e-9)
     torch.testing.assert_close(path[..., 3:], v0 + pull * t, atol=1e-9, rtol=1e-9)

@@ -1,18 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from written_out import (
-    array,
-    chain,
-    check_parameter_gradients,
-    double,
-    layer_norm,
-    linear,
-    relu,
-    shapes,
-    sigmoid,
-    softmax,
-)
+from scipy.special import expit, softmax
+from written_out import array, chain, check_parameter_gradients, double, layer_norm, linear, relu, shapes
 
 from odevae.models.encoders import (
     ENCODERS,
@@ -119,8 +109,8 @@ def test_gru_written_out():
         for bin_ in range(n):
             reset_x, update_x, new_x = np.split(w_x @ OBSERVED[i, bin_].numpy() + b_x, 3)
             reset_h, update_h, new_h = np.split(w_h @ state + b_h, 3)
-            update = sigmoid(update_x + update_h)
-            new = np.tanh(new_x + sigmoid(reset_x + reset_h) * new_h)
+            update = expit(update_x + update_h)
+            new = np.tanh(new_x + expit(reset_x + reset_h) * new_h)
             state = (1 - update) * new + update * state
         np.testing.assert_allclose(summaries(encoder)[i], state, atol=1e-10)
 
@@ -139,12 +129,7 @@ def test_transformer_written_out(mode):
         query, key, value = np.split(tokens @ in_weight.T + in_bias, 3, axis=1)
         heads = []
         for head in (slice(0, 128), slice(128, 256)):
-            attended = np.zeros((n, 128))
-            for a in range(n):
-                share = softmax(np.array([query[a, head] @ key[b, head] / np.sqrt(128) for b in range(n)]))
-                for b in range(n):
-                    attended[a] += share[b] * value[b, head]
-            heads.append(attended)
+            heads.append(softmax(query[:, head] @ key[:, head].T / np.sqrt(128), axis=1) @ value[:, head])
         tokens = layer_norm(tokens + linear(np.concatenate(heads, axis=1), layer.self_attn.out_proj), layer.norm1)
         tokens = layer_norm(tokens + chain(tokens, [layer.linear1, layer.linear2], relu), layer.norm2)
         np.testing.assert_allclose(summaries(encoder)[i], tokens[0], atol=1e-9)
@@ -153,11 +138,9 @@ def test_transformer_written_out(mode):
 def test_positions_written_out():
     found = positions(80, 6)
     assert found.shape == (80, 6)
-    for bin_ in range(80):
-        for pair in range(3):
-            angle = bin_ / 10000 ** (2 * pair / 6)
-            assert found[bin_, 2 * pair].item() == pytest.approx(np.sin(angle), abs=1e-4)
-            assert found[bin_, 2 * pair + 1].item() == pytest.approx(np.cos(angle), abs=1e-4)
+    angles = np.arange(80)[:, None] / 10000 ** (2 * np.arange(3) / 6)
+    np.testing.assert_allclose(found[:, 0::2], np.sin(angles), atol=1e-4)
+    np.testing.assert_allclose(found[:, 1::2], np.cos(angles), atol=1e-4)
 
 
 def test_the_order_of_frames_matters_to_all_but_attention_pooling():
@@ -173,7 +156,6 @@ def test_attention_written_out():
     encoder = double(AttentionEncoder(7, 3), sd=0.1)
     assert shapes(encoder) == [(7, 256), (256, 256), (256, 1), (256, 3), (256, 3)]
     for i, n in enumerate(LENGTHS):
-        hidden = [relu(linear(OBSERVED[i, bin_].numpy(), encoder.projection[0])) for bin_ in range(n)]
-        share = softmax(np.array([chain(h, encoder.score, np.tanh)[0] for h in hidden]))
-        expected = sum(s * h for s, h in zip(share, hidden, strict=True))
-        np.testing.assert_allclose(summaries(encoder)[i], expected, atol=1e-10)
+        hidden = relu(linear(OBSERVED[i, :n].numpy(), encoder.projection[0]))
+        share = softmax(chain(hidden, encoder.score, np.tanh)[:, 0])
+        np.testing.assert_allclose(summaries(encoder)[i], share @ hidden, atol=1e-10)

@@ -40,7 +40,7 @@ def test_arrays_come_back_as_they_were_written(tmp_path):
         assert back[name].dtype == array.dtype
 
 
-def test_the_seal_tells_values_names_types_and_shapes_apart(tmp_path):
+def test_the_seal_distinguishes_values_names_types_and_shapes(tmp_path):
     x = np.arange(6.0)
     variants = [{"x": x}, {"y": x}, {"x": x.astype(np.float32)}, {"x": x.reshape(2, 3)}, {"x": x + 1e-12}, {}]
     assert len({write_arrays(tmp_path / "a.npz", arrays) for arrays in variants}) == len(variants)
@@ -150,7 +150,7 @@ def test_a_process_killed_while_it_writes_leaves_the_old_file(tmp_path):
         assert read_json(path).keys() == {"n", "text"}
 
 
-def test_writing_leaves_nothing_beside_the_file(tmp_path):
+def test_writing_leaves_no_other_file(tmp_path):
     write_bytes(tmp_path / "a", b"1")
     write_bytes(tmp_path / "a", b"2")
     assert os.listdir(tmp_path) == ["a"] and (tmp_path / "a").read_bytes() == b"2"

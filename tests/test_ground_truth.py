@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import fitted, trials_of
 
 from odevae.benchmark.ground_truth import LOST_BELOW, SEEN, latent, latent_reverse, lost, r2_mean, rates, truth_scores
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
@@ -19,20 +20,11 @@ N_NEURONS, DIM = 6, 3
 def make_part(lengths, seed: int, noise: float = 0.5) -> tuple[Trials, np.ndarray]:
     """Noisy linear readouts of random latents, zeros outside the trials, and the activity without noise."""
     generator = np.random.default_rng(seed)
-    lengths = np.asarray(lengths)
-    mask = np.arange(lengths.max()) < lengths[:, None]
+    mask = np.arange(max(lengths)) < np.asarray(lengths)[:, None]
     latents = np.where(mask[..., None], generator.standard_normal((*mask.shape, DIM)), 0.0)
     expected = latents @ np.random.default_rng(1).standard_normal((DIM, N_NEURONS)) + 2.0 * mask[..., None]
     noisy = expected + noise * generator.standard_normal(expected.shape)
-    trials = Trials(
-        values=(noisy * mask[..., None]).astype(np.float32),
-        mask=mask,
-        recorded=mask,
-        times=np.where(mask, 0.1 * np.arange(mask.shape[1]), 0.0),
-        trial_ids=np.arange(len(lengths)),
-        latents=latents,
-    )
-    return trials, expected
+    return trials_of(noisy, lengths, latents=latents), expected
 
 
 @pytest.fixture(scope="module")
@@ -96,50 +88,44 @@ def test_columns_without_variance_are_left_out():
     assert np.isnan(r2_mean(constant, constant))
 
 
-def inferred(trials: Trials, change) -> tuple[np.ndarray, Trials]:
-    """What `change` makes of the true latents, NaN outside the trials."""
-    return counted(change(trials.latents), trials.mask), trials
+@pytest.fixture
+def inferred(train, test_part):
+    """What a change makes of the true latents of both parts, NaN outside the trials."""
+    return lambda change: [(counted(change(part.latents), part.mask), part) for part in (train, test_part[0])]
 
 
-def test_latents_that_are_turned_and_shifted_are_still_the_true_ones(train, test_part):
+def test_latents_that_are_turned_and_shifted_are_still_the_true_ones(inferred, test_part):
     turn = np.linalg.qr(np.random.default_rng(5).standard_normal((DIM, DIM)))[0]
-    parts = [inferred(trials, lambda z: 3 * z @ turn - 4) for trials in (train, test_part[0])]
+    parts = inferred(lambda z: 3 * z @ turn - 4)
     for score in (latent, latent_reverse):
         assert score(*parts) == {"r2": pytest.approx(1), "n_values": test_part[0].mask.sum()}
 
 
-def test_junk_beside_the_true_latents_lowers_the_reverse_only(train, test_part):
+def test_junk_added_to_the_true_latents_lowers_the_reverse_only(inferred):
     generator = np.random.default_rng(6)
-
-    def with_junk(latents):
-        return np.concatenate([latents, generator.standard_normal((*latents.shape[:2], 2))], axis=2)
-
-    parts = [inferred(trials, with_junk) for trials in (train, test_part[0])]
+    parts = inferred(lambda z: np.append(z, generator.standard_normal((*z.shape[:2], 2)), 2))
     assert latent(*parts)["r2"] == pytest.approx(1)
     # Three latents of R2 1 and two of R2 about 0.
     assert latent_reverse(*parts)["r2"] == pytest.approx(3 / 5, abs=0.05)
 
 
-def test_a_latent_that_is_missing_lowers_the_forward_score_only(train, test_part):
-    parts = [inferred(trials, lambda z: z[..., :2]) for trials in (train, test_part[0])]
+def test_a_latent_that_is_missing_lowers_the_forward_score_only(inferred):
+    parts = inferred(lambda z: z[..., :2])
     assert latent_reverse(*parts)["r2"] == pytest.approx(1)
     assert latent(*parts)["r2"] == pytest.approx(2 / 3, abs=0.05)
 
 
-def test_latents_that_collapsed_are_no_junk_and_tell_nothing(train, test_part):
-    parts = [
-        inferred(trials, lambda z: np.append(z, np.full((*z.shape[:2], 1), 0.1), 2)) for trials in (train, test_part[0])
-    ]
+def test_latents_that_collapsed_are_no_junk_and_hold_nothing(inferred):
+    parts = inferred(lambda z: np.append(z, np.full((*z.shape[:2], 1), 0.1), 2))
     assert latent(*parts)["r2"] == latent_reverse(*parts)["r2"] == pytest.approx(1)
-    parts = [inferred(trials, np.zeros_like) for trials in (train, test_part[0])]
+    parts = inferred(np.zeros_like)
     assert latent(*parts)["r2"] == pytest.approx(0, abs=0.05)
     assert np.isnan(latent_reverse(*parts)["r2"])
 
 
-def test_nothing_is_fitted_on_the_test_latents(train, test_part):
+def test_nothing_is_fitted_on_the_test_latents(inferred):
     """A map that holds in the test trials only is not found."""
-    parts = [inferred(train, lambda z: z), inferred(test_part[0], lambda z: -z)]
-    assert latent(*parts)["r2"] == pytest.approx(-3, abs=0.1)
+    assert latent(inferred(np.positive)[0], inferred(np.negative)[1])["r2"] == pytest.approx(-3, abs=0.1)
 
 
 @pytest.mark.parametrize("right", [0, 1, 7, 19])
@@ -158,8 +144,7 @@ def test_a_forecast_that_is_never_lost_is_censored(test_part):
     scores = lost(Answers(counted(expected, test.mask)), test, expected)
     assert scores == {"frames": 20, "censored": 1, "n_values": test.mask[:, SEEN:].sum() * N_NEURONS}
     # No trial lasts longer than what is seen.
-    short = test.take(np.arange(4))
-    short = replace(short, mask=short.mask & (np.arange(25) < SEEN))
+    short = replace(test, mask=test.mask & (np.arange(25) < SEEN))
     assert lost(Answers(expected), short, expected) == {"frames": 0, "censored": 1, "n_values": 0}
 
 
@@ -211,9 +196,7 @@ def test_a_simulated_recording_from_its_settings_to_its_scores():
     perfect = truth_scores(Oracle(expected[20:]), train, test, expected[20:])
     assert perfect["rates/plain_mean"]["r2_mean"] == perfect["rates/variance_weighted"]["r2_neuron"] == 1
     assert perfect["lost"] == {"frames": 25, "censored": 1, "n_values": 10 * 25 * 8}
-    mean = TrainingMean()
-    mean.fit(train, test)
-    scores = truth_scores(mean, train, test, expected[20:])
+    scores = truth_scores(fitted(TrainingMean(), train), train, test, expected[20:])
     assert list(scores) == ["rates/variance_weighted", "rates/plain_mean", "lost"]
     assert scores["rates/plain_mean"]["r2_mean"] < 0.05
     assert (scores["lost"]["frames"], scores["lost"]["censored"]) == (0, 0)

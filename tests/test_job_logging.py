@@ -22,12 +22,31 @@ def run(tmp_path, body: str) -> tuple[subprocess.CompletedProcess, str]:
     return process, log.read_text(encoding="utf-8")
 
 
-def test_what_is_printed_is_on_the_console_and_in_the_log(tmp_path):
-    process, log = run(tmp_path, "print('to you')\nprint('careful', file=sys.stderr)")
-    assert process.returncode == 0
-    assert process.stdout == "to you\nafter\n"
-    assert process.stderr == "careful\n"
-    assert log == "to you\ncareful\n"
+MISTAKE = "print('first')\nraise OdevaeError('this is wrong; do that.')"
+NO_ROOM = "import errno\nraise OSError(errno.%s, 'No room', 'results/x.npz')"
+CANNOT_BE_WRITTEN = (
+    "error: results/x.npz: cannot be written (No room); make room there and run the workflow again, what is finished "
+    "is kept.\n"
+)
+ON_BOTH = "print('to you')\nprint('careful', file=sys.stderr)"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "stdout", "stderr"),
+    [
+        (ON_BOTH, 0, "to you\n", "careful\n"),
+        (MISTAKE, 1, "first\n", "error: this is wrong; do that.\n"),
+        *((NO_ROOM % code, 1, "", CANNOT_BE_WRITTEN) for code in ("ENOSPC", "EDQUOT", "EFBIG")),
+    ],
+)
+def test_what_a_stage_prints_and_its_mistakes_in_one_sentence_are_on_the_console_and_in_the_log(
+    tmp_path, body, status, stdout, stderr
+):
+    process, log = run(tmp_path, body)
+    assert process.returncode == status
+    assert process.stdout == stdout + ("" if status else "after\n")
+    assert process.stderr == stderr
+    assert log == stdout + stderr
 
 
 def test_messages_of_the_package_and_warnings_of_libraries_are_on_the_console_and_in_the_log(tmp_path):
@@ -62,21 +81,20 @@ def test_a_log_on_a_full_disk_does_not_end_the_job(tmp_path):
     assert (process.returncode, process.stdout, process.stderr) == (0, "one\ntwo\n", "")
 
 
-def test_a_mistake_of_the_user_ends_with_one_sentence_and_status_1(tmp_path):
-    process, log = run(tmp_path, "print('first')\nraise OdevaeError('this is wrong; do that.')")
-    assert process.returncode == 1
-    assert process.stderr == "error: this is wrong; do that.\n"
-    assert process.stdout == "first\n"
-    assert log == "first\nerror: this is wrong; do that.\n"
-
-
-def test_any_other_error_keeps_its_traceback(tmp_path):
-    process, log = run(tmp_path, "print('first')\n1 / 0")
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("open('/nonexistent/file')", "FileNotFoundError: [Errno 2] No such file or directory: '/nonexistent/file'"),
+    ],
+)
+def test_any_other_error_keeps_its_traceback(tmp_path, line, error):
+    process, log = run(tmp_path, f"print('first')\n{line}")
     assert process.returncode == 1
     for text in (process.stderr, log):
         assert "Traceback (most recent call last)" in text
-        assert "1 / 0" in text
-        assert text.rstrip().endswith("ZeroDivisionError: division by zero")
+        assert line in text
+        assert text.rstrip().endswith(error)
     assert log.startswith("first\n")
     assert process.stderr.count("Traceback") == 1
 
@@ -129,20 +147,3 @@ def test_a_signal_is_named_and_what_is_computed_can_be_saved(tmp_path, number, n
     assert process.returncode == 128 + number
     assert log == f"saved\nstopped by {name}\n"
     assert "Traceback" not in process.stderr
-
-
-@pytest.mark.parametrize("code", ["ENOSPC", "EDQUOT", "EFBIG"])
-def test_a_disk_without_room_is_one_sentence(tmp_path, code):
-    process, log = run(tmp_path, f"import errno\nraise OSError(errno.{code}, 'No room', 'results/x.npz')")
-    assert process.returncode == 1
-    assert log == (
-        "error: results/x.npz: cannot be written (No room); make room there and run the workflow again, what is "
-        "finished is kept.\n"
-    )
-    assert "Traceback" not in process.stderr
-
-
-def test_another_operating_system_error_keeps_its_traceback(tmp_path):
-    process, log = run(tmp_path, "open('/nonexistent/file')")
-    assert process.returncode == 1
-    assert "Traceback" in process.stderr and "FileNotFoundError" in log

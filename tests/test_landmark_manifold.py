@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from conftest import fitted
 from scipy.spatial.distance import cdist
 
 from odevae.benchmark.models.manifold import landmark_manifold
@@ -9,7 +10,6 @@ from odevae.benchmark.models.manifold.landmark_manifold import (
     barycentric_weights,
     spread_landmarks,
 )
-from odevae.data.trials import cut
 from odevae.errors import OdevaeError
 
 
@@ -21,15 +21,10 @@ def linear_map(n: int = 200, seed: int = 0):
     return inputs, lambda points: points @ matrix + offset
 
 
-def folds_of(n: int, n_folds: int = 5) -> np.ndarray:
-    return np.arange(n) % n_folds
-
-
 @pytest.mark.parametrize(("n_neighbors", "n_dims"), [(4, 7), (5, 5), (9, 3)])
 def test_weights_solve_the_ridge_problem_that_they_are_said_to_solve(n_neighbors, n_dims):
     # With fewer and with more neighbours than dimensions the weights come from different systems of equations.
-    offsets = np.random.default_rng(0).standard_normal((6, n_neighbors, n_dims)) + 0.5
-    ridge = 0.03
+    offsets, ridge = np.random.default_rng(0).standard_normal((6, n_neighbors, n_dims)) + 0.5, 0.03
     weights = barycentric_weights(offsets, (1.0, ridge))[:, 1]
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     for w, o in zip(weights, offsets, strict=True):
@@ -61,23 +56,22 @@ def test_a_linear_map_is_reproduced_up_to_the_ridge(ridge):
 
 def test_cross_validation_asks_for_little_ridge_without_noise_and_for_many_neighbours_with_it():
     inputs, image = linear_map()
-    clean = LLEMap.fit(inputs, image(inputs), folds_of(200), (2, 8, 32), seed=0)
+    clean = LLEMap.fit(inputs, image(inputs), np.arange(200) % 5, (2, 8, 32), seed=0)
     assert clean.ridge == min(landmark_manifold.RIDGES)
     assert clean.n_neighbors >= 8
     noisy = image(inputs) + 10 * np.random.default_rng(2).standard_normal((200, 6))
-    assert LLEMap.fit(inputs, noisy, folds_of(200), (2, 8, 32), seed=0).n_neighbors == 32
+    assert LLEMap.fit(inputs, noisy, np.arange(200) % 5, (2, 8, 32), seed=0).n_neighbors == 32
 
 
 def test_no_more_neighbours_than_the_other_folds_have():
     inputs, image = linear_map(12)
-    assert LLEMap.fit(inputs, image(inputs), folds_of(12, 2), (4, 8), seed=0).n_neighbors == 4
-    assert LLEMap.fit(inputs, image(inputs), folds_of(12, 2), (8,), seed=0).n_neighbors == 1
+    assert LLEMap.fit(inputs, image(inputs), np.arange(12) % 2, (4, 8), seed=0).n_neighbors == 4
+    assert LLEMap.fit(inputs, image(inputs), np.arange(12) % 2, (8,), seed=0).n_neighbors == 1
 
 
 def test_images_from_other_folds_do_not_know_their_own():
     inputs, image = linear_map(60)
-    folds = folds_of(60, 3)
-    outputs = image(inputs)
+    folds, outputs = np.arange(60) % 3, image(inputs)
     known = LLEMap(inputs, outputs, n_neighbors=6, ridge=1e-6).from_other_folds(folds, inputs, folds)
     changed = np.where(folds[:, None] == 1, 99.0, outputs)
     after = LLEMap(inputs, changed, n_neighbors=6, ridge=1e-6).from_other_folds(folds, inputs, folds)
@@ -113,31 +107,26 @@ class Components(LandmarkManifold):
         return self.geometry.states[self.geometry.landmarks, : self.latent_dim]
 
 
-def test_transitions_stay_inside_their_trials(make_recording):
-    recording = make_recording([7, 4, 6])
-    trials = cut(recording, recording.activity, recording.trial_ids)
-    model = Components(latent_dim=2, n_landmarks=10)
-    model.fit(trials, trials.take(np.arange(0)))
+def test_transitions_stay_inside_their_trials(make_trials):
+    trials = make_trials([7, 4, 6])
+    model = fitted(Components(latent_dim=2, n_landmarks=10), trials, trials.take(np.arange(0)))
     states = model.geometry.pca.transform(trials.values[trials.recorded].astype(float))
     np.testing.assert_allclose(model.before, np.delete(states, [6, 10, 16], axis=0))
     np.testing.assert_allclose(model.after, np.delete(states, [0, 7, 11], axis=0))
 
 
-def test_a_known_embedding_is_inferred_and_gives_the_activity_back(make_recording):
-    recording = make_recording([40] * 12, n_neurons=6)
-    trials = cut(recording, recording.activity, recording.trial_ids)
+def test_a_known_embedding_is_inferred_and_gives_the_activity_back(make_trials):
+    trials = make_trials([40] * 12, n_neurons=6)
     train, held_out = trials.take(np.arange(10)), trials.take(np.arange(10, 12))
-    model = Components(latent_dim=3, n_landmarks=200)
-    model.fit(train, held_out)
+    model = fitted(Components(latent_dim=3, n_landmarks=200), train, held_out)
     expected = model.geometry.pca.transform(held_out.values[held_out.recorded].astype(float))[:, :3]
     assert np.corrcoef(model.infer(held_out)[held_out.recorded].ravel(), expected.ravel())[0, 1] > 0.95
     error = np.square(model.reconstruct(held_out) - held_out.values)[held_out.recorded]
     assert error.mean() < 0.2 * held_out.values[held_out.recorded].var()
 
 
-def test_what_cannot_be_fitted_is_refused(make_recording):
-    recording = make_recording([5, 4])
-    trials = cut(recording, recording.activity, recording.trial_ids)
+def test_what_cannot_be_fitted_is_refused(make_trials):
+    trials = make_trials([5, 4])
     nothing = trials.take(np.arange(0))
     with pytest.raises(OdevaeError, match="two or more"):
         Components(latent_dim=2).fit(trials.take(np.arange(1)), nothing)
@@ -147,9 +136,8 @@ def test_what_cannot_be_fitted_is_refused(make_recording):
         Components(latent_dim=2, n_landmarks=1).fit(trials, nothing)
 
 
-def test_other_dimensions_share_the_distances_and_nothing_else(make_recording):
-    recording = make_recording([40] * 6, n_neurons=6)
-    trials = cut(recording, recording.activity, recording.trial_ids)
+def test_other_dimensions_share_the_distances_and_nothing_else(make_trials):
+    trials = make_trials([40] * 6, n_neurons=6)
     train, others, nothing = trials.take(np.arange(4)), trials.take(np.arange(4, 6)), trials.take(np.arange(0))
     measured = []
 

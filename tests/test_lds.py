@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from conftest import fitted, trials_of
 from scipy.linalg import subspace_angles
-from test_gpfa import check_against_conditioning, condition, make_trials, observe, random_emission
+from test_gpfa import check_against_conditioning, condition, observe, random_emission
 
 from odevae.benchmark.models.state_space.lds import (
     LDS,
@@ -46,14 +47,14 @@ def simulate(dynamics: Dynamics, emission, lengths, seed: int):
     for _ in range(max(lengths) - 1):
         noise = generator.multivariate_normal(np.zeros(len(dynamics.first_mean)), dynamics.process_noise, len(lengths))
         latents.append(latents[-1] @ dynamics.transition.T + noise)
-    return make_trials(observe(generator, emission, np.stack(latents, axis=1)), lengths)
+    return trials_of(observe(generator, emission, np.stack(latents, axis=1)), lengths)
 
 
 def test_the_filter_and_smoother_are_gaussian_conditioning():
     generator = np.random.default_rng(0)
     model = LDS(3)
     model.emission, model.prior = random_emission(generator, 5, 3), some_dynamics(generator, 3)
-    trials = make_trials(generator.standard_normal((3, 6, 5)), [6, 3, 4])
+    trials = trials_of(generator.standard_normal((3, 6, 5)), [6, 3, 4])
     check_against_conditioning(model, *lds_prior(model.prior, 6), trials)
 
 
@@ -61,7 +62,7 @@ def test_moments_of_successive_latents_are_those_of_gaussian_conditioning():
     generator = np.random.default_rng(1)
     dynamics, emission = some_dynamics(generator, 2), random_emission(generator, 4, 2)
     lengths = [5, 3, 5, 2]
-    trials = make_trials(generator.standard_normal((4, 5, 4)), lengths)
+    trials = trials_of(generator.standard_normal((4, 5, 4)), lengths)
     frames, seen = recorded_frames(trials)
     factor, projections, _ = emission.project(frames)
     filtered = kalman_filter(dynamics, factor, in_trials(projections, seen), seen)
@@ -72,11 +73,10 @@ def test_moments_of_successive_latents_are_those_of_gaussian_conditioning():
         values = trials.values[trial, :length].astype(float)
         mean, covariance, _ = condition(*lds_prior(dynamics, 5), emission, values)
         product = covariance + np.einsum("ta,ub->taub", mean, mean)
-        for t in range(length):
-            second[t] += product[t, :, t]
-        for t in range(length - 1):
-            before[t] += product[t, :, t]
-            lagged[t] += product[t + 1, :, t]
+        same, following = np.einsum("tatb->tab", product), np.einsum("tatb->tab", product[1:, :, :-1])
+        second[:length] += same[:length]
+        before[: length - 1] += same[: length - 1]
+        lagged[: length - 1] += following[: length - 1]
     np.testing.assert_allclose(found.second, second, atol=1e-8)
     np.testing.assert_allclose(found.second_before, before, atol=1e-8)
     np.testing.assert_allclose(found.lagged, lagged, atol=1e-8)
@@ -91,8 +91,7 @@ def test_simulated_dynamics_are_recovered(noise):
     if noise == "shared":
         emission.noise[:] = 0.5
     trials = simulate(dynamics, emission, [50, 30, 40] * 10, seed=1)
-    model = LDS(3, noises=[noise], tolerance=1e-4)
-    model.fit(trials, trials)
+    model = fitted(LDS(3, noises=[noise], tolerance=1e-4), trials)
     found, true = (np.sort_complex(np.linalg.eigvals(a)) for a in (model.prior.transition, transition))
     np.testing.assert_allclose(found, true, atol=0.05)
     assert np.degrees(subspace_angles(model.emission.loadings, emission.loadings)).max() < 3

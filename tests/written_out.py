@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import nn
 
 
@@ -22,21 +23,17 @@ def linear(x: np.ndarray, layer: nn.Linear) -> np.ndarray:
 
 def chain(x: np.ndarray, layers: Iterable[nn.Module], activation: Callable) -> np.ndarray:
     """The linear layers among `layers`, with `activation` between them."""
-    linears = [layer for layer in layers if isinstance(layer, nn.Linear)]
-    for i, layer in enumerate(linears):
-        x = linear(x, layer)
-        if i < len(linears) - 1:
-            x = activation(x)
+    first, *others = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    x = linear(x, first)
+    for layer in others:
+        x = linear(activation(x), layer)
     return x
 
 
 def expert(x: np.ndarray, experts: nn.Module, e: int, activation: Callable) -> np.ndarray:
     """Output of network `e` of `experts` alone."""
-    n_layers = len(experts.weights)
-    for i in range(n_layers):
-        x = x @ array(experts.weights[i][e]) + array(experts.biases[i][e, 0])
-        if i < n_layers - 1:
-            x = activation(x)
+    for i, (weight, bias) in enumerate(zip(experts.weights, experts.biases, strict=True)):
+        x = (activation(x) if i else x) @ array(weight[e]) + array(bias[e, 0])
     return x
 
 
@@ -48,25 +45,15 @@ def expert_sizes(experts: nn.Module) -> list[tuple[int, ...]]:
 
 
 def silu(x):
-    return x / (1 + np.exp(-x))
+    return x * expit(x)
 
 
 def relu(x):
     return np.maximum(x, 0)
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def softmax(x):
-    shifted = np.exp(x - x.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
-
-
 def layer_norm(x: np.ndarray, norm: nn.LayerNorm) -> np.ndarray:
-    centred = x - x.mean(axis=-1, keepdims=True)
-    scaled = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+    scaled = (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5)
     return scaled * array(norm.weight) + array(norm.bias)
 
 
