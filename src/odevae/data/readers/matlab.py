@@ -36,13 +36,7 @@ def read_matlab(path: Path) -> Frames:
     if "nic_output" not in variables:
         return frames_from_variables(variables, where=str(path))
     activity, columns = _nic_output(variables["nic_output"], where=f"{path}, nic_output")
-    return assemble(
-        activity,
-        trial=columns["Trial"],
-        time=columns["Time"],
-        covariates=columns,
-        where=str(path),
-    )
+    return assemble(activity, trial=columns["Trial"], time=columns["Time"], covariates=columns, where=str(path))
 
 
 def _load(path: Path) -> dict:
@@ -123,9 +117,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _nic_output(struct, where: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The activity and the columns of the behaviour table, by name."""
-    require(
-        getattr(getattr(struct, "dtype", None), "names", None) or (), ("ROIactivities", "behavioralVariables"), where
-    )
+    fields = getattr(getattr(struct, "dtype", None), "names", None) or ()
+    require(fields, ("ROIactivities", "behavioralVariables"), where)
     try:
         session = struct[0, 0]
         table = session["behavioralVariables"]
