@@ -37,25 +37,10 @@ def grids_of(config: dict, study: str) -> list[dict]:
 
 
 def _runs_of_grid(grid: dict) -> list[RunKey]:
+    lists = ("datasets", "protocols", "models", "latent_dims", "lambdas_smooth", "splits", "seeds")
     return [
-        RunKey(
-            dataset=dataset,
-            protocol=protocol,
-            split=seed if protocol in SPLIT_BY_SEED else split,
-            model=model,
-            latent_dim=latent_dim,
-            lambda_smooth=lambda_smooth,
-            seed=seed,
-        )
-        for dataset, protocol, model, latent_dim, lambda_smooth, split, seed in product(
-            grid["datasets"],
-            grid["protocols"],
-            grid["models"],
-            grid["latent_dims"],
-            grid["lambdas_smooth"],
-            grid["splits"],
-            grid["seeds"],
-        )
+        RunKey(dataset, protocol, seed if protocol in SPLIT_BY_SEED else split, model, latent_dim, lambda_smooth, seed)
+        for dataset, protocol, model, latent_dim, lambda_smooth, split, seed in product(*(grid[name] for name in lists))
     ]
 
 

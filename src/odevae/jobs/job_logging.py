@@ -16,7 +16,7 @@ from odevae.errors import OdevaeError
 # For scripts; a module of the package uses logging.getLogger(__name__), whose messages arrive here too.
 log = logging.getLogger("odevae")
 
-# What a write meets on a full disk, at the end of a quota, and at a limit on the size of files.
+# A full disk, the end of a quota, a limit on the size of files.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # Exit codes of a process that a signal ends, as shells count them.

@@ -1,12 +1,7 @@
 """MLflow as a mirror of what is on disk.
 
-A run directory holds everything; the functions here read it and make the store hold the same, however often they are
-called. Whatever goes wrong with the store costs one warning, never the job.
-
-* `address` finds out which store it is, and refuses one that would lose records (with `filesystems`),
-* `records` reads from disk what the store should hold,
-* `store` opens the store, also when many jobs do so at once,
-* `mirror` brings one study in the store up to date.
+A run directory holds everything; the functions here make the store hold the same, however often they are called. A
+failure of the store costs one warning, never the job.
 """
 
 import logging
@@ -21,13 +16,15 @@ from odevae.tracking.records import Record, record_of_cell, record_of_preprocess
 
 log = logging.getLogger(__name__)
 
+# Next to the embedded store, in the project's folder.
+ARTIFACT_ROOT = "mlartifacts"
+
 # MLflow reads these when it is first imported, so they are set before anything imports it; a user's own setting wins.
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # A server that is down or never answers delays a job once, for half a minute at most; MLflow's own seven retries of
-    # two minutes each would delay a training for a quarter of an hour.
+    # A server that never answers delays a job once, for half a minute; MLflow's own retries: for a quarter of an hour.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -35,10 +32,6 @@ for _name, _value in {
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
 }.items():
     os.environ.setdefault(_name, _value)
-
-
-# Next to the embedded store, in the project's folder.
-ARTIFACT_ROOT = "mlartifacts"
 
 
 class Mirrors:
@@ -102,7 +95,7 @@ class Mirrors:
             record = read()
         except Exception as error:
             # One damaged folder does not mean that the store or the other folders are damaged.
-            _warn(f"{place} is left out of the record: {_reason(error)}")
+            log.warning(f"warning: {place} is left out of the record: {_reason(error)}")
             return {}
         names = self._mirrors if study is None else [study]
         return self._try(lambda: {name: self._mirrors[name].put(record) for name in names}) or {}
@@ -114,8 +107,8 @@ class Mirrors:
             return act(*arguments)
         except Exception as error:
             self.working = False
-            _warn(
-                f"tracking is off for the rest of this job: {_reason(error)}; "
+            log.warning(
+                f"warning: tracking is off for the rest of this job: {_reason(error)}; "
                 "`snakemake sync` brings the record up to date"
             )
             return None
@@ -124,10 +117,6 @@ class Mirrors:
 def _reason(error: Exception) -> str:
     """Kind and text of an error on one line, without passwords."""
     return f"{type(error).__name__}: {' '.join(redacted(str(error)).split())[:300]}"
-
-
-def _warn(sentence: str) -> None:
-    log.warning(f"warning: {sentence}")
 
 
 def mirrors_of_run(config: dict, key: RunKey) -> Mirrors:

@@ -84,10 +84,9 @@ def stores_made(uri: str, record: Path) -> int:
     """How often the store had to be made, with the time to come if the file of an embedded one is not there now."""
     missing = uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists()
     try:
-        made = read_json(record).get("stores_made", 0)
+        return read_json(record).get("stores_made", 0) + missing
     except OdevaeError:
-        made = 0
-    return made + missing
+        return int(missing)
 
 
 def new_store_record(previous: dict, uri: str, folder: str, made: int) -> dict:

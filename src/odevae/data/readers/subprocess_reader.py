@@ -28,14 +28,12 @@ ARRAYS_FILE, REFUSAL_FILE = "arrays.npz", "refusal.txt"
 SOURCES = Path(__file__).parents[3]
 # What the user reads when a signal has ended the other process.
 ENDED_BY = {
-    signal.SIGXCPU: "not read after {cpu_s} s of computing, as if it were damaged; save the recording again as plain arrays "
+    "SIGXCPU": "not read after {cpu_s} s of computing, as if it were damaged; save the recording again as plain arrays "
     "roi, Trial and Time.",
-    signal.SIGKILL: "the process that read it was killed, most often because memory ran out; use a machine with more "
+    "SIGKILL": "the process that read it was killed, most often because memory ran out; use a machine with more "
     "memory, or copy the file again if it should be small.",
 }
-CRASHED = (
-    "damaged so that the library for MATLAB files crashed on it ({name}); copy it again or save it again in MATLAB."
-)
+CRASHED = "damaged so that the library for MATLAB files crashed on it ({}); copy it again or save it again in MATLAB."
 
 
 def read_matlab_in_subprocess(path: Path) -> Frames:
@@ -58,8 +56,8 @@ def read_matlab_in_subprocess(path: Path) -> Frames:
         )
         refusal = Path(folder) / REFUSAL_FILE
         if process.returncode < 0:
-            killer = signal.Signals(-process.returncode)
-            why = ENDED_BY.get(killer, CRASHED).format(cpu_s=CPU_LIMIT_S, name=killer.name)
+            ended_by = signal.Signals(-process.returncode).name
+            why = ENDED_BY.get(ended_by, CRASHED).format(ended_by, cpu_s=CPU_LIMIT_S)
             raise OdevaeError(f"{path}: {why}")
         if refusal.exists():
             raise OdevaeError(refusal.read_text(encoding="utf-8"))
