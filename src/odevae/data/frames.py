@@ -121,15 +121,8 @@ def recording_of(frames: Frames, settings: ReadingSettings, *, units: str, sourc
         "dropped_trials": dropped.tolist(),
         "bridged_frames": len(whole.trial) - len(kept.trial),
     }
-    return Recording(
-        activity=whole.activity,
-        trial=whole.trial,
-        time=whole.time,
-        covariates=whole.covariates,
-        latents=whole.latents,
-        units=units,
-        source=source | {"reading": reading, "left_out": frames.left_out},
-    )
+    source = source | {"reading": reading, "left_out": frames.left_out}
+    return Recording(whole.activity, whole.trial, whole.time, whole.covariates, whole.latents, units, source)
 
 
 def described(recording: Recording) -> str:
@@ -198,9 +191,8 @@ def _used_again(ids, outside, starts, again, n_ids: int, where: str) -> OdevaeEr
     def lies(trial_id: int) -> str:
         first = starts[ids[starts] == trial_id]
         spans = [f"{frame}-{ends[np.searchsorted(ends, frame)]}" for frame in first[:STRETCHES_SHOWN]]
-        return (
-            f"{trial_id} in {len(first)} (frames {', '.join(spans)}{', ...' if len(first) > STRETCHES_SHOWN else ''})"
-        )
+        spans += ["..."] if len(first) > STRETCHES_SHOWN else []
+        return f"{trial_id} in {len(first)} (frames {', '.join(spans)})"
 
     more = len(again) - STRETCHES_SHOWN
     remedies = [

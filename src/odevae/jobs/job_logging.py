@@ -45,8 +45,9 @@ def stage(log_path: str | Path) -> Iterator[None]:
             if stop.code in _STOPPED:
                 log.warning(f"stopped by {_STOPPED[stop.code]}")
             raise
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
+        except Exception as error:
+            if not isinstance(error, OSError) or error.errno not in _NO_ROOM:
+                # Python prints it on the console itself.
                 traceback.print_exc(file=file)
                 raise
             log.error(
@@ -54,10 +55,6 @@ def stage(log_path: str | Path) -> Iterator[None]:
                 "the workflow again, what is finished is kept."
             )
             sys.exit(1)
-        except Exception:
-            # Python prints it on the console itself.
-            traceback.print_exc(file=file)
-            raise
 
 
 def _leave(signal_number: int, frame) -> None:
@@ -70,8 +67,7 @@ def _leave(signal_number: int, frame) -> None:
 class _Handler(logging.StreamHandler):
     """Writes a message in one piece, because parallel jobs share the console.
 
-    A message that a full disk or a closed console refuses does not end the job. A result that cannot be written does,
-    and that error names the file.
+    A message that a full disk or a closed console refuses does not end the job; a result that cannot be written does.
     """
 
     def handleError(self, record: logging.LogRecord) -> None:
@@ -105,7 +101,7 @@ def _logging_to(path: str | Path) -> Iterator[TextIO]:
     information.addFilter(lambda record: record.levelno < logging.WARNING)
     problems.setLevel(logging.WARNING)
     level, propagate = log.level, log.propagate
-    # A handler of the root logger may write to the stderr of below, which would log the message once more.
+    # A handler of the root logger may write to the redirected stderr, which would log the message again.
     log.propagate = False
     log.setLevel(logging.INFO)
     for handler in handlers:

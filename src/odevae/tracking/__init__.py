@@ -48,7 +48,7 @@ class Mirrors:
 
         Args:
             uri: of the store, ``sqlite:///mlflow.db`` or the address of a server.
-            artifact_root: folder below which each study keeps its artifacts, unless a server does.
+            artifact_root: folder for the artifacts of each study, unless a server keeps them.
             studies: name of each study and its settings, which become tags of its parent run.
             store_record: what the rule create_store wrote; a store that it does not name is not touched.
         """
@@ -58,18 +58,15 @@ class Mirrors:
 
     def run(self, run_dir: str | Path, study: str | None = None) -> dict[str, str]:
         """Mirror a run directory into one study or all; gives the run id in each, nothing when that failed."""
-        return self._put(lambda: record_of_run(run_dir), run_dir, study)
+        return self._put(study, run_dir, record_of_run)
 
     def preprocessing(self, fold_dir: str | Path, name: str, study: str | None = None) -> dict[str, str]:
         """The same for a preprocessing, under `name`."""
-        return self._put(lambda: record_of_preprocessing(fold_dir, name), fold_dir, study)
+        return self._put(study, fold_dir, record_of_preprocessing, name)
 
     def cell(self, file: str | Path, fits: dict[str, int], study: str | None = None) -> list[dict[str, str]]:
         """The same for each fit of a cell of a benchmark; `fits` gives its dimension by its name."""
-        return [
-            self._put(lambda name=name, dim=dim: record_of_cell(file, name, dim), file, study)
-            for name, dim in fits.items()
-        ]
+        return [self._put(study, file, record_of_cell, name, latent_dim) for name, latent_dim in fits.items()]
 
     def keep(self, study: str, names: Iterable[str]) -> None:
         """Delete the runs of a study in the store that have none of these names."""
@@ -88,11 +85,11 @@ class Mirrors:
             study: Mirror(uri, artifact_root, study, settings, project) for study, settings in studies.items()
         }
 
-    def _put(self, read: Callable[[], Record], place: str | Path, study: str | None) -> dict[str, str]:
+    def _put(self, study: str | None, place: str | Path, read: Callable[..., Record], *arguments) -> dict[str, str]:
         if not self.working:
             return {}
         try:
-            record = read()
+            record = read(place, *arguments)
         except Exception as error:
             # One damaged folder does not mean that the store or the other folders are damaged.
             log.warning(f"warning: {place} is left out of the record: {_reason(error)}")
@@ -121,21 +118,16 @@ def _reason(error: Exception) -> str:
 
 def mirrors_of_run(config: dict, key: RunKey) -> Mirrors:
     """Mirrors into every study that asks for a run, in the store that the configuration names; never raises."""
-    return mirrors_of_studies(config, [study for study in config["studies"] if key in study_runs(config, study)])
+    return mirrors_of_studies(config, *(study for study in config["studies"] if key in study_runs(config, study)))
 
 
 def mirrors_of_fold(config: dict, folder: str) -> Mirrors:
     """The same for every study that uses a fold, by its folder below ``results/``."""
-    return mirrors_of_studies(config, [study for study in config["studies"] if folder in study_folds(config, study)])
+    return mirrors_of_studies(config, *(study for study in config["studies"] if folder in study_folds(config, study)))
 
 
-def mirrors_of_study(config: dict, study: str) -> Mirrors:
-    """The same for one study."""
-    return mirrors_of_studies(config, [study])
-
-
-def mirrors_of_studies(config: dict, studies: Iterable[str]) -> Mirrors:
-    """The same for several studies, or benchmarks: each has an experiment of its name."""
+def mirrors_of_studies(config: dict, *studies: str) -> Mirrors:
+    """Mirrors into these studies or benchmarks; each has an experiment of its name."""
     known = config["studies"] | config["benchmarks"]
     settings = {study: known[study] for study in studies}
     return Mirrors(store_uri(config), ARTIFACT_ROOT, settings, STORE_RECORD)

@@ -71,7 +71,7 @@ class Mirror:
     @patiently
     def _put_parent(self, study: str, settings: dict[str, str]) -> str:
         parent, _ = self._one_run(PARENT_NAME, lambda run: set(), None, {}, run_name=study)
-        self._log_tags(parent, settings)
+        self._log_texts(parent, settings, {})
         return parent.info.run_id
 
     @patiently
@@ -84,8 +84,7 @@ class Mirror:
                 record.start_ms,
                 {ATTEMPT_TAG: record.attempt, "mlflow.parentRunId": self.parent_id},
             )
-            self._log_params(run, record.params)
-            self._log_tags(run, record.tags | {"mlflow.parentRunId": self.parent_id})
+            self._log_texts(run, record.tags | {"mlflow.parentRunId": self.parent_id}, record.params)
             self._log_history(run, record, stored_epochs)
             self._log_summary(run, record.summary)
             self._log_dataset(run, record.dataset)
@@ -205,13 +204,10 @@ class Mirror:
                 return None
         return set(stored)
 
-    def _log_params(self, run: Run, params: dict[str, str]) -> None:
+    def _log_texts(self, run: Run, tags: dict[str, str], params: dict[str, str]) -> None:
         missing = [Param(name, value) for name, value in params.items() if name not in run.data.params]
-        self.client.log_batch(run.info.run_id, params=missing)
-
-    def _log_tags(self, run: Run, tags: dict[str, str]) -> None:
         changed = [RunTag(name, value) for name, value in tags.items() if run.data.tags.get(name) != value]
-        self.client.log_batch(run.info.run_id, tags=changed)
+        self.client.log_batch(run.info.run_id, params=missing, tags=changed)
 
     def _log_history(self, run: Run, record: Record, stored_epochs: set[int]) -> None:
         missing = [(epoch, row) for epoch, row in record.history.items() if epoch not in stored_epochs]

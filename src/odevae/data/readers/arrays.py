@@ -134,8 +134,7 @@ def require(present: Iterable[str], names: Iterable[str], where: str) -> None:
     Raises:
         OdevaeError: naming what is missing and what is present.
     """
-    missing = [name for name in names if name not in present]
-    if missing:
+    if missing := [name for name in names if name not in present]:
         raise OdevaeError(
             f"{where}: lacks {', '.join(missing)} (it holds {_listed(sorted(present)) or 'nothing'}); "
             f"store the recording as {', '.join(names)}."

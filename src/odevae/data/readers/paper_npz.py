@@ -45,13 +45,7 @@ def read_paper_npz(path: Path) -> Frames:
             f"{path}: not a whole .npz file (cut short, damaged, or of another format); copy it again or save it with "
             "numpy.savez."
         )
-    try:
-        headers = _headers(path)
-    except OdevaeError:
-        raise
-    except Exception as error:
-        # A damaged directory of an archive ends in errors of many kinds.
-        raise OdevaeError(f"{path}: is damaged ({type(error).__name__}); copy it again.") from error
+    headers = _headers(path)
     require(headers, REQUIRED, str(path))
     needed = [*REQUIRED, *([LATENTS] if LATENTS in headers else [])]
     for name in needed:
@@ -87,7 +81,12 @@ class _Header:
 
 def _headers(path: Path) -> dict[str, _Header]:
     headers = {}
-    with zipfile.ZipFile(path) as archive:
+    try:
+        archive = zipfile.ZipFile(path)
+    except Exception as error:
+        # A damaged directory of an archive ends in errors of many kinds.
+        raise OdevaeError(f"{path}: is damaged ({type(error).__name__}); copy it again.") from error
+    with archive:
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
             try:
