@@ -25,8 +25,8 @@ def check_config(config: dict, schema: dict) -> dict:
 
     Raises:
         OdevaeError: for the first key that is unknown, missing or of the wrong type or value, by its full name; for a
-            name whose files would be those of something else; for a study or a benchmark that names a data set or a
-            model that does not exist; and for a benchmark without the model that it compares others with.
+            name whose files would be those of something else; for a study or a benchmark of what does not exist; and
+            for a benchmark without the model that it compares others with.
     """
     _read_numbers(config, schema, schema)
     errors = list(_filling_validator(schema).iter_errors(config))
@@ -146,10 +146,9 @@ def _followed(rule: dict, schema: dict) -> dict:
 
 
 def _filling_validator(schema: dict) -> Draft202012Validator:
-    """A validator that fills in the schema's defaults, refuses 3.0 as a whole number and matches whole texts.
+    """A validator that fills in copies of the schema's defaults, refuses 3.0 as a whole number and matches whole texts.
 
-    `snakemake.utils.validate` does neither of the last two, gives one and the same default to all data sets, so that
-    settings of one simulation get into the next, and repeats the schema in its errors.
+    `snakemake.utils.validate` does none of these, and repeats the schema in its errors.
     """
     # JSON Schema counts 3.0 as an integer, but it would name a folder d3.0 that no rule makes.
     strict = Draft202012Validator.TYPE_CHECKER.redefine(

@@ -11,8 +11,7 @@ from odevae.errors import OdevaeError
 # What one unit of Time lasts, in seconds. MATLAB's datenum counts days.
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "days": 86400.0}
 FRAME_NUMBERS = "frames"
-# Binned spikes and imaging have fewer than 10 000 frames in a second. A frame that lasts longer than 5 s follows no
-# trial, and 5 ms that are taken for seconds are found.
+# No recording has more than 10 000 frames in a second, and frames of more than 5 s follow no trial.
 FRAME_INTERVAL_S = (1e-4, 5.0)
 # An hour is longer than a trial.
 LONGEST_TRIAL_S = 3600.0
@@ -102,16 +101,16 @@ def recording_of(frames: Frames, settings: ReadingSettings, *, units: str, sourc
     kept = replace(kept, time=_in_seconds(kept, settings.time_unit, where))
     _, steps = _steps(kept)
     interval = float(np.median(steps[steps > 0])) if (steps > 0).any() else np.nan
-    dropped = np.array([], dtype=np.int64) if refuse else _irregular(kept, interval, settings.bridge_frames)
-    if len(dropped):
+    dropped = np.array([], dtype=np.int64)
+    if not refuse:
+        dropped = _irregular(kept, interval, settings.bridge_frames)
         stays = ~np.isin(kept.trial, dropped)
-        if not stays.any():
+        if len(dropped) and not stays.any():
             raise OdevaeError(
                 f"{where}: all {len(dropped)} trials are irregular, so datasets.{where}.irregular_trials: drop leaves "
                 f"none; check Time, or raise datasets.{where}.bridge_frames."
             )
         kept, numbers = kept.take(stays), numbers[stays]
-    if not refuse:
         check_frames(where, kept.activity, kept.trial, kept.time, numbers)
     whole = _bridged(kept, interval, settings.bridge_frames)
     reading = {

@@ -53,9 +53,8 @@ def off_interval(steps: np.ndarray, interval: float) -> np.ndarray:
 def usable_trials(recording: Recording, drop_first: int, min_frames: int = 2) -> np.ndarray:
     """Ids of the trials to analyse, ascending.
 
-    Trials whose id is below the first id + `drop_first` are left out, as the source of the paper does, unless no more
-    than `drop_first` trials exist; so are trials of fewer than `min_frames` frames. The first id is that of the file,
-    also where that trial was dropped when the file was read.
+    Leaves out trials with an id below the file's first id + `drop_first`, as the source of the paper does, unless no
+    more than `drop_first` trials exist, and trials of fewer than `min_frames` frames.
 
     Raises:
         OdevaeError: if none is left.

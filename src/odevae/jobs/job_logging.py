@@ -27,9 +27,8 @@ _STOPPED = {128 + number: number.name for number in (signal.SIGTERM, signal.SIGI
 def stage(log_path: str | Path) -> Iterator[None]:
     """Send messages of `log`, and everything printed inside, to the console and to `log_path`.
 
-    An `OdevaeError` ends the process with its one sentence and status 1, and so does a disk without room; any other
-    error keeps its traceback. SIGTERM (the warning of a cluster that wants its node back) and SIGINT (Ctrl-C) become a
-    `SystemExit`.
+    An `OdevaeError` or a full disk ends the process with one sentence and status 1; any other error keeps its
+    traceback. SIGTERM (a cluster wants its node back) and SIGINT (Ctrl-C) become a `SystemExit`.
     """
     Path(log_path).parent.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -94,11 +94,10 @@ def read_history(path: str | Path, sha256: str | None = None) -> list[dict[str, 
     Raises:
         OdevaeError: if it cannot be read, or if it is not the file that `sha256` belongs to.
     """
-    path = Path(path)
-    if not path.exists() and sha256 is None:
+    if sha256 is None and not Path(path).exists():
         return []
     try:
-        text = (path.read_bytes() if sha256 is None else read_checked(path, sha256)).decode()
+        text = (Path(path).read_bytes() if sha256 is None else read_checked(path, sha256)).decode()
         rows = csv.DictReader(text.rpartition("\n")[0].splitlines())
         whole = (row for row in rows if all(row.values()))
         return [{name: float(value) for name, value in row.items()} for row in whole]

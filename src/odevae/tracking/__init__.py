@@ -91,7 +91,7 @@ class Mirrors:
         try:
             record = read(place, *arguments)
         except Exception as error:
-            # One damaged folder does not mean that the store or the other folders are damaged.
+            # The store and the other folders may still be whole.
             log.warning(f"warning: {place} is left out of the record: {_reason(error)}")
             return {}
         names = self._mirrors if study is None else [study]

@@ -25,8 +25,6 @@ ATTEMPT_TAG = "odevae.attempt"
 ARTIFACTS_TAG = "odevae.artifacts"
 PROJECT_TAG = "odevae.project"
 PARENT_NAME = "study"
-# All other files of a study are tables.
-FIGURE = ".png"
 # The page of an experiment of this kind opens with its runs and their charts.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -53,9 +51,8 @@ class Mirror:
     ):
         """Open the store; find or create the experiment and its one parent run.
 
-        The settings of the study are tags of the parent, because a study may be extended and MLflow does not allow a
-        parameter to change. With a `project`, only runs of that project are used: other projects on the same server may
-        have a study of the same name.
+        The settings of the study are tags of the parent: a study may be extended, and MLflow's parameters never change.
+        With a `project`, only its runs are used: other projects on the server may have a study of the same name.
         """
         self._uri = absolute(uri)
         self._project_tags = {PROJECT_TAG: project} if project else {}
@@ -98,7 +95,7 @@ class Mirror:
             parent = self.client.get_run(self.parent_id)
             self._log_summary(parent, numbers(metrics))
             self.client.set_terminated(self.parent_id, "FINISHED")
-        folders = {file: "figures" if file.suffix == FIGURE else "tables" for file in map(Path, files)}
+        folders = {file: "figures" if file.suffix == ".png" else "tables" for file in map(Path, files)}
         self._copy_artifacts(parent, {f"{folder}/{file.name}": file for file, folder in folders.items()})
         return self.parent_id
 
@@ -157,8 +154,8 @@ class Mirror:
     ) -> tuple[Run, set[int]]:
         """The first run of a name that agrees and the epochs that it holds; all others of that name are deleted.
 
-        If none agrees, one is created. On a server two jobs can do so at the same time, so a job searches again after
-        it has created a run. If another has appeared, which its job may already use, the job deletes its own.
+        If none agrees, one is created. On a server another job can do so at the same time, so this one searches again
+        and deletes its own run if there are two.
         """
         own = None
         while True:
@@ -184,8 +181,7 @@ class Mirror:
     def _epochs_if_agreeing(self, run: Run, record: Record) -> set[int] | None:
         """Epochs that the run holds; None if it holds anything that is not on disk, because MLflow cannot take it back.
 
-        A training that was stopped goes on from an earlier epoch and repeats the epochs after it with the same bits, so
-        while it runs the store may be ahead of the disk.
+        A stopped training repeats epochs with the same bits, so while it runs the store may be ahead of the disk.
         """
         data, columns, running = run.data, record.columns, record.status == "RUNNING"
         if data.tags.get(ATTEMPT_TAG) != record.attempt or data.params.items() - record.params.items():

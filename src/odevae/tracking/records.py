@@ -128,17 +128,14 @@ def record_of_preprocessing(fold_dir: str | Path, name: str) -> Record:
     """
     files = {file: Path(fold_dir) / file for file in (run_folder.PREPROCESSING_FILE, run_folder.AUDIT_FILE)}
     settings, audit = (flat(read_json(path)) for path in files.values())
-    written_ms = _written_ms(files[run_folder.AUDIT_FILE])
     return Record(
         name=name,
         attempt=digest_of(files),
         params=texts(settings),
         tags={"stage": "preprocessing", "infinite": _infinite_of(audit)},
         summary=numbers(audit),
-        status="FINISHED",
-        start_ms=written_ms,
-        end_ms=written_ms,
         artifacts=files,
+        **_finished_with(files[run_folder.AUDIT_FILE]),
     )
 
 
@@ -149,7 +146,6 @@ def record_of_cell(file: str | Path, name: str, latent_dim: int) -> Record:
         OdevaeError: if the file is missing or damaged.
     """
     content = read_json(file)
-    written_ms = _written_ms(Path(file))
     (fit,) = (fit for fit in content["fits"] if fit["latent_dim"] == latent_dim)
     scores = {f"{task}/{metric}": value for task, values in fit["scores"].items() for metric, value in values.items()}
     return Record(
@@ -161,11 +157,9 @@ def record_of_cell(file: str | Path, name: str, latent_dim: int) -> Record:
             | {name: content[name] for name in ("host", "data_sha256", "git_commit", "git_dirty")}
         ),
         summary=numbers(scores | {"fit_s": fit["fit_s"]}),
-        status="FINISHED",
-        start_ms=written_ms,
-        end_ms=written_ms,
         dataset=_dataset(content["dataset"], content["data_sha256"]),
         artifacts={Path(file).name: Path(file)},
+        **_finished_with(Path(file)),
     )
 
 
@@ -216,6 +210,10 @@ def _dataset(name: str, sha256: str) -> tuple[str, str, str]:
 def _allowed(name: str) -> str:
     """MLflow refuses any other character in a name, for instance the one in ``forecast@5``."""
     return re.sub(r"[^\w./: -]", "_", name)
+
+
+def _finished_with(file: Path) -> dict:
+    return {"status": "FINISHED", "start_ms": _written_ms(file), "end_ms": _written_ms(file)}
 
 
 def _artifacts_of_run(folder: Path) -> dict[str, Path]:

@@ -62,8 +62,8 @@ def open_store(uri: str) -> MlflowClient:
 def locked(uri: str) -> Iterator[None]:
     """Be the only writer of a SQLite store among the jobs that use this package; nothing to wait for with a server.
 
-    The lock works across nodes if the file system supports that, which SQLite needs too. SQLite's own lock is not
-    enough: it gives up after MLflow's 20 s and cannot protect "look whether it exists, else create it".
+    It works across nodes if the file system supports locks. SQLite's own lock is not enough: it gives up after MLflow's
+    20 s and cannot protect "create it unless it exists".
 
     Raises:
         TimeoutError: if other jobs have held the lock for `LOCK_WAIT_S`.

@@ -105,9 +105,8 @@ def why_no_covariate(shape: tuple[int, ...], dtype: np.dtype, n_frames: int) -> 
 def frames_by_neurons(activity: np.ndarray, n_frames: int, where: str) -> np.ndarray:
     """The activity as ``(T, N)`` in float32 if it was so stored, else float64.
 
-    Files come in both orientations, and either side may be the longer one, so only the number of trial ids shows which
-    side counts frames. A square array stays ambiguous and is refused: a wrong guess would pass every later check. A
-    vector is one neuron.
+    Only the number of trial ids shows which side counts frames. A square array is refused, because a wrong guess would
+    pass every later check. A vector is one neuron.
 
     Raises:
         OdevaeError: if the activity is no matrix, or not exactly one of its sides is `n_frames` long.

@@ -64,10 +64,7 @@ def _load(path: Path) -> dict:
 
 
 def _other_file(path: Path) -> str | None:
-    """What makes HDF5 read another file's content into this one, or None: an external link, or a data set kept there.
-
-    Goes along links and references, as the library does.
-    """
+    """What makes HDF5 read another file, or None; goes along links and references, as the library does."""
     if not h5py.is_hdf5(path):
         return None
     with h5py.File(path, "r") as file:

@@ -32,12 +32,11 @@ HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.fo
 def read_paper_npz(path: Path) -> Frames:
     """Read ``roi`` (frames x neurons or the reverse), ``Trial``, ``Time`` and covariates.
 
-    See `odevae.data.readers.arrays.frames_from_variables` for what becomes of each array. An array that does not become
-    part of the recording is not read, so it may be too large, damaged or one of objects.
+    See `odevae.data.readers.arrays.frames_from_variables` for what becomes of each array. One that does not become part
+    of the recording is not read, so it may be damaged, too large or of objects.
 
     Raises:
-        OdevaeError: if the file or an array that is needed is damaged, such an array holds pickled objects, they are
-            too large, or they are not a recording.
+        OdevaeError: if the file or an array that is needed is damaged, too large, pickled or no part of a recording.
     """
     # numpy.load takes whatever is no zip archive for a pickle, which would give a misleading message.
     if not zipfile.is_zipfile(path):

@@ -42,12 +42,19 @@ def read_matlab_in_subprocess(path: Path) -> Frames:
     Raises:
         OdevaeError: as `read_matlab` does; and if the other process crashes, or takes too much time or memory.
     """
+    # The odevae that is imported here, no more threads than a reader needs, and no plug-ins of HDF5.
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(SOURCES), os.environ.get("PYTHONPATH")])),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "HDF5_PLUGIN_PRELOAD": "::",
+    }
     with tempfile.TemporaryDirectory(prefix="odevae-") as folder:
         request = {"path": str(path), "folder": folder, "memory": memory_limit(), "cpu_s": CPU_LIMIT_S}
         process = subprocess.run(
             # -P keeps modules that lie next to the recording out of the way, -W what damaged files make libraries say.
             [sys.executable, "-P", "-W", "ignore", "-c", f"from {__name__} import main; main()"],
-            env=_environment(),
+            env=environment,
             input=json.dumps(request),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -71,30 +78,16 @@ def main() -> None:
     """The other process: the request is on its standard input, its answer one of two files in the folder."""
     request = json.load(sys.stdin)
     path, folder = Path(request["path"]), Path(request["folder"])
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_CPU, request["cpu_s"])
-    _limit(resource.RLIMIT_AS, request["memory"])
+    limits = {"RLIMIT_CORE": 0, "RLIMIT_CPU": request["cpu_s"], "RLIMIT_AS": request["memory"]}
+    for name, value in limits.items():
+        kind = getattr(resource, name)
+        _, hard = resource.getrlimit(kind)
+        # A process cannot raise its limits. macOS has no limit on memory and refuses to set one.
+        with suppress(ValueError):
+            resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
     try:
         frames = read_matlab(path)
         np.savez(folder / ARRAYS_FILE, **as_arrays(frames, left_out=frames.left_out))
     except (OdevaeError, MemoryError) as error:
         sentence = str(error if isinstance(error, OdevaeError) else too_large(path))
         (folder / REFUSAL_FILE).write_text(sentence, encoding="utf-8")
-
-
-def _environment() -> dict[str, str]:
-    """The odevae that is imported here, no more threads than a reader needs, and no plug-ins of HDF5."""
-    return os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(SOURCES), os.environ.get("PYTHONPATH")])),
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "HDF5_PLUGIN_PRELOAD": "::",
-    }
-
-
-def _limit(kind: int, value: int) -> None:
-    """Lower a limit of this process, never above the one it was given."""
-    _, hard = resource.getrlimit(kind)
-    # macOS has no limit on memory and refuses to set one.
-    with suppress(ValueError):
-        resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))

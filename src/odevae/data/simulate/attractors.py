@@ -2,11 +2,10 @@
 
 "Expressive architectures enhance interpretability of dynamics-based neural population models" (arXiv 2212.03771). The
 settings are those of its code, repository ``snel-repo/expressive-latent-dynamics-paper``, files ``paper_src/data.py``
-and ``configs/datamodule/*.yaml``: 2000 trials of 70 frames that cut one trajectory, without a burn-in, because it
-starts on the attractor; 10 neurons (100 in one of its experiments); log-rates that are random linear readouts of the
-state, scaled to mean 0 and SD 1 over the recording; Poisson counts. The paper holds out 20 % of the trials for testing
-and 20 % of the rest for validation. Equations, constants, starts and periods are those of ``dysts`` (Gilpin, NeurIPS
-2021 track on datasets; file ``chaotic_attractors.json`` of versions 0.1 to 0.90), on which the paper's code rests.
+and ``configs/datamodule/*.yaml``: 2000 trials of 70 frames, cut from one trajectory that starts on the attractor; 10
+neurons (100 in one experiment); log-rates that are random linear readouts of the state, of mean 0 and SD 1; Poisson
+counts; 20 % of the trials for testing and 20 % of the rest for validation. Equations, constants, starts and periods are
+those of ``dysts`` (Gilpin, NeurIPS 2021 track on datasets; ``chaotic_attractors.json`` of versions 0.1 to 0.90).
 
 Three things differ. We integrate to a tolerance of 1e-9 (``dysts``: SciPy's default of 1e-3), so the trials are others
 than the paper's, because the system is chaotic, but visit the same attractor at the same pace. A frame lasts one period
@@ -86,8 +85,7 @@ def attractor(
     """Simulate neurons whose rates follow one of `SYSTEMS`.
 
     The trajectory is the same for every seed: the seed draws the readout (seed 0 draws the paper's) and then the spikes
-    and the noise. Rates have a geometric mean of one spike in a frame. Their peaks are high where the system bursts:
-    Roessler's ``z`` drives some neurons to hundreds of spikes in a frame, as in the paper.
+    and the noise. Rates have a geometric mean of one spike in a frame; Roessler's ``z`` drives some to hundreds.
 
     Args:
         system: one of `SYSTEMS`.

@@ -3,13 +3,9 @@
 import numpy as np
 
 from odevae.data.recording import Recording
+from odevae.data.simulate import SIMULATIONS
 from odevae.data.simulate.attractors import SYSTEMS, calcium_trace, firing_rates
-from odevae.data.simulate.foraging import foraging
-from odevae.data.simulate.sphere import sphere
 from odevae.errors import OdevaeError
-
-# Simulations whose noise is drawn last, so that they can be repeated without it.
-NOISE_LAST = {"foraging": foraging, "sphere": sphere}
 
 
 def expected_activity(recording: Recording) -> np.ndarray:
@@ -28,7 +24,7 @@ def expected_activity(recording: Recording) -> np.ndarray:
         OdevaeError: if the recording was not simulated, or frames are missing that the computation needs.
     """
     kind, settings = recording.source.get("simulation"), recording.source.get("settings", {})
-    if kind not in SYSTEMS and kind not in NOISE_LAST:
+    if kind not in SIMULATIONS:
         raise OdevaeError(
             f"{recording.name}: the recording was not simulated here, so its activity without noise is unknown; score "
             "it against the truth only if it comes from a simulation."
@@ -42,7 +38,8 @@ def expected_activity(recording: Recording) -> np.ndarray:
         return calcium_trace(rates, rates[0], settings["calcium_decay_frames"])
     if settings["noise"] == 0:
         return recording.activity.astype(np.float64)
-    clean = NOISE_LAST[kind](**(settings | {"noise": 0.0}))
+    # The others draw their noise last, so they can be repeated without it.
+    clean = SIMULATIONS[kind](**(settings | {"noise": 0.0}))
     _require_all_frames(recording, clean.n_frames)
     # A random generator of another version would give other neurons, and nobody would notice.
     if not np.allclose(clean.latents, recording.latents):

@@ -1,10 +1,9 @@
 """Random foraging: place cells watch a smooth walk in a disc, after Low et al. (bioRxiv, 2018).
 
-The constants come from the paper's file ``synthetic_rat_data.npz``. Its log-activity gives back squared distances whose
-doubly centred matrix has rank two to rounding error, so the file is noise-free Gaussian bumps of a plane position, and
-the position itself can be solved for: one continuous walk in a disc, cut into trials. Our walk has the file's step but
-keeps its heading longer (successive steps of the file correlate by only 0.25), and our centres stay inside the disc
-(those of the file reach out to twice its radius).
+The constants come from the paper's file ``synthetic_rat_data.npz``. It holds noise-free Gaussian bumps of a plane
+position, which its log-activity gives back (the doubly centred squared distances have rank two): one continuous walk in
+a disc, cut into trials. Our walk has the file's step but keeps its heading longer (successive steps of the file
+correlate by only 0.25), and our centres stay inside the disc (those of the file reach out to twice its radius).
 """
 
 import math

@@ -26,7 +26,7 @@ def check_settings(kind: str, settings: dict) -> None:
         OdevaeError: naming the first of them.
     """
 
-    def refuse(name: str, what: str) -> OdevaeError:
+    def refusal(name: str, what: str) -> OdevaeError:
         return OdevaeError(f"the simulation {kind}: {name} is {settings[name]!r}; give {what}.")
 
     def is_number(value, kinds) -> bool:
@@ -34,14 +34,14 @@ def check_settings(kind: str, settings: dict) -> None:
 
     for name, smallest in SMALLEST.items():
         if name in settings and not (is_number(settings[name], int) and settings[name] >= smallest):
-            raise refuse(name, f"a whole number of {smallest} or more")
+            raise refusal(name, f"a whole number of {smallest} or more")
     for name in QUANTITIES:
         value = settings.get(name, 0)
         if not is_number(value, (int, float)) or not math.isfinite(value) or value < 0:
-            raise refuse(name, "a finite number that is not negative")
+            raise refusal(name, "a finite number that is not negative")
     for name, what in NOT_ZERO.items():
         if settings.get(name) == 0:
-            raise refuse(name, what)
+            raise refusal(name, what)
 
 
 def simulated(
