@@ -13,10 +13,8 @@ SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "days": 86400.0}
 FRAME_NUMBERS = "frames"
 # No recording has more than 10 000 frames in a second, and frames of more than 5 s follow no trial.
 FRAME_INTERVAL_S = (1e-4, 5.0)
-# An hour is longer than a trial.
 LONGEST_TRIAL_S = 3600.0
-# A unit that would give no longer frame interval is the likely one.
-USUAL_INTERVAL_S = 2.0
+USUAL_INTERVAL_S = 2.0  # a unit that gives no longer frame interval is the likely one
 STRETCHES_SHOWN = 3
 
 

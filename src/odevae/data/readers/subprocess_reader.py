@@ -22,8 +22,7 @@ from odevae.data.readers.matlab import read_matlab
 from odevae.data.recording import as_arrays, from_arrays
 from odevae.errors import OdevaeError
 
-# No recording that fits into memory needs more: to inflate and copy 10 GB takes about two minutes.
-CPU_LIMIT_S = 600
+CPU_LIMIT_S = 600  # to inflate and copy 10 GB takes about two minutes
 ARRAYS_FILE, REFUSAL_FILE = "arrays.npz", "refusal.txt"
 SOURCES = Path(__file__).parents[3]
 # What the user reads when a signal has ended the other process.
