@@ -13,7 +13,7 @@ def main(config: dict, record: Path, made: int) -> None:
     content = new_store_record(previous, store_uri(config), Path.cwd().name, made)
     write_json(record, content)
     # The parents of all studies and benchmarks are created here, so that parallel jobs find them.
-    working = mirrors_of_studies(config, config["studies"] | config["benchmarks"]).working
+    working = mirrors_of_studies(config, *config["studies"], *config["benchmarks"]).working
     write_json(record, content | {"working": working})
 
 

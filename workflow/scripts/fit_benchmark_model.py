@@ -54,7 +54,7 @@ def main(
     }
     write_json(output, content | provenance())
     for latent_dim, (scores, _) in zip(cell.latent_dims, found, strict=True):
-        headlines = ", ".join(f"{task} {_headline(values):.3f}" for task, values in scores.items())
+        headlines = ", ".join(f"{task} {next(iter(values.values())):.3f}" for task, values in scores.items())
         log.info(f"{cell.folder}/d{latent_dim}: {headlines}")
 
 
@@ -62,10 +62,6 @@ def expected_in_test(recording_file: str, fold: Fold) -> np.ndarray:
     """Activity ``(B, L, N)`` of the test trials of a simulation without noise."""
     recording = load_recording(recording_file)
     return cut(recording, expected_activity(recording), fold.raw.trial_ids).values[fold.parts["test"]]
-
-
-def _headline(values: dict) -> float:
-    return next(iter(values.values()))
 
 
 with stage(snakemake.log[0]):

@@ -7,7 +7,7 @@ from odevae.jobs.job_logging import stage
 from odevae.plots.benchmark import benchmark_scores
 from odevae.plots.style import save
 from odevae.report.table_files import read_csv
-from odevae.tracking import mirrors_of_study
+from odevae.tracking import mirrors_of_studies
 
 
 def main(config: dict, table: Path, folder: Path) -> None:
@@ -16,8 +16,7 @@ def main(config: dict, table: Path, folder: Path) -> None:
     asked = {Task.parse(row["task"]).family for row in rows}
     for family in (family for family in FAMILIES if family in asked):
         save(benchmark_scores(rows, family, f"{table.stem}: {family}"), folder / family)
-    benchmark = table.stem
-    mirrors_of_study(config, benchmark).study(benchmark, sorted(folder.glob("*.png")), {})
+    mirrors_of_studies(config, table.stem).study(table.stem, sorted(folder.glob("*.png")), {})
 
 
 with stage(snakemake.log[0]):

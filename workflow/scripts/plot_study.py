@@ -5,7 +5,7 @@ from pathlib import Path
 from odevae.jobs.job_logging import stage
 from odevae.plots import audit_ladder, save, seed_sweep
 from odevae.report.table_files import read_csv
-from odevae.tracking import mirrors_of_study
+from odevae.tracking import mirrors_of_studies
 
 PLOTS = {"scores": seed_sweep, "ladder": audit_ladder}
 
@@ -14,7 +14,7 @@ def main(config: dict, table: Path, study: str, plot: str, output: Path) -> None
     # A mean row says on how many runs it rests.
     rows = [row for row in read_csv(table) if row["n_runs"] is None]
     save(PLOTS[plot](rows, study), output.with_suffix(""))
-    mirrors_of_study(config, study).study(study, [output], {})
+    mirrors_of_studies(config, study).study(study, [output], {})
 
 
 with stage(snakemake.log[0]):

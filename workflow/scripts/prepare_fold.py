@@ -1,4 +1,4 @@
-"""Make a fold of a recording by one of the protocols, and count what could make its scores untrue."""
+"""Make a fold of a recording by one of the protocols, and count what could make its scores wrong."""
 
 from pathlib import Path
 

@@ -15,11 +15,11 @@ RESULTS = Path("results")
 
 
 def main(config: dict) -> None:
-    studies = {study: (folds_on_disk(config, study), runs_on_disk(config, study)) for study in config["studies"]}
+    studies = {study: folds_and_runs_on_disk(config, study) for study in config["studies"]}
     studies = {study: found for study, found in studies.items() if any(found)}
     benchmarks = {benchmark: cells_on_disk(config, benchmark) for benchmark in config["benchmarks"]}
     benchmarks = {benchmark: cells for benchmark, cells in benchmarks.items() if cells}
-    mirrors = mirrors_of_studies(config, [*studies, *benchmarks])
+    mirrors = mirrors_of_studies(config, *studies, *benchmarks)
     for study, (folds, runs) in studies.items():
         done = [mirrors.preprocessing(RESULTS / fold, fold, study) for fold in folds]
         done += [mirrors.run(RESULTS / run, study) for run in runs]
@@ -63,12 +63,9 @@ def metrics_of_benchmark(config: dict, benchmark: str) -> dict[str, float]:
     return benchmark_metrics(table_of_cells(files, config["benchmarks"][benchmark]["compare_with"]))
 
 
-def folds_on_disk(config: dict, study: str) -> list[str]:
-    return [fold for fold in study_folds(config, study) if (RESULTS / fold / PREPROCESSING_FILE).exists()]
-
-
-def runs_on_disk(config: dict, study: str) -> list[str]:
-    return [key.path for key in study_runs(config, study) if (RESULTS / key.path / RUN_FILE).exists()]
+def folds_and_runs_on_disk(config: dict, study: str) -> tuple[list[str], list[str]]:
+    folds = [fold for fold in study_folds(config, study) if (RESULTS / fold / PREPROCESSING_FILE).exists()]
+    return folds, [key.path for key in study_runs(config, study) if (RESULTS / key.path / RUN_FILE).exists()]
 
 
 def cells_on_disk(config: dict, benchmark: str) -> list[Cell]:

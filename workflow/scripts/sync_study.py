@@ -4,12 +4,12 @@ from pathlib import Path
 
 from odevae.jobs.job_logging import log, stage
 from odevae.storage.files import write_bytes, write_json
-from odevae.tracking import mirrors_of_study
+from odevae.tracking import mirrors_of_studies
 from odevae.tracking.address import redacted, store_uri
 
 
 def main(config: dict, study: str, runs: list[str], folds: list[str], outages: int, output) -> None:
-    mirrors = mirrors_of_study(config, study)
+    mirrors = mirrors_of_studies(config, study)
     for fold in folds:
         mirrors.preprocessing(Path("results") / fold, fold)
     ids = {run: mirrors.run(Path("results") / run).get(study, "") for run in runs}

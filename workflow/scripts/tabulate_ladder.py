@@ -5,12 +5,12 @@ from pathlib import Path
 from odevae.evaluation.audit_ladder import READABLE, ladder_of_study
 from odevae.jobs.job_logging import log, stage
 from odevae.report.table_files import write_table
-from odevae.tracking import mirrors_of_study
+from odevae.tracking import mirrors_of_studies
 
 
 def main(config: dict, study: str, runs: dict[str, str], output) -> None:
     write_table(ladder_of_study("results", runs), READABLE, Path(output.csv))
-    mirrors_of_study(config, study).study(study, [output.csv, output.md, output.tex], {})
+    mirrors_of_studies(config, study).study(study, [output.csv, output.md, output.tex], {})
     log.info(Path(output.md).read_text(encoding="utf-8").rstrip("\n"))
 
 

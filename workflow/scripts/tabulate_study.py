@@ -6,7 +6,7 @@ from odevae.jobs.job_logging import log, stage
 from odevae.report.study_table import READABLE, results_of_study, study_metrics, study_table
 from odevae.report.table_files import write_table
 from odevae.storage.files import read_json
-from odevae.tracking import mirrors_of_study
+from odevae.tracking import mirrors_of_studies
 
 RESULTS = Path("results")
 
@@ -22,7 +22,7 @@ def main(
 ) -> None:
     table = study_table(results_of_study(RESULTS, runs, ids, published_rows), published_table)
     write_table(table, READABLE, Path(output.csv))
-    mirrors = mirrors_of_study(config, study)
+    mirrors = mirrors_of_studies(config, study)
     mirrors.study(study, [output.csv, output.md, output.tex], study_metrics(table))
     log.info(Path(output.md).read_text(encoding="utf-8").rstrip("\n"))
 

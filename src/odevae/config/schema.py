@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable
 from copy import deepcopy
+from itertools import product
 
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
@@ -24,16 +25,14 @@ def check_config(config: dict, schema: dict) -> dict:
 
     Raises:
         OdevaeError: for the first key that is unknown, missing or of the wrong type or value, by its full name; for a
-            name whose files would be those of something else; for a study or a benchmark that names a data set or a
-            model that does not exist; and for a benchmark without the model that it compares others with.
+            name whose files would be those of something else; for a study or a benchmark of what does not exist; and
+            for a benchmark without the model that it compares others with.
     """
     _read_numbers(config, schema, schema)
-    errors = sorted(
-        _filling_validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path))
-    )
+    errors = list(_filling_validator(schema).iter_errors(config))
     if errors:
+        sentence = _sentence(min(errors, key=lambda error: list(map(str, error.absolute_path))))
         # A key or value may hold characters that would break the line or colour the terminal.
-        sentence = _sentence(errors[0])
         raise OdevaeError("".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence))
     _require_own_files("datasets", config["datasets"], COMMON_FOLDERS)
     _require_own_files("models", config["models"], PRESETS)
@@ -69,17 +68,16 @@ def _require_own_files(where: str, names: Iterable[str], taken: Iterable[str] = 
         known[name.casefold()] = name
 
 
-def _require_datasets(config: dict, names: Iterable[str], where: str) -> None:
-    for dataset in names:
-        if dataset not in config["datasets"]:
+def _require_known(where: str, names: Iterable[str], section: str, known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
             raise OdevaeError(
-                f"config: {where}.datasets names {dataset!r}, which is not under 'datasets'; known: "
-                f"{', '.join(config['datasets'])}."
+                f"config: {where} names {name!r}, which is not under {section!r}; known: {', '.join(known)}."
             )
 
 
 def _check_grid(config: dict, grid: dict, where: str) -> None:
-    _require_datasets(config, grid["datasets"], where)
+    _require_known(f"{where}.datasets", grid["datasets"], "datasets", config["datasets"])
     for model in grid["models"]:
         spec = model_spec(model, config["models"])
         if "published_v2" in grid["protocols"] and spec.observations != "pca":
@@ -98,26 +96,21 @@ def check_benchmarks(config: dict) -> None:
     """Refuse a benchmark of what does not exist, as `check_config` does."""
     for name, settings in config["benchmarks"].items():
         where = f"benchmarks.{name}"
-        _require_datasets(config, settings["datasets"], where)
+        _require_known(f"{where}.datasets", settings["datasets"], "datasets", config["datasets"])
         if name in config["studies"]:
             raise OdevaeError(
                 f"config: {where}: a study has this name too, and both would write one table; rename one."
             )
         chosen = settings.get("models", list(config["benchmark_models"]))
-        for model in [*chosen, *settings["compare_with"].values()]:
-            if model not in config["benchmark_models"]:
+        compared = settings["compare_with"].values()
+        _require_known(where, [*chosen, *compared], "benchmark_models", config["benchmark_models"])
+        for model, dataset in product(settings.get("models", []), settings["datasets"]):
+            if lacking := lacking_covariates(config, dataset, model):
                 raise OdevaeError(
-                    f"config: {where} names {model!r}, which is not under 'benchmark_models'; known: "
-                    f"{', '.join(config['benchmark_models'])}."
+                    f"config: {where}.models names {model}, which needs {' and '.join(lacking)}, but "
+                    f"datasets.{dataset} names no such covariate in decode or colour_by; add it there if the "
+                    "recording has it, or leave the model out."
                 )
-        for model in settings.get("models", []):
-            for dataset in settings["datasets"]:
-                if lacking := lacking_covariates(config, dataset, model):
-                    raise OdevaeError(
-                        f"config: {where}.models names {model}, which needs {' and '.join(lacking)}, but "
-                        f"datasets.{dataset} names no such covariate in decode or colour_by; add it there if the "
-                        "recording has it, or leave the model out."
-                    )
         for task, model in settings["compare_with"].items():
             if model not in chosen:
                 raise OdevaeError(
@@ -129,8 +122,8 @@ def _read_numbers(instance, rule: dict, schema: dict) -> None:
     """Put numbers in place of texts where the schema wants numbers: for YAML, 1e-3 without a point is a text."""
     rule = _followed(rule, schema)
     if isinstance(instance, dict):
-        rules = {name: rule.get("properties", {}).get(name, rule.get("additionalProperties")) for name in instance}
-        items = [(name, rules[name]) for name in instance]
+        known, others = rule.get("properties", {}), rule.get("additionalProperties")
+        items = [(name, known.get(name, others)) for name in instance]
     elif isinstance(instance, list):
         items = [(index, rule.get("items")) for index in range(len(instance))]
     else:
@@ -153,10 +146,9 @@ def _followed(rule: dict, schema: dict) -> dict:
 
 
 def _filling_validator(schema: dict) -> Draft202012Validator:
-    """A validator that fills in the schema's defaults, refuses 3.0 as a whole number and matches whole texts.
+    """A validator that fills in copies of the schema's defaults, refuses 3.0 as a whole number and matches whole texts.
 
-    `snakemake.utils.validate` does neither of the last two, gives one and the same default to all data sets, so that
-    settings of one simulation get into the next, and repeats the schema in its errors.
+    `snakemake.utils.validate` does none of these, and repeats the schema in its errors.
     """
     # JSON Schema counts 3.0 as an integer, but it would name a folder d3.0 that no rule makes.
     strict = Draft202012Validator.TYPE_CHECKER.redefine(

@@ -13,8 +13,7 @@ SPLIT_BY_SEED = ("published", "published_unshared", "published_train_fit", "publ
 def study_runs(config: dict, study: str) -> list[RunKey]:
     """The runs of a study, in the order of its table: the grid over everything that it lists, then its further grids.
 
-    Under the protocols of `SPLIT_BY_SEED` the landmark draw follows the run's seed, as in the paper's code, so the
-    split is the seed and the study's ``splits`` count for the others only.
+    Under the protocols of `SPLIT_BY_SEED` the split is the run's seed, as in the paper's code, not one of ``splits``.
     """
     return list(dict.fromkeys(key for grid in grids_of(config, study) for key in _runs_of_grid(grid)))
 
@@ -37,25 +36,10 @@ def grids_of(config: dict, study: str) -> list[dict]:
 
 
 def _runs_of_grid(grid: dict) -> list[RunKey]:
+    lists = ("datasets", "protocols", "models", "latent_dims", "lambdas_smooth", "splits", "seeds")
     return [
-        RunKey(
-            dataset=dataset,
-            protocol=protocol,
-            split=seed if protocol in SPLIT_BY_SEED else split,
-            model=model,
-            latent_dim=latent_dim,
-            lambda_smooth=lambda_smooth,
-            seed=seed,
-        )
-        for dataset, protocol, model, latent_dim, lambda_smooth, split, seed in product(
-            grid["datasets"],
-            grid["protocols"],
-            grid["models"],
-            grid["latent_dims"],
-            grid["lambdas_smooth"],
-            grid["splits"],
-            grid["seeds"],
-        )
+        RunKey(dataset, protocol, seed if protocol in SPLIT_BY_SEED else split, model, latent_dim, lambda_smooth, seed)
+        for dataset, protocol, model, latent_dim, lambda_smooth, split, seed in product(*(grid[name] for name in lists))
     ]
 
 
@@ -93,9 +77,6 @@ def data_file(config: dict, dataset: str) -> str:
 
 
 def lacking_covariates(config: dict, dataset: str, model: str) -> list[str]:
-    """The covariates that a benchmark model needs and that a data set does not name in ``decode`` or ``colour_by``.
-
-    What these two name is checked when the recording is read, so a model that lacks nothing finds its covariates.
-    """
+    """The covariates that a benchmark model needs and that a data set does not name in ``decode`` or ``colour_by``."""
     needed, entry = config["benchmark_models"][model].get("needs", []), config["datasets"][dataset]
     return [name for name in needed if name not in (*entry["decode"], *entry["colour_by"])]

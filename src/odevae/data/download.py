@@ -28,14 +28,14 @@ def fetch(url: str, sha256: str, destination: str | Path, *, folder: str | Path 
     """
     destination = Path(destination)
 
-    def get(url: str, aside: str, _) -> None:
+    def get(url: str, part: str, _) -> None:
         # pooch makes an empty file that only its owner may read; a new one has the usual permissions.
-        Path(aside).unlink()
+        Path(part).unlink()
         if folder is None:
-            _download(url, aside)
+            _download(url, part)
         else:
-            _copy(Path(folder) / PurePosixPath(unquote(urlsplit(url).path)).name, aside)
-        found = sha256_of(aside)
+            _copy(Path(folder) / PurePosixPath(unquote(urlsplit(url).path)).name, part)
+        found = sha256_of(part)
         if found != sha256.lower():
             raise OdevaeError(
                 f"{destination}: the file from {folder or url} has the SHA-256 {found} but {sha256} is expected; check "
@@ -45,11 +45,11 @@ def fetch(url: str, sha256: str, destination: str | Path, *, folder: str | Path 
     pooch.retrieve(url, sha256, destination.name, destination.parent, downloader=get)
 
 
-def _download(url: str, aside: str) -> None:
+def _download(url: str, part: str) -> None:
     if urlsplit(url).scheme != "https":
         raise OdevaeError(f"{url}: not an https:// address; correct the address in the configuration.")
     try:
-        pooch.HTTPDownloader(timeout=TIMEOUT_S)(url, aside, None)
+        pooch.HTTPDownloader(timeout=TIMEOUT_S)(url, part, None)
     except (OSError, ValueError) as error:
         raise OdevaeError(
             f"{url}: cannot be downloaded ({error}); check the network, or set ODEVAE_DATA_DIR to a folder that holds "
@@ -57,13 +57,13 @@ def _download(url: str, aside: str) -> None:
         ) from error
 
 
-def _copy(origin: Path, aside: str) -> None:
+def _copy(origin: Path, part: str) -> None:
     if not origin.is_file():
         raise OdevaeError(
             f"{origin}: there is no such file; put it into that folder, or unset ODEVAE_DATA_DIR to download it."
         )
     try:
-        shutil.copyfile(origin, aside)
+        shutil.copyfile(origin, part)
     except OSError as error:
         raise OdevaeError(
             f"{origin}: cannot be copied ({error}); check its permissions and the room on disk."

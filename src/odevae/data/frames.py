@@ -11,13 +11,10 @@ from odevae.errors import OdevaeError
 # What one unit of Time lasts, in seconds. MATLAB's datenum counts days.
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "days": 86400.0}
 FRAME_NUMBERS = "frames"
-# Binned spikes and imaging have fewer than 10 000 frames in a second. A frame that lasts longer than 5 s follows no
-# trial, and 5 ms that are taken for seconds are found.
+# No recording has more than 10 000 frames in a second, and frames of more than 5 s follow no trial.
 FRAME_INTERVAL_S = (1e-4, 5.0)
-# An hour is longer than a trial.
 LONGEST_TRIAL_S = 3600.0
-# A unit that would give no longer frame interval is the likely one.
-USUAL_INTERVAL_S = 2.0
+USUAL_INTERVAL_S = 2.0  # a unit that gives no longer frame interval is the likely one
 STRETCHES_SHOWN = 3
 
 
@@ -102,16 +99,16 @@ def recording_of(frames: Frames, settings: ReadingSettings, *, units: str, sourc
     kept = replace(kept, time=_in_seconds(kept, settings.time_unit, where))
     _, steps = _steps(kept)
     interval = float(np.median(steps[steps > 0])) if (steps > 0).any() else np.nan
-    dropped = np.array([], dtype=np.int64) if refuse else _irregular(kept, interval, settings.bridge_frames)
-    if len(dropped):
+    dropped = np.array([], dtype=np.int64)
+    if not refuse:
+        dropped = _irregular(kept, interval, settings.bridge_frames)
         stays = ~np.isin(kept.trial, dropped)
-        if not stays.any():
+        if len(dropped) and not stays.any():
             raise OdevaeError(
                 f"{where}: all {len(dropped)} trials are irregular, so datasets.{where}.irregular_trials: drop leaves "
                 f"none; check Time, or raise datasets.{where}.bridge_frames."
             )
         kept, numbers = kept.take(stays), numbers[stays]
-    if not refuse:
         check_frames(where, kept.activity, kept.trial, kept.time, numbers)
     whole = _bridged(kept, interval, settings.bridge_frames)
     reading = {
@@ -121,15 +118,8 @@ def recording_of(frames: Frames, settings: ReadingSettings, *, units: str, sourc
         "dropped_trials": dropped.tolist(),
         "bridged_frames": len(whole.trial) - len(kept.trial),
     }
-    return Recording(
-        activity=whole.activity,
-        trial=whole.trial,
-        time=whole.time,
-        covariates=whole.covariates,
-        latents=whole.latents,
-        units=units,
-        source=source | {"reading": reading, "left_out": frames.left_out},
-    )
+    source = source | {"reading": reading, "left_out": frames.left_out}
+    return Recording(whole.activity, whole.trial, whole.time, whole.covariates, whole.latents, units, source)
 
 
 def described(recording: Recording) -> str:
@@ -198,9 +188,8 @@ def _used_again(ids, outside, starts, again, n_ids: int, where: str) -> OdevaeEr
     def lies(trial_id: int) -> str:
         first = starts[ids[starts] == trial_id]
         spans = [f"{frame}-{ends[np.searchsorted(ends, frame)]}" for frame in first[:STRETCHES_SHOWN]]
-        return (
-            f"{trial_id} in {len(first)} (frames {', '.join(spans)}{', ...' if len(first) > STRETCHES_SHOWN else ''})"
-        )
+        spans += ["..."] if len(first) > STRETCHES_SHOWN else []
+        return f"{trial_id} in {len(first)} (frames {', '.join(spans)})"
 
     more = len(again) - STRETCHES_SHOWN
     remedies = [

@@ -52,7 +52,17 @@ class Recording:
     source: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        _check(self)
+        activity, trial = self.activity, self.trial
+        if activity.ndim != 2 or not np.issubdtype(activity.dtype, np.floating):
+            raise OdevaeError(
+                f"{self.name}: the activity has shape {activity.shape} and type {activity.dtype}; "
+                "give a floating array of frames x neurons."
+            )
+        per_frame = {"Trial": trial, "Time": self.time, **self.covariates}
+        check_lengths(self.name, len(activity), per_frame, self.latents)
+        if not np.issubdtype(trial.dtype, np.integer):
+            raise OdevaeError(f"{self.name}: Trial has type {trial.dtype}; give whole numbers as trial ids.")
+        check_frames(self.name, activity, trial, self.time, np.arange(len(activity)))
 
     @property
     def n_frames(self) -> int:
@@ -79,24 +89,6 @@ class Recording:
     def frames_of(self, trial_id: int) -> np.ndarray:
         """Indices of the frames of one trial, in the order of recording."""
         return np.flatnonzero(self.trial == trial_id)
-
-
-def _check(recording: Recording) -> None:
-    activity, trial = recording.activity, recording.trial
-    if activity.ndim != 2 or not np.issubdtype(activity.dtype, np.floating):
-        raise OdevaeError(
-            f"{recording.name}: the activity has shape {activity.shape} and type {activity.dtype}; "
-            "give a floating array of frames x neurons."
-        )
-    check_lengths(
-        recording.name,
-        len(activity),
-        {"Trial": trial, "Time": recording.time, **recording.covariates},
-        recording.latents,
-    )
-    if not np.issubdtype(trial.dtype, np.integer):
-        raise OdevaeError(f"{recording.name}: Trial has type {trial.dtype}; give whole numbers as trial ids.")
-    check_frames(recording.name, activity, trial, recording.time, np.arange(len(activity)))
 
 
 def check_lengths(where: str, n_frames: int, per_frame: Mapping[str, np.ndarray], latents: np.ndarray | None) -> None:
@@ -244,7 +236,7 @@ def require_covariates(
     for name in names:
         if name in known:
             continue
-        if name in (left_out or {}):
+        if left_out and name in left_out:
             raise OdevaeError(f"config: {key}: {name!r} is in the file but is no covariate: {left_out[name]}; {has}.")
         raise OdevaeError(
             f"config: {key}: no covariate {name!r} with a number for each frame; {has} (variables that are text or of "
@@ -252,30 +244,30 @@ def require_covariates(
         )
 
 
+def as_arrays(frames, **about) -> dict[str, np.ndarray]:
+    """A `Recording` or `odevae.data.frames.Frames` as plain arrays for a file, with `about`, JSON values by field."""
+    covariates = frames.covariates
+    arrays = {
+        "activity": frames.activity,
+        "trial": frames.trial,
+        "time": frames.time,
+        "covariates": np.array(list(covariates.values())).reshape(len(covariates), len(frames.trial)),
+        "about": np.array(json.dumps(about | {"covariate_names": list(covariates)}, sort_keys=True)),
+    }
+    return arrays if frames.latents is None else arrays | {"latents": frames.latents}
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> dict:
+    """The fields of what `as_arrays` made into arrays."""
+    about = json.loads(str(arrays["about"]))
+    fields = {name: arrays[name] for name in ("activity", "trial", "time")}
+    covariates = dict(zip(about.pop("covariate_names"), arrays["covariates"], strict=True))
+    return fields | {"covariates": covariates, "latents": arrays.get("latents")} | about
+
+
 def save_recording(recording: Recording, path: str | Path) -> None:
     """Write the canonical file: an ``.npz`` without pickled objects."""
-    names = list(recording.covariates)
-    arrays = {
-        "activity": recording.activity,
-        "trial": recording.trial,
-        "time": recording.time,
-        "covariates": np.stack([recording.covariates[name] for name in names])
-        if names
-        else np.empty((0, recording.n_frames)),
-        "about": np.array(
-            json.dumps(
-                {
-                    "units": recording.units,
-                    "covariate_names": names,
-                    "source": recording.source,
-                },
-                sort_keys=True,
-            )
-        ),
-    }
-    if recording.latents is not None:
-        arrays["latents"] = recording.latents
-    write_arrays(path, arrays)
+    write_arrays(path, as_arrays(recording, units=recording.units, source=recording.source))
 
 
 def load_recording(path: str | Path) -> Recording:
@@ -285,17 +277,7 @@ def load_recording(path: str | Path) -> Recording:
         OdevaeError: if the file is damaged or was not written by `save_recording`.
     """
     try:
-        arrays, _ = read_arrays(path)
-        about = json.loads(str(arrays["about"]))
-        return Recording(
-            activity=arrays["activity"],
-            trial=arrays["trial"],
-            time=arrays["time"],
-            covariates=dict(zip(about["covariate_names"], arrays["covariates"], strict=True)),
-            latents=arrays.get("latents"),
-            units=about["units"],
-            source=about["source"],
-        )
+        return Recording(**from_arrays(read_arrays(path)[0]))
     except OdevaeError:
         raise
     except Exception as error:

@@ -1,5 +1,6 @@
 """A recording cut into trials of one length: cutting on native frames, resampling onto a common grid."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,15 +40,9 @@ class Trials:
 
     def take(self, rows: np.ndarray) -> "Trials":
         """The sequences `rows`, in that order; a row may be taken more than once."""
-        return Trials(
-            values=self.values[rows],
-            mask=self.mask[rows],
-            recorded=self.recorded[rows],
-            times=self.times[rows],
-            trial_ids=self.trial_ids[rows],
-            covariates={name: values[rows] for name, values in self.covariates.items()},
-            latents=None if self.latents is None else self.latents[rows],
-        )
+        arrays = {name: getattr(self, name)[rows] for name in ("values", "mask", "recorded", "times", "trial_ids")}
+        covariates = {name: values[rows] for name, values in self.covariates.items()}
+        return Trials(**arrays, covariates=covariates, latents=None if self.latents is None else self.latents[rows])
 
 
 def off_interval(steps: np.ndarray, interval: float) -> np.ndarray:
@@ -58,9 +53,8 @@ def off_interval(steps: np.ndarray, interval: float) -> np.ndarray:
 def usable_trials(recording: Recording, drop_first: int, min_frames: int = 2) -> np.ndarray:
     """Ids of the trials to analyse, ascending.
 
-    Trials whose id is below the first id + `drop_first` are left out, as the source of the paper does, unless no more
-    than `drop_first` trials exist; so are trials of fewer than `min_frames` frames. The first id is that of the file,
-    also where that trial was dropped when the file was read.
+    Leaves out trials with an id below the file's first id + `drop_first`, as the source of the paper does, unless no
+    more than `drop_first` trials exist, and trials of fewer than `min_frames` frames.
 
     Raises:
         OdevaeError: if none is left.
@@ -95,15 +89,7 @@ def cut(recording: Recording, values: np.ndarray, trial_ids: np.ndarray) -> Tria
 
     times = stack(recording.time, np.float64)
     times = np.where(recorded, times - times[:, :1], 0.0)
-    return Trials(
-        values=stack(values, np.float32),
-        mask=recorded,
-        recorded=recorded,
-        times=times,
-        trial_ids=np.asarray(trial_ids, dtype=np.int64),
-        covariates={name: stack(c, np.float64) for name, c in recording.covariates.items()},
-        latents=None if recording.latents is None else stack(recording.latents, np.float64),
-    )
+    return _stacked(recording, values, trial_ids, stack, mask=recorded, recorded=recorded, times=times)
 
 
 def resample(recording: Recording, values: np.ndarray, trial_ids: np.ndarray, bins: int, duration_s: float) -> Trials:
@@ -125,12 +111,23 @@ def resample(recording: Recording, values: np.ndarray, trial_ids: np.ndarray, bi
                 stacked[row, :, channel] = np.interp(grid, t, columns[f, channel])
         return stacked.reshape(len(frames), bins, *per_frame.shape[1:])
 
-    return Trials(
-        values=stack(values, np.float32),
+    return _stacked(
+        recording,
+        values,
+        trial_ids,
+        stack,
         mask=np.ones((len(frames), bins), dtype=bool),
         recorded=grid <= np.array([t[-1] for t in since_onset])[:, None],
         times=np.tile(grid.astype(np.float64), (len(frames), 1)),
+    )
+
+
+def _stacked(recording: Recording, values, trial_ids, stack: Callable, **bins: np.ndarray) -> Trials:
+    """Trials of what `stack` makes of each array of frames: ``(T, ...)`` to ``(B, L, ...)``."""
+    return Trials(
+        values=stack(values, np.float32),
         trial_ids=np.asarray(trial_ids, dtype=np.int64),
         covariates={name: stack(c, np.float64) for name, c in recording.covariates.items()},
         latents=None if recording.latents is None else stack(recording.latents, np.float64),
+        **bins,
     )

@@ -35,12 +35,10 @@ def transitive_imports(script: Path, source_root: Path, without: Collection[str]
     waiting = [script]
     while waiting:
         for module in _imported_modules(waiting.pop()):
-            if any(module == name or module.startswith(f"{name}.") for name in without):
-                continue
-            for path in _files(module, source_root):
-                if path not in found:
-                    found.add(path)
-                    waiting.append(path)
+            if not any(f"{module}.".startswith(f"{name}.") for name in without):
+                new = set(_files(module, source_root)) - found
+                found |= new
+                waiting += new
     return sorted(found)
 
 
@@ -57,13 +55,7 @@ def _imported_modules(path: Path) -> set[str]:
 
 def _files(module: str, source_root: Path) -> list[Path]:
     """The file of a module and the ``__init__`` files above it; nothing for a name that is no module."""
-    parts = module.split(".")
-    target = source_root.joinpath(*parts)
-    if target.with_suffix(".py").is_file():
-        own = target.with_suffix(".py")
-    elif (target / "__init__.py").is_file():
-        own = target / "__init__.py"
-    else:
-        return []
-    parents = [source_root.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts))]
-    return [*parents, own]
+    target = source_root.joinpath(*module.split("."))
+    own = [path for path in (target.with_suffix(".py"), target / "__init__.py") if path.is_file()][:1]
+    packages = target.parents[: module.count(".")]
+    return [package / "__init__.py" for package in packages] + own if own else []

@@ -16,7 +16,7 @@ from odevae.errors import OdevaeError
 # For scripts; a module of the package uses logging.getLogger(__name__), whose messages arrive here too.
 log = logging.getLogger("odevae")
 
-# What a write meets on a full disk, at the end of a quota, and at a limit on the size of files.
+# A full disk, the end of a quota, a limit on the size of files.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # Exit codes of a process that a signal ends, as shells count them.
@@ -27,9 +27,8 @@ _STOPPED = {128 + number: number.name for number in (signal.SIGTERM, signal.SIGI
 def stage(log_path: str | Path) -> Iterator[None]:
     """Send messages of `log`, and everything printed inside, to the console and to `log_path`.
 
-    An `OdevaeError` ends the process with its one sentence and status 1, and so does a disk without room; any other
-    error keeps its traceback. SIGTERM (the warning of a cluster that wants its node back) and SIGINT (Ctrl-C) become a
-    `SystemExit`.
+    An `OdevaeError` or a full disk ends the process with one sentence and status 1; any other error keeps its
+    traceback. SIGTERM (a cluster wants its node back) and SIGINT (Ctrl-C) become a `SystemExit`.
     """
     Path(log_path).parent.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -45,8 +44,9 @@ def stage(log_path: str | Path) -> Iterator[None]:
             if stop.code in _STOPPED:
                 log.warning(f"stopped by {_STOPPED[stop.code]}")
             raise
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
+        except Exception as error:
+            if not isinstance(error, OSError) or error.errno not in _NO_ROOM:
+                # Python prints it on the console itself.
                 traceback.print_exc(file=file)
                 raise
             log.error(
@@ -54,10 +54,6 @@ def stage(log_path: str | Path) -> Iterator[None]:
                 "the workflow again, what is finished is kept."
             )
             sys.exit(1)
-        except Exception:
-            # Python prints it on the console itself.
-            traceback.print_exc(file=file)
-            raise
 
 
 def _leave(signal_number: int, frame) -> None:
@@ -70,8 +66,7 @@ def _leave(signal_number: int, frame) -> None:
 class _Handler(logging.StreamHandler):
     """Writes a message in one piece, because parallel jobs share the console.
 
-    A message that a full disk or a closed console refuses does not end the job. A result that cannot be written does,
-    and that error names the file.
+    A message that a full disk or a closed console refuses does not end the job; a result that cannot be written does.
     """
 
     def handleError(self, record: logging.LogRecord) -> None:
@@ -105,7 +100,7 @@ def _logging_to(path: str | Path) -> Iterator[TextIO]:
     information.addFilter(lambda record: record.levelno < logging.WARNING)
     problems.setLevel(logging.WARNING)
     level, propagate = log.level, log.propagate
-    # A handler of the root logger may write to the stderr of below, which would log the message once more.
+    # A handler of the root logger may write to the redirected stderr, which would log the message again.
     log.propagate = False
     log.setLevel(logging.INFO)
     for handler in handlers:

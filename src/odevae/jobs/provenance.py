@@ -13,9 +13,8 @@ def provenance() -> dict:
     """Where and with what a job computes.
 
     Returns:
-        Git commit of this package's own files, wherever the job was started (``unknown`` if Git does not track them,
-        as in an installed copy), whether tracked files differ from it, host, versions of the packages that matter most,
-        and in ``environment`` every installed package as ``name==version``.
+        Git commit of this package's files (``unknown`` if Git does not track them, as in an installed copy), whether
+        tracked files differ from it, host, versions of the main packages, and in ``environment`` all of them.
     """
     # A copy in an environment inside a checkout lies in a repository too, but is none of its files.
     tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)

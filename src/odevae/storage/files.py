@@ -61,8 +61,7 @@ def read_json(path: str | Path) -> dict:
     except (OSError, ValueError, RecursionError) as error:
         raise OdevaeError(f"{path}: cannot be read ({error}); delete it and run the workflow again.") from error
     _require_schema(path, content.pop(SCHEMA_ENTRY, None))
-    if content.pop(SEAL_ENTRY, None) != _digest_of_json(content):
-        raise _changed(path)
+    _require_seal(path, content.pop(SEAL_ENTRY, None), _digest_of_json(content))
     return _decode(content)
 
 
@@ -90,8 +89,7 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], str]:
         ) from error
     _require_schema(path, arrays.pop(SCHEMA_ENTRY, None))
     seal = str(arrays.pop(SEAL_ENTRY, ""))
-    if seal != _digest_of_arrays(arrays):
-        raise _changed(path)
+    _require_seal(path, seal, _digest_of_arrays(arrays))
     return arrays, seal
 
 
@@ -111,8 +109,7 @@ def read_checked(path: str | Path, sha256: str) -> bytes:
         content = Path(path).read_bytes()
     except OSError as error:
         raise OdevaeError(f"{path}: cannot be read ({error}); run the workflow again.") from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise _changed(path)
+    _require_seal(path, hashlib.sha256(content).hexdigest(), sha256)
     return content
 
 
@@ -124,10 +121,11 @@ def _require_schema(path: str | Path, schema) -> None:
         )
 
 
-def _changed(path: str | Path) -> OdevaeError:
-    return OdevaeError(
-        f"{path}: not what was written there (its SHA-256 is another); delete it and run the workflow again."
-    )
+def _require_seal(path: str | Path, found: str | None, expected: str) -> None:
+    if found != expected:
+        raise OdevaeError(
+            f"{path}: not what was written there (its SHA-256 is another); delete it and run the workflow again."
+        )
 
 
 def _digest_of_json(content: dict) -> str:

@@ -45,10 +45,8 @@ class RunKey:
     @property
     def path(self) -> str:
         """Folder of the run below ``results/``; also the run's name in MLflow."""
-        return (
-            f"{self.dataset}/{self.protocol}/split{self.split}/{self.model}/"
-            f"d{self.latent_dim}_ls{self.lambda_smooth}_seed{self.seed}"
-        )
+        settings = f"d{self.latent_dim}_ls{self.lambda_smooth}_seed{self.seed}"
+        return f"{self.dataset}/{self.protocol}/split{self.split}/{self.model}/{settings}"
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -96,17 +94,13 @@ def read_history(path: str | Path, sha256: str | None = None) -> list[dict[str, 
     Raises:
         OdevaeError: if it cannot be read, or if it is not the file that `sha256` belongs to.
     """
-    path = Path(path)
-    if not path.exists() and sha256 is None:
+    if sha256 is None and not Path(path).exists():
         return []
     try:
-        text = (path.read_bytes() if sha256 is None else read_checked(path, sha256)).decode()
-        rows = list(csv.DictReader(text.rpartition("\n")[0].splitlines()))
-        return [
-            {name: float(value) for name, value in row.items()}
-            for row in rows
-            if None not in row.values() and "" not in row.values()
-        ]
+        text = (Path(path).read_bytes() if sha256 is None else read_checked(path, sha256)).decode()
+        rows = csv.DictReader(text.rpartition("\n")[0].splitlines())
+        whole = (row for row in rows if all(row.values()))
+        return [{name: float(value) for name, value in row.items()} for row in whole]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise OdevaeError(f"{path}: cannot be read ({error}); delete it and run the workflow again.") from error
 
@@ -135,8 +129,7 @@ def read_result(folder: str | Path, fold_folder: str | Path) -> tuple[dict, dict
         OdevaeError: if one is missing, damaged, or of another run, training or fold.
     """
     run_path, metrics_path = Path(folder) / RUN_FILE, Path(folder) / METRICS_FILE
-    audit_path = Path(fold_folder) / AUDIT_FILE
-    run, metrics, audit = read_json(run_path), read_json(metrics_path), read_json(audit_path)
+    run, metrics, audit = map(read_json, (run_path, metrics_path, Path(fold_folder) / AUDIT_FILE))
     if not Path(folder).resolve().as_posix().endswith("/" + run["run"]):
         raise OdevaeError(f"{run_path}: belongs to the run {run['run']}; delete the folder and run the workflow again.")
     _require_same(metrics_path, metrics["attempt"], run["attempt"], "another training")

@@ -1,12 +1,7 @@
 """MLflow as a mirror of what is on disk.
 
-A run directory holds everything; the functions here read it and make the store hold the same, however often they are
-called. Whatever goes wrong with the store costs one warning, never the job.
-
-* `address` finds out which store it is, and refuses one that would lose records (with `filesystems`),
-* `records` reads from disk what the store should hold,
-* `store` opens the store, also when many jobs do so at once,
-* `mirror` brings one study in the store up to date.
+A run directory holds everything; the functions here make the store hold the same, however often they are called. A
+failure of the store costs one warning, never the job.
 """
 
 import logging
@@ -21,13 +16,15 @@ from odevae.tracking.records import Record, record_of_cell, record_of_preprocess
 
 log = logging.getLogger(__name__)
 
+# Next to the embedded store, in the project's folder.
+ARTIFACT_ROOT = "mlartifacts"
+
 # MLflow reads these when it is first imported, so they are set before anything imports it; a user's own setting wins.
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # A server that is down or never answers delays a job once, for half a minute at most; MLflow's own seven retries of
-    # two minutes each would delay a training for a quarter of an hour.
+    # A server that never answers delays a job once, for half a minute; MLflow's own retries: for a quarter of an hour.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -35,10 +32,6 @@ for _name, _value in {
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
 }.items():
     os.environ.setdefault(_name, _value)
-
-
-# Next to the embedded store, in the project's folder.
-ARTIFACT_ROOT = "mlartifacts"
 
 
 class Mirrors:
@@ -55,7 +48,7 @@ class Mirrors:
 
         Args:
             uri: of the store, ``sqlite:///mlflow.db`` or the address of a server.
-            artifact_root: folder below which each study keeps its artifacts, unless a server does.
+            artifact_root: folder for the artifacts of each study, unless a server keeps them.
             studies: name of each study and its settings, which become tags of its parent run.
             store_record: what the rule create_store wrote; a store that it does not name is not touched.
         """
@@ -65,18 +58,15 @@ class Mirrors:
 
     def run(self, run_dir: str | Path, study: str | None = None) -> dict[str, str]:
         """Mirror a run directory into one study or all; gives the run id in each, nothing when that failed."""
-        return self._put(lambda: record_of_run(run_dir), run_dir, study)
+        return self._put(study, run_dir, record_of_run)
 
     def preprocessing(self, fold_dir: str | Path, name: str, study: str | None = None) -> dict[str, str]:
         """The same for a preprocessing, under `name`."""
-        return self._put(lambda: record_of_preprocessing(fold_dir, name), fold_dir, study)
+        return self._put(study, fold_dir, record_of_preprocessing, name)
 
     def cell(self, file: str | Path, fits: dict[str, int], study: str | None = None) -> list[dict[str, str]]:
         """The same for each fit of a cell of a benchmark; `fits` gives its dimension by its name."""
-        return [
-            self._put(lambda name=name, dim=dim: record_of_cell(file, name, dim), file, study)
-            for name, dim in fits.items()
-        ]
+        return [self._put(study, file, record_of_cell, name, latent_dim) for name, latent_dim in fits.items()]
 
     def keep(self, study: str, names: Iterable[str]) -> None:
         """Delete the runs of a study in the store that have none of these names."""
@@ -95,14 +85,14 @@ class Mirrors:
             study: Mirror(uri, artifact_root, study, settings, project) for study, settings in studies.items()
         }
 
-    def _put(self, read: Callable[[], Record], place: str | Path, study: str | None) -> dict[str, str]:
+    def _put(self, study: str | None, place: str | Path, read: Callable[..., Record], *arguments) -> dict[str, str]:
         if not self.working:
             return {}
         try:
-            record = read()
+            record = read(place, *arguments)
         except Exception as error:
-            # One damaged folder does not mean that the store or the other folders are damaged.
-            _warn(f"{place} is left out of the record: {_reason(error)}")
+            # The store and the other folders may still be whole.
+            log.warning(f"warning: {place} is left out of the record: {_reason(error)}")
             return {}
         names = self._mirrors if study is None else [study]
         return self._try(lambda: {name: self._mirrors[name].put(record) for name in names}) or {}
@@ -114,8 +104,8 @@ class Mirrors:
             return act(*arguments)
         except Exception as error:
             self.working = False
-            _warn(
-                f"tracking is off for the rest of this job: {_reason(error)}; "
+            log.warning(
+                f"warning: tracking is off for the rest of this job: {_reason(error)}; "
                 "`snakemake sync` brings the record up to date"
             )
             return None
@@ -126,27 +116,18 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(redacted(str(error)).split())[:300]}"
 
 
-def _warn(sentence: str) -> None:
-    log.warning(f"warning: {sentence}")
-
-
 def mirrors_of_run(config: dict, key: RunKey) -> Mirrors:
     """Mirrors into every study that asks for a run, in the store that the configuration names; never raises."""
-    return mirrors_of_studies(config, [study for study in config["studies"] if key in study_runs(config, study)])
+    return mirrors_of_studies(config, *(study for study in config["studies"] if key in study_runs(config, study)))
 
 
 def mirrors_of_fold(config: dict, folder: str) -> Mirrors:
     """The same for every study that uses a fold, by its folder below ``results/``."""
-    return mirrors_of_studies(config, [study for study in config["studies"] if folder in study_folds(config, study)])
+    return mirrors_of_studies(config, *(study for study in config["studies"] if folder in study_folds(config, study)))
 
 
-def mirrors_of_study(config: dict, study: str) -> Mirrors:
-    """The same for one study."""
-    return mirrors_of_studies(config, [study])
-
-
-def mirrors_of_studies(config: dict, studies: Iterable[str]) -> Mirrors:
-    """The same for several studies, or benchmarks: each has an experiment of its name."""
+def mirrors_of_studies(config: dict, *studies: str) -> Mirrors:
+    """Mirrors into these studies or benchmarks; each has an experiment of its name."""
     known = config["studies"] | config["benchmarks"]
     settings = {study: known[study] for study in studies}
     return Mirrors(store_uri(config), ARTIFACT_ROOT, settings, STORE_RECORD)

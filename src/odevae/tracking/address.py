@@ -24,8 +24,7 @@ OUTAGES = "results/mlflow/{study}.outages"
 def store_uri(config: dict, environment: Mapping[str, str] = os.environ) -> str:
     """The address of the store: ``tracking.uri`` of the configuration, else `VARIABLE`, else a SQLite file.
 
-    The configuration wins because it is the same for every job on every node; a variable belongs to one shell. It may
-    hold a password: print and keep `redacted` forms only.
+    It may hold a password: print and keep `redacted` forms only.
     """
     return config["tracking"].get("uri") or environment.get(VARIABLE) or DEFAULT_URI
 
@@ -84,10 +83,9 @@ def stores_made(uri: str, record: Path) -> int:
     """How often the store had to be made, with the time to come if the file of an embedded one is not there now."""
     missing = uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists()
     try:
-        made = read_json(record).get("stores_made", 0)
+        return read_json(record).get("stores_made", 0) + missing
     except OdevaeError:
-        made = 0
-    return made + missing
+        return int(missing)
 
 
 def new_store_record(previous: dict, uri: str, folder: str, made: int) -> dict:
@@ -104,7 +102,7 @@ def new_store_record(previous: dict, uri: str, folder: str, made: int) -> dict:
         earlier = [*earlier, {name: previous[name] for name in ("uri", "made_at")}]
     return {
         "uri": redacted(uri),
-        # Several projects may use one server, and their studies may have the same names.
+        # Several projects on one server may have studies of the same name.
         "project": previous.get("project") or f"{re.sub(r'[^A-Za-z0-9_.-]', '_', folder)}-{uuid.uuid4().hex[:12]}",
         "made_at": datetime.now(UTC).isoformat(),
         "stores_made": made,

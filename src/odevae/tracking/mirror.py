@@ -25,14 +25,11 @@ ATTEMPT_TAG = "odevae.attempt"
 ARTIFACTS_TAG = "odevae.artifacts"
 PROJECT_TAG = "odevae.project"
 PARENT_NAME = "study"
-# All other files of a study are tables.
-FIGURE = ".png"
 # The page of an experiment of this kind opens with its runs and their charts.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
-# For what may be done twice. When two jobs bring in the same new tag or data set at once, the server refuses one of
-# them, and so it does when another job has deleted the run; on the next try the job finds what is there. A server that
-# does not answer raises another kind of error, which is not tried again here.
+# For what may be done twice: a server refuses one of two jobs that bring in the same tag or data set at once, and a run
+# that another job has deleted. A server that does not answer raises another error, which is not tried again here.
 patiently = retry(
     retry=retry_if_exception_type(RestException), stop=stop_after_attempt(5), wait=wait_random(0.05, 0.5), reraise=True
 )
@@ -54,15 +51,14 @@ class Mirror:
     ):
         """Open the store; find or create the experiment and its one parent run.
 
-        The settings of the study are tags of the parent, because a study may be extended and MLflow does not allow a
-        parameter to change. With a `project`, only runs of that project are used: other projects on the same server may
-        have a study of the same name.
+        The settings of the study are tags of the parent: a study may be extended, and MLflow's parameters never change.
+        With a `project`, only its runs are used: other projects on the server may have a study of the same name.
         """
         self._uri = absolute(uri)
         self._project_tags = {PROJECT_TAG: project} if project else {}
         self.client = open_store(uri)
         with self._writing():
-            # A server keeps artifacts where it was told to.
+            # A server has its own place for artifacts.
             root = Path(artifact_root).resolve()
             follow_folder(self._uri, root)
             self.experiment_id = self._find_experiment(study, None if is_server(uri) else (root / study).as_uri())
@@ -71,17 +67,21 @@ class Mirror:
 
     @patiently
     def _put_parent(self, study: str, settings: dict[str, str]) -> str:
-        parent, _ = self._one_run(PARENT_NAME, lambda run: set(), None, {}, study)
-        self._log_tags(parent, settings)
+        parent, _ = self._one_run(PARENT_NAME, lambda run: set(), None, {}, run_name=study)
+        self._log_texts(parent, settings, {})
         return parent.info.run_id
 
     @patiently
     def put(self, record: Record) -> str:
         """Make the store hold what a record holds; gives the run id. Cheap when little is new."""
         with self._writing():
-            run, stored_epochs = self._find_or_create(record)
-            self._log_params(run, record.params)
-            self._log_tags(run, record.tags | {"mlflow.parentRunId": self.parent_id})
+            run, stored_epochs = self._one_run(
+                record.name,
+                lambda run: self._epochs_if_agreeing(run, record),
+                record.start_ms,
+                {ATTEMPT_TAG: record.attempt, "mlflow.parentRunId": self.parent_id},
+            )
+            self._log_texts(run, record.tags | {"mlflow.parentRunId": self.parent_id}, record.params)
             self._log_history(run, record, stored_epochs)
             self._log_summary(run, record.summary)
             self._log_dataset(run, record.dataset)
@@ -95,10 +95,8 @@ class Mirror:
             parent = self.client.get_run(self.parent_id)
             self._log_summary(parent, numbers(metrics))
             self.client.set_terminated(self.parent_id, "FINISHED")
-        self._copy_artifacts(
-            parent,
-            {f"{'figures' if file.suffix == FIGURE else 'tables'}/{file.name}": file for file in map(Path, files)},
-        )
+        folders = {file: "figures" if file.suffix == ".png" else "tables" for file in map(Path, files)}
+        self._copy_artifacts(parent, {f"{folder}/{file.name}": file for file, folder in folders.items()})
         return self.parent_id
 
     def keep(self, names: Iterable[str]) -> None:
@@ -146,25 +144,18 @@ class Mirror:
             runs, page = [*runs, *found], found.token or ""
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
-    def _find_or_create(self, record: Record) -> tuple[Run, set[int]]:
-        """The one run of this record and the epochs that it holds."""
-        tags = {ATTEMPT_TAG: record.attempt, "mlflow.parentRunId": self.parent_id}
-        return self._one_run(
-            record.name, lambda run: self._epochs_if_agreeing(run, record), record.start_ms, tags, record.name
-        )
-
     def _one_run(
         self,
         name: str,
         epochs_if_agreeing: Callable[[Run], set[int] | None],
         start_ms: int | None,
         tags: dict[str, str],
-        run_name: str,
+        run_name: str | None = None,
     ) -> tuple[Run, set[int]]:
         """The first run of a name that agrees and the epochs that it holds; all others of that name are deleted.
 
-        If none agrees, one is created. On a server two jobs can do so at the same time, so a job searches again after
-        it has created a run. If another has appeared, which its job may already use, the job deletes its own.
+        If none agrees, one is created. On a server another job can do so at the same time, so this one searches again
+        and deletes its own run if there are two.
         """
         own = None
         while True:
@@ -185,18 +176,15 @@ class Mirror:
             if found:
                 return found
             all_tags = {RUN_TAG: name, **self._project_tags, **tags}
-            own = self.client.create_run(self.experiment_id, start_ms, all_tags, run_name).info.run_id
+            own = self.client.create_run(self.experiment_id, start_ms, all_tags, run_name or name).info.run_id
 
     def _epochs_if_agreeing(self, run: Run, record: Record) -> set[int] | None:
         """Epochs that the run holds; None if it holds anything that is not on disk, because MLflow cannot take it back.
 
-        A training that was stopped goes on from an earlier epoch and repeats the epochs after it with the same bits, so
-        while it runs the store may be ahead of the disk.
+        A stopped training repeats epochs with the same bits, so while it runs the store may be ahead of the disk.
         """
         data, columns, running = run.data, record.columns, record.status == "RUNNING"
-        if data.tags.get(ATTEMPT_TAG) != record.attempt or any(
-            record.params.get(name) != value for name, value in data.params.items()
-        ):
+        if data.tags.get(ATTEMPT_TAG) != record.attempt or data.params.items() - record.params.items():
             return None
         if not columns and running:
             return set()
@@ -212,13 +200,10 @@ class Mirror:
                 return None
         return set(stored)
 
-    def _log_params(self, run: Run, params: dict[str, str]) -> None:
+    def _log_texts(self, run: Run, tags: dict[str, str], params: dict[str, str]) -> None:
         missing = [Param(name, value) for name, value in params.items() if name not in run.data.params]
-        self.client.log_batch(run.info.run_id, params=missing)
-
-    def _log_tags(self, run: Run, tags: dict[str, str]) -> None:
         changed = [RunTag(name, value) for name, value in tags.items() if run.data.tags.get(name) != value]
-        self.client.log_batch(run.info.run_id, tags=changed)
+        self.client.log_batch(run.info.run_id, params=missing, tags=changed)
 
     def _log_history(self, run: Run, record: Record, stored_epochs: set[int]) -> None:
         missing = [(epoch, row) for epoch, row in record.history.items() if epoch not in stored_epochs]
@@ -234,12 +219,8 @@ class Mirror:
 
     def _log_summary(self, run: Run, summary: dict[str, float]) -> None:
         now_ms, stored = time.time_ns() // 1_000_000, run.data.metrics
-        metrics = [
-            Metric(name, value, now_ms, 0)
-            for name, value in summary.items()
-            if name not in stored or not _same(stored[name], value)
-        ]
-        self.client.log_batch(run.info.run_id, metrics)
+        new = {name: value for name, value in summary.items() if not _same(stored.get(name), value)}
+        self.client.log_batch(run.info.run_id, [Metric(name, value, now_ms, 0) for name, value in new.items()])
 
     def _log_dataset(self, run: Run, dataset: tuple[str, str, str] | None) -> None:
         if dataset is None or run.inputs.dataset_inputs:
@@ -270,5 +251,5 @@ class Mirror:
             self.client.set_tag(run.info.run_id, ARTIFACTS_TAG, digest)
 
 
-def _same(one: float, other: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other))
+def _same(stored: float | None, value: float) -> bool:
+    return stored == value or (stored is not None and math.isnan(stored) and math.isnan(value))

@@ -97,25 +97,15 @@ def record_of_run(run_dir: str | Path) -> Record:
                 summary |= values_of(content)
     history_file = folder / run_folder.HISTORY_FILE
     history = {int(row.pop("epoch")): row for row in run_folder.read_history(history_file)}
-    infinite = {name for values in (summary, *history.values()) for name, value in values.items() if _infinite(value)}
+    about = ("status", "reason", "host", "data_sha256", "git_commit", "git_dirty")
     return Record(
         name=info["run"],
         attempt=info["attempt"],
-        params=texts(
-            flat(info["spec"]) | key | {"observations": info["observations"], "threads": info["threads"]},
-        ),
+        params=texts(flat(info["spec"]) | key | {name: info[name] for name in ("observations", "threads")}),
         tags=texts(
-            {
-                "stage": stage,
-                "status": info["status"],
-                "reason": info["reason"],
-                "infinite": ", ".join(sorted(infinite)),
-                "host": info["host"],
-                "data_sha256": info["data_sha256"],
-                "git_commit": info["git_commit"],
-                "git_dirty": info["git_dirty"],
-                "mlflow.source.git.commit": info["git_commit"],
-            }
+            {"stage": stage, "infinite": _infinite_of(summary, *history.values())}
+            | {name: info[name] for name in about}
+            | {"mlflow.source.git.commit": info["git_commit"]}
             | {f"version.{name}": version for name, version in info["versions"].items()}
         ),
         summary=numbers(summary),
@@ -124,7 +114,7 @@ def record_of_run(run_dir: str | Path) -> Record:
         end_ms=_milliseconds(info["finished_at"]) if info["finished_at"] and not running else None,
         history={epoch: numbers(row) for epoch, row in history.items()},
         history_ms=_written_ms(history_file) if history else 0,
-        dataset=(key["dataset"], info["data_sha256"][:MAX_DIGEST], f"{key['dataset']}/recording.npz"),
+        dataset=_dataset(key["dataset"], info["data_sha256"]),
         # While a training runs, its checkpoint may be replaced while we read it.
         artifacts={} if running else _artifacts_of_run(folder),
     )
@@ -138,20 +128,14 @@ def record_of_preprocessing(fold_dir: str | Path, name: str) -> Record:
     """
     files = {file: Path(fold_dir) / file for file in (run_folder.PREPROCESSING_FILE, run_folder.AUDIT_FILE)}
     settings, audit = (flat(read_json(path)) for path in files.values())
-    written_ms = _written_ms(files[run_folder.AUDIT_FILE])
     return Record(
         name=name,
         attempt=digest_of(files),
         params=texts(settings),
-        tags={
-            "stage": "preprocessing",
-            "infinite": ", ".join(sorted(name for name, value in audit.items() if _infinite(value))),
-        },
+        tags={"stage": "preprocessing", "infinite": _infinite_of(audit)},
         summary=numbers(audit),
-        status="FINISHED",
-        start_ms=written_ms,
-        end_ms=written_ms,
         artifacts=files,
+        **_finished_with(files[run_folder.AUDIT_FILE]),
     )
 
 
@@ -162,7 +146,6 @@ def record_of_cell(file: str | Path, name: str, latent_dim: int) -> Record:
         OdevaeError: if the file is missing or damaged.
     """
     content = read_json(file)
-    written_ms = _written_ms(Path(file))
     (fit,) = (fit for fit in content["fits"] if fit["latent_dim"] == latent_dim)
     scores = {f"{task}/{metric}": value for task, values in fit["scores"].items() for metric, value in values.items()}
     return Record(
@@ -170,15 +153,13 @@ def record_of_cell(file: str | Path, name: str, latent_dim: int) -> Record:
         attempt=sha256_of(file),
         params=texts({name: content[name] for name in ("dataset", "split", "model")} | {"latent_dim": latent_dim}),
         tags=texts(
-            {"stage": "benchmark", "infinite": ", ".join(name for name, value in scores.items() if _infinite(value))}
+            {"stage": "benchmark", "infinite": _infinite_of(scores)}
             | {name: content[name] for name in ("host", "data_sha256", "git_commit", "git_dirty")}
         ),
         summary=numbers(scores | {"fit_s": fit["fit_s"]}),
-        status="FINISHED",
-        start_ms=written_ms,
-        end_ms=written_ms,
-        dataset=(content["dataset"], content["data_sha256"][:MAX_DIGEST], f"{content['dataset']}/recording.npz"),
+        dataset=_dataset(content["dataset"], content["data_sha256"]),
         artifacts={Path(file).name: Path(file)},
+        **_finished_with(Path(file)),
     )
 
 
@@ -217,17 +198,27 @@ def _infinite(value) -> bool:
     return isinstance(value, float) and math.isinf(value)
 
 
+def _infinite_of(*groups: dict) -> str:
+    """Names of the infinite values, for a tag."""
+    return ", ".join(sorted({name for values in groups for name, value in values.items() if _infinite(value)}))
+
+
+def _dataset(name: str, sha256: str) -> tuple[str, str, str]:
+    return name, sha256[:MAX_DIGEST], f"{name}/recording.npz"
+
+
 def _allowed(name: str) -> str:
     """MLflow refuses any other character in a name, for instance the one in ``forecast@5``."""
     return re.sub(r"[^\w./: -]", "_", name)
 
 
+def _finished_with(file: Path) -> dict:
+    return {"status": "FINISHED", "start_ms": _written_ms(file), "end_ms": _written_ms(file)}
+
+
 def _artifacts_of_run(folder: Path) -> dict[str, Path]:
-    files = [
-        folder / run_folder.RUN_FILE,
-        folder / run_folder.CHECKPOINT_FILE,
-        *sorted((folder / run_folder.FIGURES_FOLDER).rglob("*")),
-    ]
+    figures = sorted((folder / run_folder.FIGURES_FOLDER).rglob("*"))
+    files = [folder / run_folder.RUN_FILE, folder / run_folder.CHECKPOINT_FILE, *figures]
     # Hidden files are Snakemake's.
     return {f.relative_to(folder).as_posix(): f for f in files if f.is_file() and not f.name.startswith(".")}
 

@@ -1,8 +1,8 @@
 """The MLflow store: opened by many jobs at once, created by one of them.
 
-MLflow creates its SQLite schema in the constructor of its client, without a lock that other jobs respect, and jobs that
-do so at once make each other fail. Everything that this package does with a SQLite store therefore happens under one
-file lock next to the database. A server needs none, because it alone writes.
+MLflow creates its SQLite schema in the constructor of its client, and jobs that do so at once make each other fail.
+Everything that this package does with a SQLite store therefore happens under one file lock next to the database. A
+server needs none, because it alone writes.
 """
 
 import logging
@@ -24,11 +24,7 @@ from odevae.tracking.address import SQLITE, absolute
 log = logging.getLogger(__name__)
 
 # Where MLflow keeps absolute places of artifacts.
-ARTIFACT_COLUMNS = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-)
+ARTIFACT_COLUMNS = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
 # Long enough for sixteen jobs that each bring in a long history; only a hung job makes anybody wait this long.
 LOCK_WAIT_S = 600.0
 LOCK_POLL_S = 0.02
@@ -66,8 +62,8 @@ def open_store(uri: str) -> MlflowClient:
 def locked(uri: str) -> Iterator[None]:
     """Be the only writer of a SQLite store among the jobs that use this package; nothing to wait for with a server.
 
-    The lock works across nodes if the file system supports that, which SQLite needs too. SQLite's own lock is not
-    enough: it gives up after MLflow's 20 s and cannot protect "look whether it exists, else create it".
+    It works across nodes if the file system supports locks. SQLite's own lock is not enough: it gives up after MLflow's
+    20 s and cannot protect "create it unless it exists".
 
     Raises:
         TimeoutError: if other jobs have held the lock for `LOCK_WAIT_S`.
@@ -85,9 +81,9 @@ def locked(uri: str) -> Iterator[None]:
 def follow_folder(uri: str, artifact_root: Path) -> None:
     """Let the artifacts of a SQLite store lie below `artifact_root` again after its folder was moved or copied.
 
-    MLflow keeps absolute paths, so it would look for old artifacts where the folder was, and write new ones there: into
-    another project, if the folder was copied. Experiments whose artifacts lie elsewhere for another reason are left
-    alone, and so are those of a project that still exists, if the database lies outside this one.
+    MLflow keeps absolute paths, so it would read and write artifacts where the folder was: in another project, if the
+    folder was copied. Experiments whose artifacts lie elsewhere for another reason are left alone, and so are those of
+    a project that still exists, if the database lies outside this one.
 
     Args:
         uri: absolute; nothing to do for a server.
@@ -106,8 +102,8 @@ def follow_folder(uri: str, artifact_root: Path) -> None:
             if inside or not Path(unquote(old.removeprefix("file://"))).exists():
                 moved[old] = own.removesuffix(below)
         for old, new in moved.items():
-            for table, column in ARTIFACT_COLUMNS:
-                # Not LIKE, in which the underscore of a folder's name stands for any character.
+            for table, column in ARTIFACT_COLUMNS.items():
+                # Not LIKE, where an underscore in a folder's name matches any character.
                 connection.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
                     (new, len(old) + 1, len(old) + 1, f"{old}/"),

@@ -11,9 +11,7 @@ from odevae.errors import OdevaeError
 from odevae.storage.files import sha256_of
 
 READERS = {".npz": read_paper_npz, ".mat": read_matlab_in_subprocess}
-
-
-# What is assumed of a file that nothing is said of.
+# For a file about which the configuration says nothing.
 DEFAULTS = ReadingSettings()
 
 

@@ -66,10 +66,20 @@ def assemble(activity, *, trial, time, covariates: Mapping, latents=None, where:
     arrays = {name: np.asarray(values) for name, values in covariates.items()}
     reasons = {name: why_no_covariate(values.shape, values.dtype, len(trial)) for name, values in arrays.items()}
     kept = {name: _vector(values) for name, values in arrays.items() if reasons[name] is None}
-    _require_plain_names(kept, where)
+    if unprintable := [name for name in kept if not is_plain(name)]:
+        raise OdevaeError(
+            f"{where}: a covariate has the name {unprintable[0][:LONGEST_NAME]!a}; give it one of 1 to {LONGEST_NAME} "
+            "printable characters."
+        )
     activity = frames_by_neurons(_numbers(activity, "the activity", where), len(trial), where)
     time = _vector(_numbers(time, "Time", where)).astype(np.float64)
-    latents = None if latents is None else _latents(_numbers(latents, LATENTS, where), where)
+    if latents is not None:
+        latents = _numbers(latents, LATENTS, where).astype(np.float64)
+        if latents.ndim != 2 or not np.isfinite(latents).all():
+            raise OdevaeError(
+                f"{where}: the latents have shape {latents.shape} and must be a finite frames x dimensions array; "
+                "correct them or leave them out."
+            )
     check_lengths(where, len(activity), {"Trial": trial, "Time": time}, latents)
     return Frames(
         activity=activity,
@@ -95,9 +105,8 @@ def why_no_covariate(shape: tuple[int, ...], dtype: np.dtype, n_frames: int) -> 
 def frames_by_neurons(activity: np.ndarray, n_frames: int, where: str) -> np.ndarray:
     """The activity as ``(T, N)`` in float32 if it was so stored, else float64.
 
-    Files come in both orientations, and either side may be the longer one, so only the number of trial ids shows which
-    side counts frames. A square array stays ambiguous and is refused: a wrong guess would pass every later check. A
-    vector is one neuron.
+    Only the number of trial ids shows which side counts frames. A square array is refused, because a wrong guess would
+    pass every later check. A vector is one neuron.
 
     Raises:
         OdevaeError: if the activity is no matrix, or not exactly one of its sides is `n_frames` long.
@@ -124,8 +133,7 @@ def require(present: Iterable[str], names: Iterable[str], where: str) -> None:
     Raises:
         OdevaeError: naming what is missing and what is present.
     """
-    missing = [name for name in names if name not in present]
-    if missing:
+    if missing := [name for name in names if name not in present]:
         raise OdevaeError(
             f"{where}: lacks {', '.join(missing)} (it holds {_listed(sorted(present)) or 'nothing'}); "
             f"store the recording as {', '.join(names)}."
@@ -158,15 +166,6 @@ def is_plain(name: str) -> bool:
     return 0 < len(name) <= LONGEST_NAME and name.isprintable()
 
 
-def _require_plain_names(names: Iterable[str], where: str) -> None:
-    wrong = [name for name in names if not is_plain(name)]
-    if wrong:
-        raise OdevaeError(
-            f"{where}: a covariate has the name {wrong[0][:LONGEST_NAME]!a}; give it one of 1 to {LONGEST_NAME} "
-            "printable characters."
-        )
-
-
 def _numbers(values, label: str, where: str) -> np.ndarray:
     values = np.asarray(values)
     if values.dtype.kind not in NUMERIC:
@@ -195,13 +194,3 @@ def _trial_ids(values: np.ndarray, where: str) -> np.ndarray:
             "NaN to frames outside trials."
         )
     return ids
-
-
-def _latents(values: np.ndarray, where: str) -> np.ndarray:
-    latents = values.astype(np.float64)
-    if latents.ndim != 2 or not np.isfinite(latents).all():
-        raise OdevaeError(
-            f"{where}: the latents have shape {latents.shape} and must be a finite frames x dimensions array; correct "
-            "them or leave them out."
-        )
-    return latents

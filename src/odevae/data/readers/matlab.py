@@ -36,13 +36,7 @@ def read_matlab(path: Path) -> Frames:
     if "nic_output" not in variables:
         return frames_from_variables(variables, where=str(path))
     activity, columns = _nic_output(variables["nic_output"], where=f"{path}, nic_output")
-    return assemble(
-        activity,
-        trial=columns["Trial"],
-        time=columns["Time"],
-        covariates=columns,
-        where=str(path),
-    )
+    return assemble(activity, trial=columns["Trial"], time=columns["Time"], covariates=columns, where=str(path))
 
 
 def _load(path: Path) -> dict:
@@ -70,10 +64,7 @@ def _load(path: Path) -> dict:
 
 
 def _other_file(path: Path) -> str | None:
-    """What makes HDF5 read another file's content into this one, or None: an external link, or a data set kept there.
-
-    Goes along links and references, as the library does.
-    """
+    """What makes HDF5 read another file, or None; goes along links and references, as the library does."""
     if not h5py.is_hdf5(path):
         return None
     with h5py.File(path, "r") as file:
@@ -123,9 +114,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _nic_output(struct, where: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The activity and the columns of the behaviour table, by name."""
-    require(
-        getattr(getattr(struct, "dtype", None), "names", None) or (), ("ROIactivities", "behavioralVariables"), where
-    )
+    fields = getattr(getattr(struct, "dtype", None), "names", None) or ()
+    require(fields, ("ROIactivities", "behavioralVariables"), where)
     try:
         session = struct[0, 0]
         table = session["behavioralVariables"]

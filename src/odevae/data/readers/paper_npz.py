@@ -32,12 +32,11 @@ HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.fo
 def read_paper_npz(path: Path) -> Frames:
     """Read ``roi`` (frames x neurons or the reverse), ``Trial``, ``Time`` and covariates.
 
-    See `odevae.data.readers.arrays.frames_from_variables` for what becomes of each array. An array that does not become
-    part of the recording is not read, so it may be too large, damaged or one of objects.
+    See `odevae.data.readers.arrays.frames_from_variables` for what becomes of each array. One that does not become part
+    of the recording is not read, so it may be damaged, too large or of objects.
 
     Raises:
-        OdevaeError: if the file or an array that is needed is damaged, such an array holds pickled objects, they are
-            too large, or they are not a recording.
+        OdevaeError: if the file or an array that is needed is damaged, too large, pickled or no part of a recording.
     """
     # numpy.load takes whatever is no zip archive for a pickle, which would give a misleading message.
     if not zipfile.is_zipfile(path):
@@ -45,13 +44,7 @@ def read_paper_npz(path: Path) -> Frames:
             f"{path}: not a whole .npz file (cut short, damaged, or of another format); copy it again or save it with "
             "numpy.savez."
         )
-    try:
-        headers = _headers(path)
-    except OdevaeError:
-        raise
-    except Exception as error:
-        # A damaged directory of an archive ends in errors of many kinds.
-        raise OdevaeError(f"{path}: is damaged ({type(error).__name__}); copy it again.") from error
+    headers = _headers(path)
     require(headers, REQUIRED, str(path))
     needed = [*REQUIRED, *([LATENTS] if LATENTS in headers else [])]
     for name in needed:
@@ -87,7 +80,12 @@ class _Header:
 
 def _headers(path: Path) -> dict[str, _Header]:
     headers = {}
-    with zipfile.ZipFile(path) as archive:
+    try:
+        archive = zipfile.ZipFile(path)
+    except Exception as error:
+        # A damaged directory of an archive ends in errors of many kinds.
+        raise OdevaeError(f"{path}: is damaged ({type(error).__name__}); copy it again.") from error
+    with archive:
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
             try:

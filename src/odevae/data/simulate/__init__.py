@@ -8,13 +8,7 @@ from odevae.data.simulate.foraging import foraging
 from odevae.data.simulate.sphere import sphere
 from odevae.errors import OdevaeError
 
-SIMULATIONS = {
-    "foraging": foraging,
-    "arneodo": arneodo,
-    "lorenz": lorenz,
-    "roessler": roessler,
-    "sphere": sphere,
-}
+SIMULATIONS = {"foraging": foraging, "arneodo": arneodo, "lorenz": lorenz, "roessler": roessler, "sphere": sphere}
 
 
 def simulate(kind: str, **settings) -> Recording:

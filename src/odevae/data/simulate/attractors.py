@@ -2,20 +2,17 @@
 
 "Expressive architectures enhance interpretability of dynamics-based neural population models" (arXiv 2212.03771). The
 settings are those of its code, repository ``snel-repo/expressive-latent-dynamics-paper``, files ``paper_src/data.py``
-and ``configs/datamodule/*.yaml``: 2000 trials of 70 frames that cut one trajectory, without a burn-in, because it
-starts on the attractor; 10 neurons (100 in one of its experiments); log-rates that are random linear readouts of the
-state, scaled to mean 0 and SD 1 over the recording; Poisson counts. The paper holds out 20 % of the trials for testing
-and 20 % of the rest for validation. Equations, constants, starts and periods are those of ``dysts`` (Gilpin, NeurIPS
-2021 track on datasets; file ``chaotic_attractors.json`` of versions 0.1 to 0.90), on which the paper's code rests.
+and ``configs/datamodule/*.yaml``: 2000 trials of 70 frames, cut from one trajectory that starts on the attractor; 10
+neurons (100 in one experiment); log-rates that are random linear readouts of the state, of mean 0 and SD 1; Poisson
+counts; 20 % of the trials for testing and 20 % of the rest for validation. Equations, constants, starts and periods are
+those of ``dysts`` (Gilpin, NeurIPS 2021 track on datasets; ``chaotic_attractors.json`` of versions 0.1 to 0.90).
 
-Three things differ. We integrate to a tolerance of 1e-9; ``dysts`` of that time used SciPy's default of 1e-3. No two
-integrations of a chaotic system stay together for long, so the trials are others than the paper's but visit the same
-attractor at the same pace. A frame lasts one period over `points_per_period` exactly; the paper's lasts 7 millionths
-longer. Latents are z-scored, which changes nothing for the paper's score: R2 of a linear regression, the mean over
-latents.
+Three things differ. We integrate to a tolerance of 1e-9 (``dysts``: SciPy's default of 1e-3), so the trials are others
+than the paper's, because the system is chaotic, but visit the same attractor at the same pace. A frame lasts one period
+over `points_per_period` exactly (the paper's: 7 millionths longer). Latents are z-scored, which does not change the
+paper's score, R2 of a linear regression, the mean over latents.
 """
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +23,7 @@ from scipy.integrate import solve_ivp
 from scipy.signal import lfilter
 
 from odevae.data.recording import Recording
+from odevae.data.simulate.simulation import check_settings, simulated
 from odevae.errors import OdevaeError
 
 TOLERANCE = 1e-9  # relative and absolute, for each step of the integration
@@ -87,8 +85,7 @@ def attractor(
     """Simulate neurons whose rates follow one of `SYSTEMS`.
 
     The trajectory is the same for every seed: the seed draws the readout (seed 0 draws the paper's) and then the spikes
-    and the noise. Rates have a geometric mean of one spike in a frame. Their peaks are high where the system bursts:
-    Roessler's ``z`` drives some neurons to hundreds of spikes in a frame, as in the paper.
+    and the noise. Rates have a geometric mean of one spike in a frame; Roessler's ``z`` drives some to hundreds.
 
     Args:
         system: one of `SYSTEMS`.
@@ -114,19 +111,21 @@ def attractor(
     """
     if system not in SYSTEMS:
         raise OdevaeError(f"there is no chaotic system {system!r}; choose one of {', '.join(SYSTEMS)}.")
-    settings = {
-        "n_neurons": n_neurons,
-        "n_trials": n_trials,
-        "frames_per_trial": frames_per_trial,
-        "points_per_period": SYSTEMS[system].points_per_period if points_per_period is None else points_per_period,
-        "seed": seed,
-        "observation": observation,
-        "calcium_decay_frames": calcium_decay_frames,
-        "calcium_noise": calcium_noise,
-        "frame_rate_hz": frame_rate_hz,
-    }
-    _check(system, settings)
-    states = trajectory(SYSTEMS[system], n_trials * frames_per_trial, settings["points_per_period"])
+    if points_per_period is None:
+        points_per_period = SYSTEMS[system].points_per_period
+    settings = dict(locals())
+    del settings["system"]
+    check_settings(system, settings)
+    if points_per_period < 1:
+        raise OdevaeError(
+            f"the simulation {system}: points_per_period is {points_per_period!r}; give at least one frame in a period."
+        )
+    if observation not in OBSERVATIONS:
+        raise OdevaeError(
+            f"the simulation {system}: there is no observation {observation!r}; choose one of "
+            f"{', '.join(OBSERVATIONS)}."
+        )
+    states = trajectory(SYSTEMS[system], n_trials * frames_per_trial, points_per_period)
     mean, sd = states.mean(axis=0), states.std(axis=0)
     latents = (states - mean) / sd
 
@@ -137,26 +136,16 @@ def attractor(
     if observation == "calcium":
         activity = calcium_trace(activity, rates[0], calcium_decay_frames)
         activity += calcium_noise * generator.standard_normal(activity.shape)
-
-    trial = np.repeat(np.arange(n_trials), frames_per_trial)
-    time = np.tile(np.arange(frames_per_trial) / frame_rate_hz, n_trials)
-    digest = hashlib.sha256(b"".join(array.tobytes() for array in (activity, trial, time, latents)))
-    return Recording(
+    return simulated(
+        system,
+        settings,
         activity=activity,
-        trial=trial,
-        time=time,
         covariates={name: states[:, column].copy() for column, name in enumerate("xyz")},
         latents=latents,
         units="spikes/frame" if observation == "poisson" else "a.u.",
-        source={
-            "name": system,
-            "simulation": system,
-            "settings": settings,
-            "readout": readout.tolist(),
-            "latent_mean": mean.tolist(),
-            "latent_sd": sd.tolist(),
-            "sha256": digest.hexdigest(),
-        },
+        readout=readout.tolist(),
+        latent_mean=mean.tolist(),
+        latent_sd=sd.tolist(),
     )
 
 
@@ -225,27 +214,3 @@ def calcium_trace(spikes: np.ndarray, rates_before: np.ndarray, decay_frames: fl
     remains = keep * rates_before / -math.expm1(-1 / decay_frames)
     trace, _ = lfilter([1.0], [1.0, -keep], spikes, axis=0, zi=remains[None])
     return trace
-
-
-def _check(kind: str, settings: dict) -> None:
-    where = f"the simulation {kind}"
-    for name, smallest in {"n_neurons": 1, "n_trials": 1, "frames_per_trial": 2, "seed": 0}.items():
-        value = settings[name]
-        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-            raise OdevaeError(f"{where}: {name} is {value!r}; give a whole number of {smallest} or more.")
-    for name in ("points_per_period", "calcium_decay_frames", "calcium_noise", "frame_rate_hz"):
-        value = settings[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-            raise OdevaeError(f"{where}: {name} is {value!r}; give a finite number that is not negative.")
-    if settings["points_per_period"] < 1:
-        raise OdevaeError(
-            f"{where}: points_per_period is {settings['points_per_period']!r}; give at least one frame in a period."
-        )
-    if settings["calcium_decay_frames"] == 0:
-        raise OdevaeError(f"{where}: calcium_decay_frames is 0; give the time constant of the trace in frames.")
-    if settings["frame_rate_hz"] == 0:
-        raise OdevaeError(f"{where}: frame_rate_hz is 0; give the frames in one second.")
-    if settings["observation"] not in OBSERVATIONS:
-        raise OdevaeError(
-            f"{where}: there is no observation {settings['observation']!r}; choose one of {', '.join(OBSERVATIONS)}."
-        )

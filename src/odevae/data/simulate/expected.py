@@ -3,13 +3,9 @@
 import numpy as np
 
 from odevae.data.recording import Recording
+from odevae.data.simulate import SIMULATIONS
 from odevae.data.simulate.attractors import SYSTEMS, calcium_trace, firing_rates
-from odevae.data.simulate.foraging import foraging
-from odevae.data.simulate.sphere import sphere
 from odevae.errors import OdevaeError
-
-# Simulations whose noise is drawn last, so that they can be repeated without it.
-NOISE_LAST = {"foraging": foraging, "sphere": sphere}
 
 
 def expected_activity(recording: Recording) -> np.ndarray:
@@ -27,32 +23,23 @@ def expected_activity(recording: Recording) -> np.ndarray:
     Raises:
         OdevaeError: if the recording was not simulated, or frames are missing that the computation needs.
     """
-    kind = recording.source.get("simulation")
+    kind, settings = recording.source.get("simulation"), recording.source.get("settings", {})
+    if kind not in SIMULATIONS:
+        raise OdevaeError(
+            f"{recording.name}: the recording was not simulated here, so its activity without noise is unknown; score "
+            "it against the truth only if it comes from a simulation."
+        )
     if kind in SYSTEMS:
-        return _of_attractor(recording)
-    if kind in NOISE_LAST:
-        return _without_noise(recording, kind)
-    raise OdevaeError(
-        f"{recording.name}: the recording was not simulated here, so its activity without noise is unknown; score it "
-        "against the truth only if it comes from a simulation."
-    )
-
-
-def _of_attractor(recording: Recording) -> np.ndarray:
-    settings = recording.source["settings"]
-    rates = firing_rates(recording.latents, recording.source["readout"])
-    if settings["observation"] == "poisson":
-        return rates
-    _require_all_frames(recording, settings["n_trials"] * settings["frames_per_trial"])
-    # The filter is linear, so the mean of the traces is the trace of the mean spikes.
-    return calcium_trace(rates, rates[0], settings["calcium_decay_frames"])
-
-
-def _without_noise(recording: Recording, kind: str) -> np.ndarray:
-    settings = recording.source["settings"]
+        rates = firing_rates(recording.latents, recording.source["readout"])
+        if settings["observation"] == "poisson":
+            return rates
+        _require_all_frames(recording, settings["n_trials"] * settings["frames_per_trial"])
+        # The filter is linear, so the mean of the traces is the trace of the mean spikes.
+        return calcium_trace(rates, rates[0], settings["calcium_decay_frames"])
     if settings["noise"] == 0:
         return recording.activity.astype(np.float64)
-    clean = NOISE_LAST[kind](**(settings | {"noise": 0.0}))
+    # The others draw their noise last, so they can be repeated without it.
+    clean = SIMULATIONS[kind](**(settings | {"noise": 0.0}))
     _require_all_frames(recording, clean.n_frames)
     # A random generator of another version would give other neurons, and nobody would notice.
     if not np.allclose(clean.latents, recording.latents):

@@ -1,18 +1,17 @@
 """Random foraging: place cells watch a smooth walk in a disc, after Low et al. (bioRxiv, 2018).
 
-The constants come from the paper's file ``synthetic_rat_data.npz``. Its log-activity gives back squared distances whose
-doubly centred matrix has rank two to rounding error, so the file is noise-free Gaussian bumps of a plane position, and
-the position itself can be solved for: one continuous walk in a disc, cut into trials. Our walk has the file's step but
-keeps its heading longer (successive steps of the file correlate by only 0.25), and our centres stay inside the disc
-(those of the file reach out to twice its radius).
+The constants come from the paper's file ``synthetic_rat_data.npz``. It holds noise-free Gaussian bumps of a plane
+position, which its log-activity gives back (the doubly centred squared distances have rank two): one continuous walk in
+a disc, cut into trials. Our walk has the file's step but keeps its heading longer (successive steps of the file
+correlate by only 0.25), and our centres stay inside the disc (those of the file reach out to twice its radius).
 """
 
-import hashlib
 import math
 
 import numpy as np
 
 from odevae.data.recording import Recording
+from odevae.data.simulate.simulation import check_settings, simulated
 from odevae.errors import OdevaeError
 
 PEAK = 5.0  # activity at the centre of a place field, as in the file
@@ -48,29 +47,27 @@ def foraging(
     Raises:
         OdevaeError: if a setting makes no sense.
     """
-    settings = {
-        "n_neurons": n_neurons,
-        "n_frames": n_frames,
-        "n_trials": n_trials,
-        "seed": seed,
-        "noise": noise,
-        "frame_rate_hz": frame_rate_hz,
-    }
-    _check(settings)
+    settings = dict(locals())
+    check_settings("foraging", settings)
+    if n_frames % n_trials:
+        raise OdevaeError(
+            f"the simulation foraging: n_frames = {n_frames} cannot be cut into n_trials = {n_trials} equal trials; "
+            "choose a number of trials that divides the number of frames."
+        )
+    if n_frames // n_trials < 2:
+        raise OdevaeError(
+            f"the simulation foraging: n_frames = {n_frames} in n_trials = {n_trials} leaves fewer than two frames in "
+            "a trial; choose more frames or fewer trials."
+        )
     generator = np.random.default_rng(seed)
     centres = uniform_in_disc(generator, n_neurons)
     positions = random_walk(generator, n_frames)
     activity = place_fields(positions, centres) + noise * generator.standard_normal((n_frames, n_neurons))
-
-    frames_per_trial = n_frames // n_trials
-    trial = np.repeat(np.arange(n_trials), frames_per_trial)
-    time = np.tile(np.arange(frames_per_trial) / frame_rate_hz, n_trials)
     steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
-    digest = hashlib.sha256(b"".join(array.tobytes() for array in (activity, trial, time, positions)))
-    return Recording(
+    return simulated(
+        "foraging",
+        settings,
         activity=activity,
-        trial=trial,
-        time=time,
         covariates={
             "x": positions[:, 0].copy(),
             "y": positions[:, 1].copy(),
@@ -78,8 +75,6 @@ def foraging(
             "speed": np.concatenate([steps[:1], steps]) * frame_rate_hz,
         },
         latents=positions,
-        units="a.u.",
-        source={"name": "foraging", "simulation": "foraging", "settings": settings, "sha256": digest.hexdigest()},
     )
 
 
@@ -122,28 +117,3 @@ def random_walk(generator: np.random.Generator, n_frames: int) -> np.ndarray:
             step = step - 2 * (step @ outward) * outward
         positions[frame] = position
     return positions
-
-
-def _check(settings: dict) -> None:
-    where = "the simulation foraging"
-    for name, smallest in {"n_neurons": 1, "n_frames": 2, "n_trials": 1, "seed": 0}.items():
-        value = settings[name]
-        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-            raise OdevaeError(f"{where}: {name} is {value!r}; give a whole number of {smallest} or more.")
-    for name in ("noise", "frame_rate_hz"):
-        value = settings[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-            raise OdevaeError(f"{where}: {name} is {value!r}; give a finite number that is not negative.")
-    if settings["frame_rate_hz"] == 0:
-        raise OdevaeError(f"{where}: frame_rate_hz is 0; give the frames in one second.")
-    n_frames, n_trials = settings["n_frames"], settings["n_trials"]
-    if n_frames % n_trials:
-        raise OdevaeError(
-            f"{where}: n_frames = {n_frames} cannot be cut into n_trials = {n_trials} equal trials; choose a number of "
-            "trials that divides the number of frames."
-        )
-    if n_frames // n_trials < 2:
-        raise OdevaeError(
-            f"{where}: n_frames = {n_frames} in n_trials = {n_trials} leaves fewer than two frames in a trial; choose "
-            "more frames or fewer trials."
-        )

@@ -5,13 +5,10 @@ Position and velocity together do: ``q'' = -|q'|^2 q``, a free particle on the s
 to find both, one of second order (Norcliffe et al., NeurIPS 2020) only the position.
 """
 
-import hashlib
-import math
-
 import numpy as np
 
 from odevae.data.recording import Recording
-from odevae.errors import OdevaeError
+from odevae.data.simulate.simulation import check_settings, simulated
 
 PEAK = 5.0  # activity at the preferred position of a neuron, as of the place cells in `foraging`
 CONCENTRATION = 16.0  # of the bumps: near its peak a bump is a Gaussian of SD 1/4 rad, the width of those place cells
@@ -46,16 +43,8 @@ def sphere(
     Raises:
         OdevaeError: if a setting makes no sense.
     """
-    settings = {
-        "n_neurons": n_neurons,
-        "n_trials": n_trials,
-        "frames_per_trial": frames_per_trial,
-        "seed": seed,
-        "noise": noise,
-        "speed": speed,
-        "frame_rate_hz": frame_rate_hz,
-    }
-    _check(settings)
+    settings = dict(locals())
+    check_settings("sphere", settings)
     generator = np.random.default_rng(seed)
     preferred = uniform_on_sphere(generator, n_neurons)
     starts = uniform_on_sphere(generator, n_trials)
@@ -64,18 +53,12 @@ def sphere(
     latents = great_circles(starts, headings, speed, times).reshape(-1, 6)
     positions = latents[:, :3]
     activity = bumps(positions, preferred) + noise * generator.standard_normal((len(latents), n_neurons))
-
-    trial = np.repeat(np.arange(n_trials), frames_per_trial)
-    time = np.tile(times, n_trials)
-    digest = hashlib.sha256(b"".join(array.tobytes() for array in (activity, trial, time, latents)))
-    return Recording(
+    return simulated(
+        "sphere",
+        settings,
         activity=activity,
-        trial=trial,
-        time=time,
         covariates={name: positions[:, column].copy() for column, name in enumerate("xyz")},
         latents=latents,
-        units="a.u.",
-        source={"name": "sphere", "simulation": "sphere", "settings": settings, "sha256": digest.hexdigest()},
     )
 
 
@@ -126,19 +109,3 @@ def uniform_headings(generator: np.random.Generator, positions: np.ndarray) -> n
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def _check(settings: dict) -> None:
-    where = "the simulation sphere"
-    for name, smallest in {"n_neurons": 1, "n_trials": 1, "frames_per_trial": 2, "seed": 0}.items():
-        value = settings[name]
-        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-            raise OdevaeError(f"{where}: {name} is {value!r}; give a whole number of {smallest} or more.")
-    for name in ("noise", "speed", "frame_rate_hz"):
-        value = settings[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-            raise OdevaeError(f"{where}: {name} is {value!r}; give a finite number that is not negative.")
-    if settings["speed"] == 0:
-        raise OdevaeError(f"{where}: speed is 0; give the radians that a trial covers in one second.")
-    if settings["frame_rate_hz"] == 0:
-        raise OdevaeError(f"{where}: frame_rate_hz is 0; give the frames in one second.")
