@@ -1,4 +1,4 @@
-"""Size, title, colours and files of all figures.
+"""Size, title, legends and files of all figures.
 
 Figures are built without pyplot, so they need no display and none stays open.
 """
@@ -11,21 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from odevae.plots.colours import VERMILION
 from odevae.plots.fonts import fonts_for
 
 DPI = 160
 # Matplotlib would write its version and the date into the file; without them a rerun writes the same bytes.
 METADATA = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
 
-# Colours that readers with colour-vision deficiency can distinguish (Okabe & Ito 2008).
-BLACK, ORANGE, GREEN, BLUE = "#000000", "#E69F00", "#009E73", "#0072B2"
-VERMILION, PURPLE = "#D55E00", "#CC79A7"
-GREY = "#9A9A9A"
-TIME_MAP = "viridis"  # the paper's Figure 1
-SIGNED_MAP = "RdBu_r"
-
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 10, 9, 8
 NOTE = {"fontsize": SMALL_SIZE, "color": VERMILION}
+LEGEND = {"fontsize": SMALL_SIZE, "frameon": False}
+LEGEND_BELOW = LEGEND | {"loc": "outside lower center"}
 TITLE_CHARACTERS_PER_INCH = 12  # at TITLE_SIZE, with some room
 
 
@@ -65,8 +61,15 @@ def finite(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def describe(axes: Axes, x: str, y: str) -> None:
-    """Axis labels and tick labels in the common sizes. A dollar sign in a unit or a name does not start a formula."""
+def finite_scores(rows: list[dict], name: str) -> np.ndarray:
+    """The finite values of one column."""
+    values = np.array([row[name] for row in rows], dtype=float)
+    return values[np.isfinite(values)]
+
+
+def describe(axes: Axes, x: str, y: str, title: str = "") -> None:
+    """Labels and ticks of a panel in the common sizes. A dollar sign in a unit or a name does not start a formula."""
+    axes.set_title(title, fontsize=TEXT_SIZE, parse_math=False)
     axes.set_xlabel(x, fontsize=TEXT_SIZE, parse_math=False)
     axes.set_ylabel(y, fontsize=TEXT_SIZE, parse_math=False)
     axes.tick_params(which="both", labelsize=SMALL_SIZE)
