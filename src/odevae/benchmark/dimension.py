@@ -1,4 +1,4 @@
-"""The dimension that a model finds in training trials, beside the one that it finds where there is no manifold."""
+"""The dimension that a model finds in training trials, next to the one that it finds where there is no manifold."""
 
 from collections.abc import Callable
 from dataclasses import replace

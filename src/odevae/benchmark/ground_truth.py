@@ -20,7 +20,7 @@ from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
 from odevae.metrics import score
 
-# Frames that a forecast sees before it is left alone.
+# Frames that a forecast sees at first; after them it sees nothing.
 SEEN = 5
 # R2 of a frame below which a forecast has lost the truth; our choice.
 LOST_BELOW = 0.5
@@ -46,7 +46,7 @@ def rates(model: BenchmarkModel, test: Trials, expected: np.ndarray) -> dict[str
 
 
 def latent(train: Part, test: Part) -> dict[str, float]:
-    """How much of the true latents the inferred ones tell: a linear regression from inferred to true latents.
+    """How much of the true latents is in the inferred ones: a linear regression from inferred to true latents.
 
     Args:
         train, test: inferred latents ``(B, L, D)`` and the trials that they belong to. The regression is fitted on all

@@ -66,7 +66,7 @@ def all_scores(
         dimensions is counted at the first of them.
     """
     family = Family(make)
-    dimension: Scores = {}
+    dimension: dict[str, float] = {}
     found = []
     for latent_dim in latent_dims:
         started = time.process_time()
@@ -83,20 +83,16 @@ def all_scores(
         if model.answers("infer"):
             # A model of the onset alone sees no frame in which neurons could be hidden from it.
             if expected is None and model.answers("reconstruct"):
-                scores["cosmooth"] = cosmooth(
-                    partial(family.fit, latent_dim, "some neurons"), train, validation, test, draw
-                )
+                fit = partial(family.fit, latent_dim, "some neurons")
+                scores["cosmooth"] = cosmooth(fit, train, validation, test, draw)
             parts = [(model.infer(trials), trials) for trials in (train, validation, test)]
             decoded = decode(*parts, covariates)
             scores |= {Task("decode", subject=name).name: values for name, values in decoded.items()}
         if model.answers("intrinsic_dimension"):
             # It is the same at every dimension of the latents.
-            dimension = dimension or {
-                "intrinsic_dimension": intrinsic_dimension(
-                    model, partial(family.fit, latent_dim, "apart"), train, validation
-                )
-            }
-            scores |= dimension
+            fit = partial(family.fit, latent_dim, "shifted neurons")
+            dimension = dimension or intrinsic_dimension(model, fit, train, validation)
+            scores["intrinsic_dimension"] = dimension
         if expected is not None:
             scores |= truth_scores(model, train, test, expected)
         found.append((scores, fit_s))

@@ -165,15 +165,7 @@ def _saturation_rows(scores: pd.DataFrame) -> list[dict]:
         # One dimension alone, or not all on the same splits.
         if by_dim.shape[1] < 2 or by_dim.size > len(found):
             continue
-        rows.append(
-            {
-                "dataset": dataset,
-                "task": SATURATION,
-                "metric": SATURATION_METRIC,
-                "model": model,
-                "n_splits": len(by_dim),
-                "mean": saturation(by_dim, found["share"].mean()),
-                "n_values": by_dim.shape[1],
-            }
-        )
+        row = {"dataset": dataset, "task": SATURATION, "metric": SATURATION_METRIC, "model": model}
+        row |= {"n_splits": len(by_dim), "mean": saturation(by_dim, found["share"].mean())}
+        rows.append(row | {"n_values": by_dim.shape[1]})
     return rows

@@ -61,18 +61,13 @@ def rungs_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray], audi
         audit: content of ``audit.json`` of the fold.
     """
     rows = []
+    part, batch_size = fold.scored_part, run["spec"]["batch_size"]
     for rung, (flaw, protocol, space, recorded_only) in RUNGS.items():
         if protocol != run["key"]["protocol"]:
             continue
-        part = fold.scored_part
-        mask, train_mask = fold.raw.mask[fold.parts[part]], fold.raw.mask[fold.parts["train"]]
-        padded = audit["padded_fraction"]
-        if recorded_only:
-            mask = mask & fold.raw.recorded[fold.parts[part]]
-            train_mask = train_mask & fold.raw.recorded[fold.parts["train"]]
-            padded = 0.0
+        counted = fold.raw.mask & fold.raw.recorded if recorded_only else fold.raw.mask
+        mask, train_mask = counted[fold.parts[part]], counted[fold.parts["train"]]
         true, train = fold.truth(part, space), fold.truth("train", space)
-        batch_size = run["spec"]["batch_size"]
         references = {
             f"{name}_r2": r2_batched(true, guess(train, train_mask, true, mask), mask, batch_size)
             for name, guess in TRIVIAL.items()
@@ -89,7 +84,7 @@ def rungs_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray], audi
             **references,
             "reference_r2": max(references.values()),
             "shared_trials": audit["shared_trials"],
-            "padded_fraction": padded,
+            "padded_fraction": 0.0 if recorded_only else audit["padded_fraction"],
             # Of a mean row only.
             "n_runs": None,
             **{f"{name}_sd": None for name in _SPREAD},

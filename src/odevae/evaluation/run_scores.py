@@ -94,7 +94,7 @@ def held_out_parts(fold: Fold) -> list[str]:
 
 
 def predict(model: ODEVAE, fold: Fold, part: str, sample: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions ``(B, L, K)`` in observation space and latent paths ``(B, L, D)`` of one part, float32.
+    """Predictions ``(B, L, C)`` in observation space and latent paths ``(B, L, D)`` of one part, float32.
 
     Both are NaN throughout if the path of a held-out trial cannot be integrated.
     """
@@ -102,9 +102,7 @@ def predict(model: ODEVAE, fold: Fold, part: str, sample: bool = False) -> tuple
     model.eval()
     try:
         with torch.no_grad():
-            output = model(
-                torch.from_numpy(observed), torch.from_numpy(mask), torch.from_numpy(fold.times), sample=sample
-            )
+            output = model(*map(torch.from_numpy, (observed, mask, fold.times)), sample=sample)
     except SolverError as error:
         log.info(f"{part}: no prediction, {error}")
         path_shape = (*observed.shape[:2], model.latent_dim)

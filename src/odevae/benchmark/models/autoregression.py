@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from odevae.benchmark.models.benchmark_model import BenchmarkModel
+from odevae.benchmark.models.benchmark_model import BenchmarkModel, too_short_for
 from odevae.data.trials import Trials
-from odevae.errors import OdevaeError
 
 # Strengths of the shrinkage to choose from on the validation trials, in frames of evidence for the common dynamics.
 STRENGTHS = (10.0, 100.0, 1e3, 1e4, 1e5)
@@ -93,12 +92,13 @@ class ShrunkAR8(Autoregression):
         candidates = {strength: moments.solve(strength) for strength in STRENGTHS}
         counted = self._validation.recorded[:, horizon:]
         truth = self._validation.values[:, horizon:][counted]
-        errors = {}
-        for strength, candidate in candidates.items():
-            predicted = candidate.apply(self._validation.values, horizon)[:, horizon:][counted]
-            errors[strength] = ((np.maximum(predicted, self._floor) - truth) ** 2).sum()
+
+        def error(strength: float) -> float:
+            predicted = candidates[strength].apply(self._validation.values, horizon)[:, horizon:][counted]
+            return ((np.maximum(predicted, self._floor) - truth) ** 2).sum()
+
         # If errors are equal, the strongest: without a validation trial longer than the horizon all errors are zero.
-        self.strengths[horizon] = min(reversed(STRENGTHS), key=errors.get)
+        self.strengths[horizon] = min(reversed(STRENGTHS), key=error)
         return candidates[self.strengths[horizon]]
 
 
@@ -167,10 +167,7 @@ def _moments(trials: Trials, order: int, horizon: int) -> _Moments:
     n_trials, n_bins, n_neurons = trials.values.shape
     trial, bins = np.nonzero(trials.recorded[:, horizon:])
     if not len(trial):
-        raise OdevaeError(
-            f"no training trial has more than {horizon} frames, so nothing can be fitted to forecast {horizon} frames "
-            "ahead; take a shorter horizon or longer trials."
-        )
+        raise too_short_for(horizon)
     seen = trial * n_bins + past_bins(n_bins, order, horizon)[:, bins]
     predicted = trial * n_bins + bins + horizon
     blocks = []

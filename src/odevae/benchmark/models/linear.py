@@ -7,7 +7,7 @@ components would go to neurons that hardly fire.
 import numpy as np
 from sklearn import decomposition
 
-from odevae.benchmark.models.benchmark_model import BenchmarkModel
+from odevae.benchmark.models.benchmark_model import BenchmarkModel, too_short_for
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
 
@@ -79,10 +79,7 @@ class PCA(_FrameLatents):
         if horizon not in self._maps:
             latents, later = self.infer(self._train), self._train.recorded[:, horizon:]
             if not later.any():
-                raise OdevaeError(
-                    f"no training trial has more than {horizon} frames, so nothing can be fitted to forecast {horizon} "
-                    "frames ahead; take a shorter horizon or longer trials."
-                )
+                raise too_short_for(horizon)
             now, then = latents[:, : later.shape[1]][later], latents[:, horizon:][later]
             self._maps[horizon] = np.linalg.lstsq(_with_one(now), then, rcond=None)[0]
         return self._maps[horizon]

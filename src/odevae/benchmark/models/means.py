@@ -18,9 +18,6 @@ MOST_CHOICES = 20
 class _Average(BenchmarkModel):
     """An average that does not use the activity of the trial it predicts, so all tasks have the same prediction."""
 
-    def reconstruct(self, trials: Trials) -> np.ndarray:
-        raise NotImplementedError
-
     def onset(self, trials: Trials, n_frames: int) -> np.ndarray:
         return self.reconstruct(trials)
 
@@ -54,6 +51,7 @@ class TrialTimeMean(_Average):
         return predicted
 
 
+@dataclass(eq=False)
 class PositionMean(_Average):
     """Each neuron's mean over the training frames at the same place: a map of place fields.
 
@@ -63,17 +61,14 @@ class PositionMean(_Average):
     The bins hold about equal numbers of training frames, and the validation trials choose how many bins there are.
     Frames whose covariate is NaN have a bin of their own.
 
-    Args:
-        latent_dim, seed: not used.
+    Attributes:
         position: name of the covariate that is cut into bins; it can be any quantity.
         choice: name of a covariate of few values, or None. Each value gets its own map. At a place that has no training
             frame with a value, the map has the mean over all values.
     """
 
-    def __init__(self, latent_dim: int = 1, seed: int = 0, position: str = "Position", choice: str | None = None):
-        super().__init__(latent_dim, seed)
-        self.position = position
-        self.choice = choice
+    position: str = "Position"
+    choice: str | None = None
 
     def fit(self, train: Trials, validation: Trials) -> None:
         """Average over the training trials with each of `N_BINS`; keep what predicts the validation trials best.
@@ -106,12 +101,9 @@ class PositionMean(_Average):
                 f"each choice takes at most {MOST_CHOICES}; name a covariate of fewer values."
             )
         everyone = _Map(fitted.edges, np.empty(0))
-        any_choice = _means_of_cells(
-            everyone.cells(place, choice), frames, everyone.n_cells, where_empty=frames.mean(axis=0)
-        )
-        fitted.means = _means_of_cells(
-            fitted.cells(place, choice), frames, fitted.n_cells, where_empty=np.tile(any_choice, (fitted.n_choices, 1))
-        )
+        any_choice = everyone.means_of(frames, place, choice, where_empty=frames.mean(axis=0))
+        in_cell = np.tile(any_choice, (fitted.n_choices, 1))
+        fitted.means = fitted.means_of(frames, place, choice, where_empty=in_cell)
         return fitted
 
     def _places(self, trials: Trials) -> tuple[np.ndarray, np.ndarray]:
@@ -128,11 +120,11 @@ class PositionMean(_Average):
         return trials.covariates[name]
 
 
+@dataclass(eq=False)
 class PositionChoiceMean(PositionMean):
     """`PositionMean` with a map for each choice."""
 
-    def __init__(self, latent_dim: int = 1, seed: int = 0, position: str = "Position", choice: str = "Choice"):
-        super().__init__(latent_dim, seed, position, choice)
+    choice: str = "Choice"
 
 
 class Persistence(BenchmarkModel):
@@ -177,10 +169,6 @@ class _Map:
         """The values, and one more for any other value."""
         return len(self.choices) + 1
 
-    @property
-    def n_cells(self) -> int:
-        return self.n_choices * self.n_places
-
     def cells(self, place: np.ndarray, choice: np.ndarray) -> np.ndarray:
         """The cell of each frame, in the shape of both arguments."""
         bins = np.where(np.isnan(place), self.n_places - 1, np.searchsorted(self.edges, place))
@@ -189,15 +177,17 @@ class _Map:
         found = np.where(values[found] == choice, found, len(self.choices))
         return found * self.n_places + bins
 
+    def means_of(
+        self, frames: np.ndarray, place: np.ndarray, choice: np.ndarray, where_empty: np.ndarray
+    ) -> np.ndarray:
+        """Mean over the frames ``(M, N)`` of each cell, and `where_empty` in empty cells: ``(cells, N)``."""
+        cell, n_cells = self.cells(place, choice), self.n_choices * self.n_places
+        sums = np.zeros((n_cells, frames.shape[1]))
+        np.add.at(sums, cell, frames)
+        counts = np.bincount(cell, minlength=n_cells)[:, None]
+        return np.where(counts > 0, sums / np.maximum(counts, 1), where_empty)
+
 
 def _frames(trials: Trials) -> np.ndarray:
     """The recorded frames of all trials, ``(M, N)`` float64."""
     return trials.values[trials.recorded].astype(np.float64)
-
-
-def _means_of_cells(cell: np.ndarray, frames: np.ndarray, n_cells: int, where_empty: np.ndarray) -> np.ndarray:
-    """Mean over the frames ``(M, N)`` of each cell ``(M,)``, and `where_empty` in empty cells: ``(cells, N)``."""
-    sums = np.zeros((n_cells, frames.shape[1]))
-    np.add.at(sums, cell, frames)
-    counts = np.bincount(cell, minlength=n_cells)[:, None]
-    return np.where(counts > 0, sums / np.maximum(counts, 1), where_empty)

@@ -170,6 +170,7 @@ class Geometry:
     distances: np.ndarray
 
 
+@dataclass(eq=False)
 class LandmarkManifold(BenchmarkModel):
     """A model whose latents are coordinates of an embedding of some training frames, the landmarks.
 
@@ -185,10 +186,8 @@ class LandmarkManifold(BenchmarkModel):
         coordinates: ``(n_landmarks, D)``, the embedding of the landmarks; set by `fit`.
     """
 
-    def __init__(self, latent_dim: int = 1, seed: int = 0, n_landmarks: int = N_LANDMARKS):
-        super().__init__(latent_dim, seed)
-        self.n_landmarks = n_landmarks
-        self._taken_over: Geometry | None = None
+    n_landmarks: int = N_LANDMARKS
+    _taken_over = None
 
     def geodesics(self, landmarks: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Distances ``(n, n)`` between the landmarks, symmetric; they do not depend on `latent_dim`.
@@ -229,10 +228,9 @@ class LandmarkManifold(BenchmarkModel):
         self.geometry, self._taken_over = self._taken_over or self._measure(activity, train), None
         states, folds, landmarks = self.geometry.states, self.geometry.folds, self.geometry.landmarks
         self.coordinates = self.embed(self.geometry.distances)
-        self.to_latent = LLEMap.fit(
-            states[landmarks], self.coordinates, folds[landmarks], NEIGHBORS_TO_LATENT, self.seed
-        )
-        latents = self.to_latent.from_other_folds(folds[landmarks], states, folds)
+        known = folds[landmarks]
+        self.to_latent = LLEMap.fit(states[landmarks], self.coordinates, known, NEIGHBORS_TO_LATENT, self.seed)
+        latents = self.to_latent.from_other_folds(known, states, folds)
         self.to_activity = LLEMap.fit(latents, activity, folds, NEIGHBORS_TO_ACTIVITY, self.seed)
 
     def _measure(self, activity: np.ndarray, train: Trials) -> Geometry:
@@ -268,10 +266,9 @@ class LandmarkManifold(BenchmarkModel):
         return correlation_dimension(self.geometry.distances, fit_shares).dimension
 
     def infer(self, trials: Trials) -> np.ndarray:
+        frames = trials.values[trials.recorded].astype(np.float64)
         latents = np.zeros((*trials.recorded.shape, self.latent_dim))
-        latents[trials.recorded] = self.to_latent(
-            self.geometry.pca.transform(trials.values[trials.recorded].astype(np.float64))
-        )
+        latents[trials.recorded] = self.to_latent(self.geometry.pca.transform(frames))
         return latents
 
     def reconstruct(self, trials: Trials) -> np.ndarray:

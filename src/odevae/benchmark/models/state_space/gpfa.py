@@ -17,6 +17,7 @@ exactly, for every ``u``, before or after ``t``, and for every length of trial. 
 only in the terms that they leave out.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +67,7 @@ def make_smoother(timescales: np.ndarray, factor: np.ndarray, n_bins: int) -> Sm
     return Smoother(whitener, weights.reshape(n_bins, dim, n_bins, dim))
 
 
+@dataclass(eq=False)
 class GPFA(LinearGaussian):
     """Gaussian-process factor analysis with `latent_dim` latents, and the settings of `LinearGaussian`.
 
@@ -77,9 +79,7 @@ class GPFA(LinearGaussian):
         timescales: ``(D,)``, frames.
     """
 
-    def __init__(self, *args, first_timescale: float = 3.0, **settings):
-        super().__init__(*args, **settings)
-        self.first_timescale = first_timescale
+    first_timescale: float = 3.0
 
     def fit(self, train: Trials, validation: Trials) -> None:
         super().fit(in_segments(train, SEGMENT), validation)

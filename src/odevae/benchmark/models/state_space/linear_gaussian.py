@@ -163,6 +163,7 @@ class Step(NamedTuple):
     prior: Any  # the prior that makes these latents most likely
 
 
+@dataclass(eq=False)
 class LinearGaussian(BenchmarkModel):
     """Latents with a Gaussian prior over time, observed through an `Emission`; a subclass defines the prior.
 
@@ -180,20 +181,13 @@ class LinearGaussian(BenchmarkModel):
         log_likelihoods: nats, of the training trials, before each update.
     """
 
-    def __init__(
-        self,
-        latent_dim: int = 1,
-        seed: int = 0,
-        noises: Sequence[str] = NOISES,
-        max_iterations: int = 200,
-        tolerance: float = 1e-3,
-    ):
-        super().__init__(latent_dim, seed)
-        if not noises or not set(noises) <= set(NOISES):
-            raise OdevaeError(f"noises is {noises!r}; give one or both of {', '.join(NOISES)}.")
-        self.noises = noises
-        self.max_iterations = max_iterations
-        self.tolerance = tolerance
+    noises: Sequence[str] = NOISES
+    max_iterations: int = 200
+    tolerance: float = 1e-3
+
+    def __post_init__(self):
+        if not self.noises or not set(self.noises) <= set(NOISES):
+            raise OdevaeError(f"noises is {self.noises!r}; give one or both of {', '.join(NOISES)}.")
 
     def fit(self, train: Trials, validation: Trials) -> None:
         fitted = []
@@ -213,10 +207,8 @@ class LinearGaussian(BenchmarkModel):
             factor, projections, rest = self.emission.project(frames)
             step = self.step(factor, in_trials(projections, seen), seen)
             self.log_likelihoods.append(step.log_density + rest)
-            if len(self.log_likelihoods) > 1:
-                gain = self.log_likelihoods[-1] - self.log_likelihoods[-2]
-                if gain < self.tolerance * len(frames):
-                    break
+            if (np.diff(self.log_likelihoods[-2:]) < self.tolerance * len(frames)).any():
+                break
             self.prior = step.prior
             self.emission = fit_emission(frames, step.latents[seen], step.second_moment, floor, noise)
 
