@@ -36,8 +36,8 @@ def intrinsic_dimension(
 def shifted_apart(trials: Trials) -> Trials:
     """Each neuron's activity, taken through all trials, shifted in a circle by an amount of its own.
 
-    Every neuron keeps its values and its smoothness in time, but what neurons do together is gone: a dimension that is
-    as large here says nothing of the population.
+    Every neuron keeps its values and its smoothness in time, but neurons no longer vary together: a dimension that is
+    the same here is no property of the population.
     """
     generator = np.random.default_rng(CONTROL_SEED)
     frames = trials.values[trials.recorded]

@@ -90,10 +90,10 @@ def rungs_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray], audi
             **{f"{name}_sd": None for name in _SPREAD},
         }
         if run["status"] == "ok":
-            scored = {name: fold.carried(part, predictions[f"{part}_{name}"], space) for name in _PREDICTIONS}
-            row["r2"] = r2_batched(true, scored["best_sampled"], mask, batch_size)
-            row["r2_last"] = r2_batched(true, scored["last_sampled"], mask, batch_size)
-            row["r2_neuron"] = r2_neuron(true[mask].astype(float), scored["best"][mask].astype(float))
+            best, drawn, last = (fold.carried(part, predictions[f"{part}_{name}"], space) for name in _PREDICTIONS)
+            row["r2"] = r2_batched(true, drawn, mask, batch_size)
+            row["r2_last"] = r2_batched(true, last, mask, batch_size)
+            row["r2_neuron"] = r2_neuron(true[mask].astype(float), best[mask].astype(float))
         rows.append(row)
     return rows
 

@@ -79,9 +79,7 @@ def metrics_of(fold: Fold, run: dict, predictions: dict[str, np.ndarray]) -> dic
             scores += model_scores(fold, part, task, checkpoint, predicted, references)
             scores += published_scores(fold, part, task, checkpoint, drawn, spec.batch_size)
     return {
-        "run": run["run"],
-        "attempt": run["attempt"],
-        "status": run["status"],
+        **{name: run[name] for name in ("run", "attempt", "status")},
         "task": task,
         "scored_part": fold.scored_part,
         "scores": [row._asdict() for row in scores],

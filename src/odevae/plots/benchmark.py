@@ -57,10 +57,9 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
     for axes, task in zip(panels, tasks, strict=False):
         below = []
         for number, model in enumerate(models):
-            own = [row for row in rows if row["task"] == task and row["model"] == model]
+            own = sorted((row for row in rows if row["task"] == task and row["model"] == model), key=place_of)
             if not own:
                 continue
-            own.sort(key=place_of)
             # Side by side, so that bars of equal scores do not cover each other.
             x = np.array([place_of(row) for row in own]) + 0.6 * (number / max(1, len(models) - 1) - 0.5)
             y = np.array([row["mean"] for row in own])

@@ -52,8 +52,7 @@ def error_heatmap(true: np.ndarray, predicted: np.ndarray, time_s: np.ndarray, u
     largest = np.nanquantile(np.abs(error), SHOWN_SHARE) or np.nanmax(np.abs(error)) or 1.0
     figure = new_figure(5.6, 4.8, title)
     panels, image = _draw(figure, [error], true, time_s, cmap=SIGNED_MAP, vmin=-largest, vmax=largest)
-    beyond = np.mean(np.abs(error) > largest)
-    panels[0, 0].set_title(f"{beyond:.1%} of errors beyond the scale", fontsize=TEXT_SIZE)
+    panels[0, 0].set_title(f"{np.mean(np.abs(error) > largest):.1%} of errors beyond the scale", fontsize=TEXT_SIZE)
     colour_bar(figure, list(panels.ravel()), image, f"reconstructed − recorded ({units})", extend="both", shrink=0.85)
     return figure
 

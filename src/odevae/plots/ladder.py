@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from odevae.plots.colours import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION
-from odevae.plots.style import LEGEND_BELOW, SMALL_SIZE, describe, finite_scores, message, new_figure
+from odevae.plots.style import LEGEND_BELOW, SMALL_SIZE, describe, finite_scores, message, new_figure, score_range
 
 FLOOR = -1.0
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, BLACK)
@@ -46,7 +46,8 @@ def audit_ladder(rows: list[dict], title: str) -> Figure:
     names = [textwrap.fill(f"({rung}) {flaw}", DESCRIPTION_CHARACTERS) for rung, flaw in rungs.items()]
     axes.set_yticks(range(len(rungs)), names)
     axes.set_ylim(len(rungs) - 0.5, -0.5)
-    _view(axes, rows)
+    low, high = score_range(rows, ("r2", "reference_r2"), FLOOR)
+    axes.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
     describe(axes, "R² (right: mean ± SD over n seeds and splits)", "")
     axes.tick_params(axis="y", length=0)
     colours = [COLOURS[number % len(COLOURS)] for number in range(len(models))]
@@ -88,10 +89,3 @@ def _summary(values: np.ndarray, n: int) -> str:
     digits = ".3f" if abs(values.mean()) < 10 else ".3g"
     deviation = f" ± {values.std(ddof=1):{digits}}" if len(values) > 1 else ""
     return f"{values.mean():{digits}}{deviation} (n = {len(values)}{bad})"
-
-
-def _view(axes: Axes, rows: list[dict]) -> None:
-    """From the lowest score or reference that is drawn, or zero, to the highest."""
-    scores = np.concatenate([finite_scores(rows, "r2"), finite_scores(rows, "reference_r2")])
-    low, high = max(min(scores.min(initial=0), 0), FLOOR), max(scores.max(initial=0), 0.1)
-    axes.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))

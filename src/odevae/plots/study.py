@@ -6,7 +6,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from odevae.plots.colours import BLACK, BLUE, GREY, VERMILION
-from odevae.plots.style import LEGEND_BELOW, SMALL_SIZE, TEXT_SIZE, describe, finite_scores, message, new_figure
+from odevae.plots.style import (
+    LEGEND_BELOW,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    describe,
+    finite_scores,
+    message,
+    new_figure,
+    score_range,
+)
 
 SCORE_FLOOR = -1.0
 DIVERGED = "diverged"
@@ -51,10 +60,10 @@ def seed_sweep(rows: list[dict], title: str) -> Figure:
     describe(axes, "", "R²")
     axes.set_xticks(range(len(groups)), names, fontsize=TEXT_SIZE)
     axes.set_xlim(-0.5, len(groups) - 0.5)
-    _view_scores(axes, rows)
-    dots = [Line2D([], [], color=colour, marker="o", linestyle="", label=label) for label, colour, _ in SCORES.values()]
+    low, high = score_range(rows, (*SCORES, TRIVIAL), SCORE_FLOOR)
+    axes.set_ylim(low - 0.08 * (high - low), high + 0.25 * (high - low))  # room above for the written means
     handles = [
-        *dots,
+        *(Line2D([], [], color=colour, marker="o", linestyle="", label=label) for label, colour, _ in SCORES.values()),
         Line2D([], [], color=GREY, marker="D", markeredgecolor=BLACK, label="mean ± SD"),
         Line2D([], [], color=BLACK, linestyle="--", label="best trivial reference of R² per neuron"),
         Line2D([], [], color=BLACK, marker="v", linestyle="", label=f"below {SCORE_FLOOR:.0f}, value written"),
@@ -108,10 +117,3 @@ def _mean(axes: Axes, centre: float, values: np.ndarray, colour: str) -> None:
     figures = f"{mean:{digits}}" if deviation is None else f"{mean:{digits}}\n± {deviation:{digits}}"
     look = {"color": colour, "fontsize": SMALL_SIZE, "ha": "center", "va": "top"}
     axes.text(centre, 0.98, figures, transform=axes.get_xaxis_transform(), **look)
-
-
-def _view_scores(axes: Axes, rows: list[dict]) -> None:
-    """From the lowest score that is drawn, or zero, to the highest, with room above for the written means."""
-    scores = np.concatenate([finite_scores(rows, name) for name in (*SCORES, TRIVIAL)])
-    low, high = max(min(scores.min(initial=0), 0), SCORE_FLOOR), max(scores.max(initial=0), 0.1)
-    axes.set_ylim(low - 0.08 * (high - low), high + 0.25 * (high - low))

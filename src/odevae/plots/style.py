@@ -4,6 +4,7 @@ Figures are built without pyplot, so they need no display and none stays open.
 """
 
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,12 @@ def finite_scores(rows: list[dict], name: str) -> np.ndarray:
     """The finite values of one column."""
     values = np.array([row[name] for row in rows], dtype=float)
     return values[np.isfinite(values)]
+
+
+def score_range(rows: list[dict], names: Iterable[str], floor: float) -> tuple[float, float]:
+    """The lowest score that is drawn (zero if none is below, `floor` if one is below that), and the highest."""
+    scores = np.concatenate([finite_scores(rows, name) for name in names])
+    return max(min(scores.min(initial=0), 0), floor), max(scores.max(initial=0), 0.1)
 
 
 def describe(axes: Axes, x: str, y: str, title: str = "") -> None:

@@ -92,8 +92,7 @@ def published_v2(recording: Recording, observations: str, split: int, settings: 
     trial_ids = usable_trials(recording, 0, PUBLISHED_MIN_FRAMES)
     raw = resample(recording, recording.activity, trial_ids, settings["bins"], settings["duration_s"])
     order = np.random.default_rng(split).permutation(len(raw))
-    n_held_out = min(settings["holdout"], max(1, len(raw) // 5))
-    parts = {"train": order[:-n_held_out], "validation": order[-n_held_out:]}
+    parts = {name: order[rows] for name, rows in last_sequences(len(raw), settings["holdout"]).items()}
     preprocessor = fit_scaled_pca(raw.values[parts["train"]].reshape(-1, recording.n_neurons))
     about = _about(recording, split, observations, settings)
     about |= {"fitted_on": "the padded training sequences", "fitted_before_split": [], "drop_last_batch": True}

@@ -48,7 +48,7 @@ def embed(points: np.ndarray, n_dims: int = 3) -> Embedding:
 
     Args:
         points: ``(n, D)``, finite, n at least 1.
-        n_dims: number of dimensions of the embedding.
+        n_dims: of the embedding.
 
     Raises:
         OdevaeError: if there are no points, or one is NaN or infinite.

@@ -80,8 +80,7 @@ def embed_trials(scored: Scored) -> Embedding:
 def _of_latents(
     fold: Fold, scored: Scored, one: Embedding, many: Embedding, colour_by: Sequence[str]
 ) -> dict[str, Figure]:
-    first = scored.counted[0]
-    time_s = fold.grid_s[first]
+    first, time_s = scored.counted[0], fold.grid_s[scored.counted[0]]
     trial, bin_ = thin(scored.counted)
     flat = principal(scored.path[0, first])
     points = scored.path[trial, bin_]

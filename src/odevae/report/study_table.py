@@ -140,12 +140,9 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
     return row
 
 
-_PUBLISHED_MEANS = {"mean_all": "mean_all_seeds", "mean_non_collapsed": "mean_non_collapsed_seeds"}
-
-
 def _mean_row(name: str, averaged: pd.DataFrame, members: pd.DataFrame, published: dict) -> dict:
     first = members.iloc[0]
-    in_paper = published.get(_PUBLISHED_MEANS[name], {}) if first["protocol"] == "published" else {}
+    in_paper = published.get(f"{name}_seeds", {}) if first["protocol"] == "published" else {}
     return {
         **dict.fromkeys(members.columns),
         **first[_GROUP],

@@ -22,8 +22,7 @@ BLOCK = 64
 class Autoregression(BenchmarkModel):
     """AR(p): p coefficients and a constant for every neuron and horizon, by least squares on the training trials.
 
-    The bins before a trial are filled with its first frame, in fitting and in forecasting. So every bin from the
-    horizon on is used and predicted, and no frame of another trial is used.
+    The bins before a trial are filled with its first frame, so every bin from the horizon on is used and predicted.
 
     Attributes:
         order: number of past frames, p.
@@ -69,11 +68,10 @@ class AR2(Autoregression):
 class ShrunkAR8(Autoregression):
     """AR(8) whose coefficients are drawn towards those that fit all neurons at once.
 
-    Eight coefficients are many for a neuron with a handful of events. The penalty is a ridge around the common
-    coefficients, in units of the neuron's own variance, so that its strength counts frames of evidence. Each horizon
-    has the strength of `STRENGTHS` with the smallest squared error on the validation trials, or the largest strength if
-    no validation trial is longer than the horizon. If no training value is negative, forecasts are not below the
-    smallest training value, also when strengths are compared.
+    The penalty is a ridge around the common coefficients, in units of the neuron's own variance, so that its strength
+    counts frames of evidence. Each horizon has the strength of `STRENGTHS` with the smallest squared error on the
+    validation trials, or the largest if no validation trial is longer than the horizon. If no training value is
+    negative, forecasts are not below the smallest training value, also when strengths are compared.
     """
 
     order = 8

@@ -12,8 +12,8 @@ from odevae.errors import OdevaeError
 class BenchmarkModel:
     """A model that is fitted on training trials and then predicts for some of the tasks of the benchmark.
 
-    A subclass implements `fit` and those of the other methods that make sense for it; a task is scored only if its
-    method is implemented. Everything is in recorded units on native frames. Bins outside a trial's `recorded` hold
+    A subclass implements `fit` and some of the other methods; a task is scored only if its method is implemented.
+    Everything is in recorded units on native frames. Bins outside a trial's `recorded` hold
     zeros and do not count; a prediction there may be any finite number.
 
     Attributes:

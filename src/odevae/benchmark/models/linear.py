@@ -53,9 +53,8 @@ class _FrameLatents(BenchmarkModel):
 class PCA(_FrameLatents):
     """Principal components of single frames; forecasts through a linear map of the scores.
 
-    For each horizon h the scores of a frame are regressed on those h frames earlier, over the training trials. The
-    forecast is the reconstruction of the predicted scores. Activity outside the components is never forecast, so at
-    short horizons this is far worse than a forecast from each neuron's own past.
+    For each horizon h the scores of a frame are regressed on those h frames earlier, over the training trials. Activity
+    outside the components is not forecast, so at short horizons a forecast from each neuron's own past is far better.
     """
 
     def fit(self, train: Trials, validation: Trials) -> None:
@@ -91,9 +90,8 @@ class PCA(_FrameLatents):
 class FactorAnalysis(_FrameLatents):
     """Factors that neurons share, and noise of each neuron's own.
 
-    The latents are the posterior means ``E[z | x]``; the reconstruction maps them through the loadings and adds the
-    mean. Unlike in PCA, activity of a single neuron counts as its noise, which no factor follows. The reconstruction is
-    good only if neurons predict each other, which on E65 they hardly do.
+    The latents are the posterior means ``E[z | x]``. Unlike in PCA, activity of a single neuron counts as its noise, so
+    the reconstruction is good only if neurons predict each other, which on E65 they hardly do.
     """
 
     def _model(self) -> decomposition.FactorAnalysis:

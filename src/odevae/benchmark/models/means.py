@@ -55,9 +55,7 @@ class TrialTimeMean(_Average):
 class PositionMean(_Average):
     """Each neuron's mean over the training frames at the same place: a map of place fields.
 
-    It reads the covariates of the trial and bin that it predicts. In `onset` and `forecast` it therefore knows where
-    the animal will be, which no model of the activity alone can know.
-
+    It reads the covariates of the bin that it predicts, so in `onset` and `forecast` it knows where the animal will be.
     The bins hold about equal numbers of training frames, and the validation trials choose how many bins there are.
     Frames whose covariate is NaN have a bin of their own.
 

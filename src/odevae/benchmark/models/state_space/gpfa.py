@@ -99,9 +99,8 @@ class GPFA(LinearGaussian):
         means = np.where(seen.T[:, None], means, 0.0)
         counts = seen.sum(axis=0)
         log_scales = np.log(np.diag(smoother.whitener)).reshape(n_bins, dim).sum(axis=1)
-        log_density = (
-            -0.5 * (np.square(innovations).sum() + counts.sum() * dim * np.log(2 * np.pi)) - counts @ log_scales
-        )
+        constant = counts.sum() * dim * np.log(2 * np.pi)
+        log_density = -0.5 * (np.square(innovations).sum() + constant) - counts @ log_scales
         # In a trial of T bins the posterior covariance is the prior's minus W W' over the first T columns. Summed over
         # trials, the column of bin j counts at bin t once for every trial in which both bins are seen.
         both = counts[np.maximum.outer(np.arange(n_bins), np.arange(n_bins))]

@@ -168,12 +168,10 @@ class LinearGaussian(BenchmarkModel):
     """Latents with a Gaussian prior over time, observed through an `Emission`; a subclass defines the prior.
 
     EM stops when an iteration raises the log-likelihood of the training trials by less than `tolerance` nats per frame,
-    or after `max_iterations`. If `noises` names both of `NOISES`, both are fitted, and the one that reconstructs the
-    validation trials with the smaller squared error is kept. With one noise variance for each neuron, the likelihood
-    counts every neuron in units of its own SD. Where most neurons are nearly silent, as in calcium imaging, latents
-    then describe small groups of these and leave most of the variance in recorded units unexplained.
-
-    The basis of the latents is the one in which EM ends; it has no meaning by itself.
+    or after `max_iterations`. If `noises` names both of `NOISES`, the one that reconstructs the validation trials with
+    the smaller squared error is kept: with one noise variance for each neuron, neurons count in units of their own SD,
+    and where most are nearly silent, as in calcium imaging, latents describe small groups of these and leave most of
+    the variance in recorded units unexplained. The basis of the latents has no meaning.
 
     Attributes:
         emission, prior: the fitted parameters.
