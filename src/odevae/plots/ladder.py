@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from odevae.plots.colours import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION
-from odevae.plots.style import LEGEND_BELOW, SMALL_SIZE, describe, finite_scores, message, new_figure, score_range
+from odevae.plots.style import LEGEND_BELOW, SMALL_SIZE, describe, finite_in, message, new_figure, score_range
 
 FLOOR = -1.0
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, BLACK)
@@ -63,7 +63,7 @@ def audit_ladder(rows: list[dict], title: str) -> Figure:
 
 def _rung(axes: Axes, y: float, half: float, members: list[dict], colour: str) -> None:
     """The runs of one model on one rung, around the height `y`."""
-    values = finite_scores(members, "r2")
+    values = finite_in(members, "r2")
     heights = y + (np.linspace(-half, half, len(values)) if len(values) > 1 else np.zeros(len(values)))
     low = values < FLOOR
     look = {"color": colour, "fontsize": SMALL_SIZE, "va": "center"}
@@ -74,7 +74,7 @@ def _rung(axes: Axes, y: float, half: float, members: list[dict], colour: str) -
         axes.annotate(text, (FLOOR, y), (7, 0), textcoords="offset points", **look)
     if values.size and values.mean() >= FLOOR:
         axes.plot(values.mean(), y, color=colour, marker="D", markersize=5.5, markeredgecolor=BLACK, linestyle="")
-    reference = finite_scores(members, "reference_r2")
+    reference = finite_in(members, "reference_r2")
     if reference.size and reference.mean() >= FLOOR:
         ends = [y - 1.1 * half, y + 1.1 * half]
         axes.plot(np.full(2, reference.mean()), ends, color=BLACK, linestyle="--", linewidth=1.2)

@@ -11,7 +11,7 @@ from odevae.plots.style import (
     SMALL_SIZE,
     TEXT_SIZE,
     describe,
-    finite_scores,
+    finite_in,
     message,
     new_figure,
     score_range,
@@ -50,8 +50,8 @@ def seed_sweep(rows: list[dict], title: str) -> Figure:
         finished = [row for row in members if row["status"] != DIVERGED]
         for name, (_, colour, shift) in SCORES.items():
             for draw in (_dots, _mean):
-                draw(axes, place + shift, finite_scores(finished, name), colour)
-        trivial = finite_scores(finished, TRIVIAL)
+                draw(axes, place + shift, finite_in(finished, name), colour)
+        trivial = finite_in(finished, TRIVIAL)
         if trivial.size:
             tick = place + SCORES["r2_neuron"][2] + np.array([-0.15, 0.15])
             axes.plot(tick, np.full(2, trivial.mean()), color=BLACK, linestyle="--", linewidth=1)

@@ -62,7 +62,7 @@ def finite(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def finite_scores(rows: list[dict], name: str) -> np.ndarray:
+def finite_in(rows: list[dict], name: str) -> np.ndarray:
     """The finite values of one column."""
     values = np.array([row[name] for row in rows], dtype=float)
     return values[np.isfinite(values)]
@@ -70,7 +70,7 @@ def finite_scores(rows: list[dict], name: str) -> np.ndarray:
 
 def score_range(rows: list[dict], names: Iterable[str], floor: float) -> tuple[float, float]:
     """The lowest score that is drawn (zero if none is below, `floor` if one is below that), and the highest."""
-    scores = np.concatenate([finite_scores(rows, name) for name in names])
+    scores = np.concatenate([finite_in(rows, name) for name in names])
     return max(min(scores.min(initial=0), 0), floor), max(scores.max(initial=0), 0.1)
 
 
