@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from odevae.plots.colours import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION
-from odevae.plots.style import LEGEND_BELOW, SMALL_SIZE, describe, finite_in, message, new_figure, score_range
+from odevae.plots.style import LEGEND_BELOW, SMALL_SIZE, describe, finite_in, message, new_figure, score_view
 
 FLOOR = -1.0
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, BLACK)
@@ -46,7 +46,7 @@ def audit_ladder(rows: list[dict], title: str) -> Figure:
     names = [textwrap.fill(f"({rung}) {flaw}", DESCRIPTION_CHARACTERS) for rung, flaw in rungs.items()]
     axes.set_yticks(range(len(rungs)), names)
     axes.set_ylim(len(rungs) - 0.5, -0.5)
-    low, high = score_range(rows, ("r2", "reference_r2"), FLOOR)
+    low, high = score_view(rows, ("r2", "reference_r2"), FLOOR)
     axes.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
     describe(axes, "R² (right: mean ± SD over n seeds and splits)", "")
     axes.tick_params(axis="y", length=0)

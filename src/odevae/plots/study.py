@@ -6,16 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from odevae.plots.colours import BLACK, BLUE, GREY, VERMILION
-from odevae.plots.style import (
-    LEGEND_BELOW,
-    SMALL_SIZE,
-    TEXT_SIZE,
-    describe,
-    finite_in,
-    message,
-    new_figure,
-    score_range,
-)
+from odevae.plots.style import LEGEND_BELOW, SMALL_SIZE, TEXT_SIZE, describe, finite_in, message, new_figure, score_view
 
 SCORE_FLOOR = -1.0
 DIVERGED = "diverged"
@@ -60,7 +51,7 @@ def seed_sweep(rows: list[dict], title: str) -> Figure:
     describe(axes, "", "R²")
     axes.set_xticks(range(len(groups)), names, fontsize=TEXT_SIZE)
     axes.set_xlim(-0.5, len(groups) - 0.5)
-    low, high = score_range(rows, (*SCORES, TRIVIAL), SCORE_FLOOR)
+    low, high = score_view(rows, (*SCORES, TRIVIAL), SCORE_FLOOR)
     axes.set_ylim(low - 0.08 * (high - low), high + 0.25 * (high - low))  # room above for the written means
     handles = [
         *(Line2D([], [], color=colour, marker="o", linestyle="", label=label) for label, colour, _ in SCORES.values()),

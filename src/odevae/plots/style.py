@@ -68,7 +68,7 @@ def finite_in(rows: list[dict], name: str) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
-def score_range(rows: list[dict], names: Iterable[str], floor: float) -> tuple[float, float]:
+def score_view(rows: list[dict], names: Iterable[str], floor: float) -> tuple[float, float]:
     """The lowest score that is drawn (zero if none is below, `floor` if one is below that), and the highest."""
     scores = np.concatenate([finite_in(rows, name) for name in names])
     return max(min(scores.min(initial=0), 0), floor), max(scores.max(initial=0), 0.1)
