@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from test_shipped_models import TRAIN, VALIDATION
 
-from odevae.benchmark.dimension import intrinsic_dimension, shifted_apart
+from odevae.benchmark.dimension import intrinsic_dimension, shift_neurons
 from odevae.benchmark.models.manifold.isomap import Isomap
 
 
-def test_neurons_that_are_shifted_apart_keep_all_but_each_other():
-    shifted = shifted_apart(TRAIN)
+def test_neurons_that_are_shift_neurons_keep_all_but_each_other():
+    shifted = shift_neurons(TRAIN)
     frames, moved = TRAIN.values[TRAIN.recorded], shifted.values[TRAIN.recorded]
     for one, other in zip(frames.T, moved.T, strict=True):
         shift = next(s for s in range(len(one)) if np.array_equal(np.roll(one, s), other))

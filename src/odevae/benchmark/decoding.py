@@ -13,7 +13,7 @@ from odevae.data.trials import Trials
 
 # Strengths of every linear readout from latents, to behaviour or to held-out neurons; validation trials choose.
 STRENGTHS = tuple(10.0**power for power in range(-3, 7))
-# Behaviour with at most this many values, the same throughout each trial, is a class and no number.
+# Behaviour with at most this many values, constant during each trial, is a class and not a number.
 MOST_CLASSES = 5
 NULL_DRAWS = 20
 NULL_SEED = 0

@@ -17,15 +17,15 @@ def intrinsic_dimension(
     """The dimension that a fitted model reports, and that of a control.
 
     Args:
-        model: fitted on `train`, with an answer to ``intrinsic_dimension``.
-        fit: gives a model of the same kind, fitted on the trials that it is handed.
+        model: fitted on `train`; it implements ``intrinsic_dimension``.
+        fit: gives a model of the same kind, fitted on the given training and validation trials.
         train, validation: as in `BenchmarkModel.fit`.
 
     Returns:
-        ``correlation_dimension``, the same for `shifted_apart` training trials as ``null_mean``, and ``n_values``, the
+        ``correlation_dimension``, the same for training trials after `shift_neurons` as ``null_mean``, and ``n_values``, the
         training frames behind both.
     """
-    control = fit(shifted_apart(train), validation)
+    control = fit(shift_neurons(train), validation)
     return {
         "correlation_dimension": model.intrinsic_dimension(),
         "null_mean": control.intrinsic_dimension(),
@@ -33,7 +33,7 @@ def intrinsic_dimension(
     }
 
 
-def shifted_apart(trials: Trials) -> Trials:
+def shift_neurons(trials: Trials) -> Trials:
     """Each neuron's activity, taken through all trials, shifted in a circle by an amount of its own.
 
     Every neuron keeps its values and its smoothness in time, but neurons no longer vary together: a dimension that is

@@ -1,4 +1,4 @@
-"""Every score of one model on one split: what it answers, it is asked."""
+"""Every score of one model on one split: one for each task whose method the model implements."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ def all_scores(
         covariates: names of the behaviour to decode.
         draw: see `cosmooth`.
         expected: of a simulation, the activity ``(B, L, N)`` of the test trials without noise. There the truth is known
-            and is asked for in place of held-out neurons.
+            and is scored in place of held-out neurons.
 
     Returns:
         For each dimension the scores by task, ``onset1``, ``decode/Position`` and so on; and the processor time (s) of
@@ -69,7 +69,7 @@ def all_scores(
         fit_s = time.process_time() - started
 
         if model.answers("infer"):
-            # A model of the onset alone sees no frame in which neurons could be hidden from it.
+            # A model that does not reconstruct sees the onset only, so cosmooth does not apply to it.
             if expected is None and model.answers("reconstruct"):
                 scores["cosmooth"] = cosmooth(partial(fit, latent_dim, "some neurons"), train, validation, test, draw)
             parts = [(model.infer(trials), trials) for trials in (train, validation, test)]

@@ -119,7 +119,7 @@ def ladder_of_study(results: str | Path, runs: dict[str, str]) -> pd.DataFrame:
 def ladder_table(rows: list[dict]) -> pd.DataFrame:
     """Rows of runs in the order of rungs and models, each group followed by its mean row with SDs (n - 1).
 
-    A mean row has ``mean`` for its seed, no split, and in ``n_runs`` how many runs it rests on. Cells are Python
+    A mean row has ``mean`` for its seed, no split, and in ``n_runs`` how many runs it averages. Cells are Python
     objects, None where there is no value.
     """
     table = pd.DataFrame(rows, dtype=object).sort_values(["rung", "model", "split", "seed"], kind="stable")

@@ -26,7 +26,7 @@ CHECKPOINTS = ("best", "last")
 
 
 def task_of(spec: ModelSpec) -> str:
-    """What the model is asked.
+    """The task of the model.
 
     ``reconstruct`` sees the whole trial, ``onset`` its first frame, ``onset5`` that and the mean of the first five (its
     baseline).
@@ -94,7 +94,7 @@ def held_out_parts(fold: Fold) -> list[str]:
 def predict(model: ODEVAE, fold: Fold, part: str, sample: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Predictions ``(B, L, C)`` in observation space and latent paths ``(B, L, D)`` of one part, float32.
 
-    Both are NaN throughout if the path of a held-out trial cannot be integrated.
+    All are NaN if the path of a held-out trial cannot be integrated.
     """
     observed, mask = fold.sequences(part)
     model.eval()

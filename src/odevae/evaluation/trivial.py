@@ -1,4 +1,4 @@
-"""References that cost nothing: a model that does not beat them has learned nothing that is worth a model."""
+"""References that cost nothing: a model that is not better than them is of no use."""
 
 import numpy as np
 

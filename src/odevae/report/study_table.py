@@ -86,7 +86,7 @@ def results_of_study(
 
 
 def study_metrics(table: pd.DataFrame) -> dict[str, float]:
-    """The means of a table as metrics of the whole study, named after the group of runs that they rest on."""
+    """The means of a table as metrics of the whole study, named after the group of runs that they average."""
     return {
         f"{'.'.join(str(row[name]) for name in _GROUP)}/{row['seed']}/{column}": row[column]
         for row in table[table["seed"].isin(MEAN_ROWS)].to_dict("records")
@@ -125,7 +125,7 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
         "published_best_val_loss": in_paper.get("best_val_loss"),
         "mlflow_run_id": run["mlflow_run_id"],
         **{name: record[name] for name in ("git_commit", "data_sha256")},
-        # What a mean rests on and how far its runs spread (SD, n - 1); empty in the row of a single run.
+        # How many runs a mean averages and their SD (n - 1); empty in the row of a single run.
         "n_runs": None,
         **{f"{name}_sd": None for name in _SPREAD},
         # Where the rest is written: run.json there holds settings, checksums and the whole environment.

@@ -1,4 +1,4 @@
-"""Every neuron forecast from its own past alone: what a model of the population has to improve on.
+"""Every neuron forecast from its own past only: what a model of the population has to improve on.
 
 For each neuron and horizon h, ``x_t = c + sum_k a_k x_(t-h-k)`` with k from 0 to the order minus one. Each horizon has
 a fit of its own (a direct forecast); the one-step fit is not applied h times (an iterated forecast). On the validation

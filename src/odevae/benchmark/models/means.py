@@ -88,17 +88,14 @@ class PositionMean(_Average):
         frames, (place, choice) = _frames(train), self._places(train)
         place, choice = place[train.recorded], choice[train.recorded]
         known = place[~np.isnan(place)]
-        inner = np.arange(1, n_bins) / n_bins
-        fitted = _Map(
-            edges=np.unique(np.quantile(known, inner)) if len(known) else np.empty(0),
-            choices=np.unique(choice[~np.isnan(choice)]),
-        )
+        edges = np.unique(np.quantile(known, np.arange(1, n_bins) / n_bins)) if len(known) else np.empty(0)
+        fitted = _Map(edges, np.unique(choice[~np.isnan(choice)]))
         if len(fitted.choices) > MOST_CHOICES:
             raise OdevaeError(
                 f"the covariate {self.choice!r} has {len(fitted.choices)} values in the training trials, but a map for "
                 f"each choice takes at most {MOST_CHOICES}; name a covariate of fewer values."
             )
-        everyone = _Map(fitted.edges, np.empty(0))
+        everyone = _Map(edges, np.empty(0))
         any_choice = everyone.means_of(frames, place, choice, where_empty=frames.mean(axis=0))
         in_cell = np.tile(any_choice, (fitted.n_choices, 1))
         fitted.means = fitted.means_of(frames, place, choice, where_empty=in_cell)

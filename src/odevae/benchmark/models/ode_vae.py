@@ -1,7 +1,7 @@
 """The paper's own models, fitted on the same trials as every other benchmark model.
 
 The folds, the training and the settings are those of the workflow's ``heldout`` runs; only the trials come from the
-benchmark. The weights of the epoch with the highest validation R2 answer, with the posterior mean of the initial state.
+benchmark. Predictions use the weights of the epoch with the highest validation R2 and the posterior mean.
 """
 
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class Preset(BenchmarkModel):
     A preset with baseline correction (v3 to v6) sees the mean of the first five frames too. Where it is given one frame
     alone, that frame is its own baseline: the encoder sees zeros, and every trial the same change from its first frame.
 
-    Trials are integrated together in steps that suit all of them, so the other trials change the answer to a trial
+    Trials are integrated together in steps that suit all of them, so the other trials change the path of a trial
     within the tolerance of the solver.
 
     Attributes:
@@ -42,7 +42,7 @@ class Preset(BenchmarkModel):
         preset: its name.
         spec: its settings.
         fold: the training and validation trials as the model saw them; set by `fit`.
-        best: the epoch whose weights answer; set by `fit`.
+        best: the epoch whose weights are used; set by `fit`.
     """
 
     epochs: int | None = None
