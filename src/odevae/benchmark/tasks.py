@@ -1,7 +1,7 @@
 """The tasks of a model on trials it has never seen, and the score of each.
 
-Every task is scored with `metrics.score` in recorded units on native frames. A model gets the test trials
-only here, after it was fitted.
+Every task is scored with `metrics.score` in recorded units on native frames. A model gets the test trials only
+here, after it was fitted.
 """
 
 from collections.abc import Callable

@@ -94,7 +94,7 @@ def held_out_parts(fold: Fold) -> list[str]:
 def predict(model: ODEVAE, fold: Fold, part: str, sample: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Predictions ``(B, L, C)`` in observation space and latent paths ``(B, L, D)`` of one part, float32.
 
-    All are NaN if the path of a held-out trial cannot be integrated.
+    Both are NaN if the path of a held-out trial cannot be integrated.
     """
     observed, mask = fold.sequences(part)
     model.eval()
