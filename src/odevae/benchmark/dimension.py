@@ -22,8 +22,8 @@ def intrinsic_dimension(
         train, validation: as in `BenchmarkModel.fit`.
 
     Returns:
-        ``correlation_dimension``, the same after `shift_neurons` as ``null_mean``, and ``n_values``, the training frames
-        behind both.
+        ``correlation_dimension``, the same after `shift_neurons` as ``null_mean``, and ``n_values``, the number of
+        training frames.
     """
     control = fit(shift_neurons(train), validation)
     return {
