@@ -10,7 +10,6 @@ from odevae.models.decoders import (
     LocalAttentionDecoder,
     MLPDecoder,
     MoEDecoder,
-    NarrowMLPDecoder,
     NeuronAwareDecoder,
 )
 
@@ -58,7 +57,7 @@ def test_all_channels_differ(kind):
 # Each written out
 
 
-@pytest.mark.parametrize(("kind", "width"), [(MLPDecoder, 512), (NarrowMLPDecoder, 256)])
+@pytest.mark.parametrize(("kind", "width"), [(MLPDecoder, 512), (DECODERS["narrow_mlp"], 256)])
 def test_mlp_decoders_written_out(kind, width):
     decoder = double(kind(3, 6))
     assert shapes(decoder) == [(3, width), (width, width), (width, 6)]

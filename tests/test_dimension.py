@@ -5,12 +5,12 @@ import pytest
 from conftest import fitted
 from test_shipped_models import TRAIN, VALIDATION
 
-from odevae.benchmark.dimension import intrinsic_dimension, shifted_apart
+from odevae.benchmark.dimension import intrinsic_dimension, shift_neurons
 from odevae.benchmark.models.manifold.isomap import Isomap
 
 
 def test_shifted_neurons_keep_their_values_and_lose_their_correlations():
-    shifted = shifted_apart(TRAIN)
+    shifted = shift_neurons(TRAIN)
     frames, moved = TRAIN.values[TRAIN.recorded], shifted.values[TRAIN.recorded]
     for one, other in zip(frames.T, moved.T, strict=True):
         shift = next(s for s in range(len(one)) if np.array_equal(np.roll(one, s), other))

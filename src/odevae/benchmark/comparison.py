@@ -1,4 +1,4 @@
-"""Differences between models on the same splits, and how sure of them one can be."""
+"""Differences between models on the same splits, with their intervals."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

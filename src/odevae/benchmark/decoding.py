@@ -1,7 +1,7 @@
 """Behaviour from latents, and what the same decoder reads from latents of another trial.
 
-Position grows with time in every trial, so a decoder does well as soon as the latents tell the time. The null says how
-well: it pairs the latents of each trial with the behaviour of another trial, stretched to the same length (a
+Position grows with time in every trial, so a decoder does well as soon as the latents follow the time. The null shows
+how well: it pairs the latents of each trial with the behaviour of another trial, stretched to the same length (a
 pseudo-session; Harris 2020, arXiv:2012.06862, on why frames must not be shuffled one by one).
 """
 
@@ -13,7 +13,7 @@ from odevae.data.trials import Trials
 
 # Strengths of every linear readout from latents, to behaviour or to held-out neurons; validation trials choose.
 STRENGTHS = tuple(10.0**power for power in range(-3, 7))
-# Behaviour with at most this many values, the same throughout each trial, is a class and no number.
+# Behaviour with at most this many values, constant during each trial, is a class and not a number.
 MOST_CLASSES = 5
 NULL_DRAWS = 20
 NULL_SEED = 0
@@ -52,7 +52,7 @@ def pseudo_session(trials: Trials, name: str, class_: bool, generator: np.random
     Between two frames of the other trial a number is interpolated, while a class, `class_`, is that of the nearer one.
     """
     lengths = trials.mask.sum(axis=1)
-    # A circular shift of a random order: nobody keeps his own.
+    # A circular shift of a random order: no trial keeps its own.
     order = generator.permutation(len(trials))
     donor = np.empty_like(order)
     donor[order] = np.roll(order, 1)
@@ -69,7 +69,12 @@ def pseudo_session(trials: Trials, name: str, class_: bool, generator: np.random
 
 def _decode_one(train: Part, validation: Part, test: Part, name: str) -> dict[str, float]:
     class_ = is_class(train[1], name)
-    fit, measure = (_fit_class, balanced_accuracy_score) if class_ else (_fit_number, r2_score)
+    measure = balanced_accuracy_score if class_ else r2_score
+
+    def decoder(strength: float) -> Ridge | LogisticRegression:
+        if class_:
+            return LogisticRegression(C=1 / strength, class_weight="balanced", max_iter=1000)
+        return Ridge(alpha=strength)
 
     def frames(part: Part, behaviour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         latents, trials = part
@@ -77,19 +82,16 @@ def _decode_one(train: Part, validation: Part, test: Part, name: str) -> dict[st
         return latents[keep], behaviour[keep]
 
     def value(behaviours: list[np.ndarray], strengths: tuple[float, ...]) -> tuple[float, float, int]:
-        fitting, choosing, scoring = map(frames, (train, validation, test), behaviours)
-        best = max(
-            (fit(*fitting, strength) for strength in strengths),
-            key=lambda decoder: measure(choosing[1], decoder.predict(choosing[0])),
-        )
-        return float(measure(scoring[1], best.predict(scoring[0]))), _strength(best), len(scoring[1])
+        fitting, choosing, scoring = map(frames, parts, behaviours)
+        fits = {strength: decoder(strength).fit(*fitting) for strength in strengths}
+        best = max(fits, key=lambda strength: measure(choosing[1], fits[strength].predict(choosing[0])))
+        return float(measure(scoring[1], fits[best].predict(scoring[0]))), best, len(scoring[1])
 
-    found, strength, n_values = value([trials.covariates[name] for _, trials in (train, validation, test)], STRENGTHS)
+    parts = (train, validation, test)
+    found, strength, n_values = value([trials.covariates[name] for _, trials in parts], STRENGTHS)
     generator = np.random.default_rng(NULL_SEED)
     null = [
-        value(
-            [pseudo_session(trials, name, class_, generator) for _, trials in (train, validation, test)], (strength,)
-        )[0]
+        value([pseudo_session(trials, name, class_, generator) for _, trials in parts], (strength,))[0]
         for _ in range(NULL_DRAWS)
     ]
     return {
@@ -98,15 +100,3 @@ def _decode_one(train: Part, validation: Part, test: Part, name: str) -> dict[st
         "null_95": float(np.percentile(null, 95)),
         "n_values": n_values,
     }
-
-
-def _fit_number(latents: np.ndarray, behaviour: np.ndarray, strength: float) -> Ridge:
-    return Ridge(alpha=strength).fit(latents, behaviour)
-
-
-def _fit_class(latents: np.ndarray, behaviour: np.ndarray, strength: float) -> LogisticRegression:
-    return LogisticRegression(C=1 / strength, class_weight="balanced", max_iter=1000).fit(latents, behaviour)
-
-
-def _strength(decoder: Ridge | LogisticRegression) -> float:
-    return decoder.alpha if isinstance(decoder, Ridge) else 1 / decoder.C

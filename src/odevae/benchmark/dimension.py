@@ -1,4 +1,4 @@
-"""The dimension that a model finds in training trials, beside the one that it finds where there is no manifold."""
+"""The dimension that a model finds in training trials, next to the one that it finds where there is no manifold."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,15 +17,15 @@ def intrinsic_dimension(
     """The dimension that a fitted model reports, and that of a control.
 
     Args:
-        model: fitted on `train`, with an answer to ``intrinsic_dimension``.
-        fit: gives a model of the same kind, fitted on the trials that it is handed.
+        model: fitted on `train`; it implements ``intrinsic_dimension``.
+        fit: gives a model of the same kind, fitted on the given training and validation trials.
         train, validation: as in `BenchmarkModel.fit`.
 
     Returns:
-        ``correlation_dimension``, the same for `shifted_apart` training trials as ``null_mean``, and ``n_values``, the
-        training frames behind both.
+        ``correlation_dimension``, the same after `shift_neurons` as ``null_mean``, and ``n_values``, the number of
+        training frames.
     """
-    control = fit(shifted_apart(train), validation)
+    control = fit(shift_neurons(train), validation)
     return {
         "correlation_dimension": model.intrinsic_dimension(),
         "null_mean": control.intrinsic_dimension(),
@@ -33,11 +33,11 @@ def intrinsic_dimension(
     }
 
 
-def shifted_apart(trials: Trials) -> Trials:
+def shift_neurons(trials: Trials) -> Trials:
     """Each neuron's activity, taken through all trials, shifted in a circle by an amount of its own.
 
-    Every neuron keeps its values and its smoothness in time, but what neurons do together is gone: a dimension that is
-    as large here says nothing of the population.
+    Every neuron keeps its values and its smoothness in time, but neurons no longer vary together: a dimension that is
+    the same here is no property of the population.
     """
     generator = np.random.default_rng(CONTROL_SEED)
     frames = trials.values[trials.recorded]

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-# Each that was asked has a figure.
+# A family with scores has a figure.
 FAMILIES = ("reconstruct", "onset", "forecast", "cosmooth", "decode", "rates", "latent", "lost")
 # Of every task, the score that is compared: the first that it has.
 HEADLINE = {
@@ -17,7 +17,7 @@ DEFAULT_HEADLINE = ("r2_neuron",)
 
 
 class Task(NamedTuple):
-    """What a model is asked. Tasks sort by family, then by number.
+    """What a model has to predict. Tasks are sorted by family, then by number.
 
     Attributes:
         family: one of `FAMILIES`, or another that has no figure.

@@ -20,7 +20,7 @@ from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
 from odevae.metrics import score
 
-# Frames that a forecast sees before it is left alone.
+# Frames that a forecast sees at first; after them it sees nothing.
 SEEN = 5
 # R2 of a frame below which a forecast has lost the truth; our choice.
 LOST_BELOW = 0.5
@@ -37,8 +37,8 @@ def rates(model: BenchmarkModel, test: Trials, expected: np.ndarray) -> dict[str
         expected: ``(B, L, N)``, their activity without noise (`odevae.data.simulate.expected.expected_activity`).
 
     Returns:
-        The scores of `odevae.benchmark.tasks.reconstruct`, and ``r2_mean``: R2 of each neuron, plain mean over neurons.
-        One neuron that hardly varies in these trials can drag that mean far below 0.
+        The scores of `odevae.benchmark.tasks.reconstruct`, and ``r2_mean``: R2 of each neuron, plain mean over neurons,
+        which one neuron that hardly varies in these trials can bring far below 0.
     """
     predicted = model.reconstruct(test)
     scores = score(expected, predicted, test.mask)
@@ -46,7 +46,7 @@ def rates(model: BenchmarkModel, test: Trials, expected: np.ndarray) -> dict[str
 
 
 def latent(train: Part, test: Part) -> dict[str, float]:
-    """How much of the true latents the inferred ones tell: a linear regression from inferred to true latents.
+    """How much of the true latents is in the inferred ones: a linear regression from inferred to true latents.
 
     Args:
         train, test: inferred latents ``(B, L, D)`` and the trials that they belong to. The regression is fitted on all
@@ -59,11 +59,10 @@ def latent(train: Part, test: Part) -> dict[str, float]:
 
 
 def latent_reverse(train: Part, test: Part) -> dict[str, float]:
-    """How much of the inferred latents is true: the regression of `latent` the other way round.
+    """How much of the inferred latents is true: the regression of `latent` in the other direction.
 
-    Latents that carry what is not there, or the noise of the recording, lower this score and not that of `latent`.
-    Latents that are bent against the true ones score low in both, because the regression is linear. Constant latents
-    carry nothing and are left out.
+    Latents that hold noise, or what is not there, lower this score and not that of `latent`. Latents that are bent
+    against the true ones score low in both, because the regression is linear. Constant latents are left out.
     """
     return _regression(_inferred_and_true(train)[::-1], _inferred_and_true(test)[::-1])
 

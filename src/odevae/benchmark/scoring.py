@@ -1,4 +1,4 @@
-"""Every score of one model on one split: what it answers, it is asked."""
+"""Every score of one model on one split: one for each task whose method the model implements."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,27 +15,6 @@ from odevae.benchmark.tasks import HORIZONS, ONSETS, cosmooth, forecast, onset, 
 from odevae.data.trials import Trials
 
 Scores = dict[str, dict[str, float]]
-
-
-class Family:
-    """Models of one kind at several dimensions, which share what does not depend on the dimension.
-
-    Args:
-        make: gives a model to fit, of a latent dimension.
-    """
-
-    def __init__(self, make: Callable[[int], BenchmarkModel]):
-        self.make = make
-        self.first: dict[str, BenchmarkModel] = {}
-
-    def fit(self, latent_dim: int, trials: str, train: Trials, validation: Trials) -> BenchmarkModel:
-        """A fitted model; `trials` names the training trials, the same ones each time."""
-        model = self.make(latent_dim)
-        if trials in self.first:
-            model.take_over(self.first[trials])
-        model.fit(train, validation)
-        self.first.setdefault(trials, model)
-        return model
 
 
 def all_scores(
@@ -57,20 +36,29 @@ def all_scores(
         covariates: names of the behaviour to decode.
         draw: see `cosmooth`.
         expected: of a simulation, the activity ``(B, L, N)`` of the test trials without noise. There the truth is known
-            and is asked for in place of held-out neurons.
+            and is scored in place of held-out neurons.
 
     Returns:
-        For each dimension the scores by task, ``reconstruct``, ``onset1``, ``forecast@5``, ``cosmooth``,
-        ``decode/Position`` and so on; and the processor time of the fit on all neurons and of its reconstructions and
-        forecasts, s: some models fit a horizon when they are first asked for it. What a model shares between
-        dimensions is counted at the first of them.
+        For each dimension the scores by task, ``onset1``, ``decode/Position`` and so on; and the processor time (s) of
+        the fit on all neurons, its reconstructions and forecasts: some models fit a horizon when they are first asked
+        for it. What a model shares between dimensions is counted at the first of them.
     """
-    family = Family(make)
-    dimension: Scores = {}
+    first: dict[str, BenchmarkModel] = {}
+
+    def fit(latent_dim: int, trials: str, train: Trials, validation: Trials) -> BenchmarkModel:
+        """A fitted model; `trials` names the training trials. It takes over what does not depend on the dimension."""
+        model = make(latent_dim)
+        if trials in first:
+            model.take_over(first[trials])
+        model.fit(train, validation)
+        first.setdefault(trials, model)
+        return model
+
+    dimension: dict[str, float] = {}
     found = []
     for latent_dim in latent_dims:
         started = time.process_time()
-        model = family.fit(latent_dim, "all neurons", train, validation)
+        model = fit(latent_dim, "all neurons", train, validation)
         scores: Scores = {}
         if model.answers("reconstruct"):
             scores["reconstruct"] = reconstruct(model, test)
@@ -81,22 +69,17 @@ def all_scores(
         fit_s = time.process_time() - started
 
         if model.answers("infer"):
-            # A model of the onset alone sees no frame in which neurons could be hidden from it.
+            # A model that does not reconstruct sees the onset only, so cosmooth does not apply to it.
             if expected is None and model.answers("reconstruct"):
-                scores["cosmooth"] = cosmooth(
-                    partial(family.fit, latent_dim, "some neurons"), train, validation, test, draw
-                )
+                scores["cosmooth"] = cosmooth(partial(fit, latent_dim, "some neurons"), train, validation, test, draw)
             parts = [(model.infer(trials), trials) for trials in (train, validation, test)]
             decoded = decode(*parts, covariates)
             scores |= {Task("decode", subject=name).name: values for name, values in decoded.items()}
         if model.answers("intrinsic_dimension"):
             # It is the same at every dimension of the latents.
-            dimension = dimension or {
-                "intrinsic_dimension": intrinsic_dimension(
-                    model, partial(family.fit, latent_dim, "apart"), train, validation
-                )
-            }
-            scores |= dimension
+            shifted = partial(fit, latent_dim, "shifted neurons")
+            dimension = dimension or intrinsic_dimension(model, shifted, train, validation)
+            scores["intrinsic_dimension"] = dimension
         if expected is not None:
             scores |= truth_scores(model, train, test, expected)
         found.append((scores, fit_s))

@@ -125,18 +125,10 @@ def _scores(cells: list[dict]) -> pd.DataFrame:
         for name, scores in cell["scores"].items():
             task = Task.parse(name)
             metric = task.headline(scores)
-            rows.append(
-                {
-                    **{column: cell[column] for column in ("dataset", "model", "latent_dim", "split", "fit_s")},
-                    **task._asdict(),
-                    "task": name,
-                    "metric": metric,
-                    "value": scores[metric],
-                    "n_values": scores["n_values"],
-                    **{null: scores.get(null) for null in _NULLS},
-                    "share": cell["n_trials"]["test"] / cell["n_trials"]["train"],
-                }
-            )
+            row = {column: cell[column] for column in ("dataset", "model", "latent_dim", "split", "fit_s")}
+            row |= {**task._asdict(), "task": name, "metric": metric, "value": scores[metric]}
+            row |= {"n_values": scores["n_values"], **{null: scores.get(null) for null in _NULLS}}
+            rows.append(row | {"share": cell["n_trials"]["test"] / cell["n_trials"]["train"]})
     return pd.DataFrame(rows).astype(dict.fromkeys(("value", *_NULLS), float)).sort_values("split")
 
 
@@ -165,15 +157,7 @@ def _saturation_rows(scores: pd.DataFrame) -> list[dict]:
         # One dimension alone, or not all on the same splits.
         if by_dim.shape[1] < 2 or by_dim.size > len(found):
             continue
-        rows.append(
-            {
-                "dataset": dataset,
-                "task": SATURATION,
-                "metric": SATURATION_METRIC,
-                "model": model,
-                "n_splits": len(by_dim),
-                "mean": saturation(by_dim, found["share"].mean()),
-                "n_values": by_dim.shape[1],
-            }
-        )
+        row = {"dataset": dataset, "task": SATURATION, "metric": SATURATION_METRIC, "model": model}
+        row |= {"n_splits": len(by_dim), "mean": saturation(by_dim, found["share"].mean())}
+        rows.append(row | {"n_values": by_dim.shape[1]})
     return rows

@@ -1,6 +1,6 @@
-"""The tasks that a model can be asked on trials it has never seen, and the score of each.
+"""The tasks of a model on trials it has never seen, and the score of each.
 
-Every task is scored with `metrics.score` in recorded units on native frames. The test trials are handed to a model only
+Every task is scored with `metrics.score` in recorded units on native frames. A model gets the test trials only
 here, after it was fitted.
 """
 
@@ -45,11 +45,11 @@ def cosmooth(
 ) -> dict[str, float]:
     """A quarter of the neurons from the latents of the others.
 
-    A model is fitted on three quarters of the neurons alone; a ridge, fitted on training trials and with a strength
-    chosen on validation trials, leads from its latents to the neurons it never saw.
+    A model is fitted on three quarters of the neurons only; a ridge, fitted on training trials and with a strength
+    chosen on validation trials, predicts the other neurons from its latents.
 
     Args:
-        fit: gives a model, fitted on the training and validation trials that it is handed.
+        fit: gives a model, fitted on the given training and validation trials.
         train, validation, test: trials of all neurons.
         draw: number of the draw of neurons: that of the split, so that every split holds out others, the same ones
             for every model.

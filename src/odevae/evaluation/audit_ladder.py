@@ -61,18 +61,13 @@ def rungs_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray], audi
         audit: content of ``audit.json`` of the fold.
     """
     rows = []
+    part, batch_size = fold.scored_part, run["spec"]["batch_size"]
     for rung, (flaw, protocol, space, recorded_only) in RUNGS.items():
         if protocol != run["key"]["protocol"]:
             continue
-        part = fold.scored_part
-        mask, train_mask = fold.raw.mask[fold.parts[part]], fold.raw.mask[fold.parts["train"]]
-        padded = audit["padded_fraction"]
-        if recorded_only:
-            mask = mask & fold.raw.recorded[fold.parts[part]]
-            train_mask = train_mask & fold.raw.recorded[fold.parts["train"]]
-            padded = 0.0
+        counted = fold.raw.mask & fold.raw.recorded if recorded_only else fold.raw.mask
+        mask, train_mask = counted[fold.parts[part]], counted[fold.parts["train"]]
         true, train = fold.truth(part, space), fold.truth("train", space)
-        batch_size = run["spec"]["batch_size"]
         references = {
             f"{name}_r2": r2_batched(true, guess(train, train_mask, true, mask), mask, batch_size)
             for name, guess in TRIVIAL.items()
@@ -89,16 +84,16 @@ def rungs_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray], audi
             **references,
             "reference_r2": max(references.values()),
             "shared_trials": audit["shared_trials"],
-            "padded_fraction": padded,
+            "padded_fraction": 0.0 if recorded_only else audit["padded_fraction"],
             # Of a mean row only.
             "n_runs": None,
             **{f"{name}_sd": None for name in _SPREAD},
         }
         if run["status"] == "ok":
-            scored = {name: fold.carried(part, predictions[f"{part}_{name}"], space) for name in _PREDICTIONS}
-            row["r2"] = r2_batched(true, scored["best_sampled"], mask, batch_size)
-            row["r2_last"] = r2_batched(true, scored["last_sampled"], mask, batch_size)
-            row["r2_neuron"] = r2_neuron(true[mask].astype(float), scored["best"][mask].astype(float))
+            best, drawn, last = (fold.carried(part, predictions[f"{part}_{name}"], space) for name in _PREDICTIONS)
+            row["r2"] = r2_batched(true, drawn, mask, batch_size)
+            row["r2_last"] = r2_batched(true, last, mask, batch_size)
+            row["r2_neuron"] = r2_neuron(true[mask].astype(float), best[mask].astype(float))
         rows.append(row)
     return rows
 
@@ -124,7 +119,7 @@ def ladder_of_study(results: str | Path, runs: dict[str, str]) -> pd.DataFrame:
 def ladder_table(rows: list[dict]) -> pd.DataFrame:
     """Rows of runs in the order of rungs and models, each group followed by its mean row with SDs (n - 1).
 
-    A mean row has ``mean`` for its seed, no split, and in ``n_runs`` how many runs it rests on. Cells are Python
+    A mean row has ``mean`` for its seed, no split, and in ``n_runs`` how many runs it averages. Cells are Python
     objects, None where there is no value.
     """
     table = pd.DataFrame(rows, dtype=object).sort_values(["rung", "model", "split", "seed"], kind="stable")

@@ -26,7 +26,7 @@ CHECKPOINTS = ("best", "last")
 
 
 def task_of(spec: ModelSpec) -> str:
-    """What the model is asked.
+    """The task of the model.
 
     ``reconstruct`` sees the whole trial, ``onset`` its first frame, ``onset5`` that and the mean of the first five (its
     baseline).
@@ -79,9 +79,7 @@ def metrics_of(fold: Fold, run: dict, predictions: dict[str, np.ndarray]) -> dic
             scores += model_scores(fold, part, task, checkpoint, predicted, references)
             scores += published_scores(fold, part, task, checkpoint, drawn, spec.batch_size)
     return {
-        "run": run["run"],
-        "attempt": run["attempt"],
-        "status": run["status"],
+        **{name: run[name] for name in ("run", "attempt", "status")},
         "task": task,
         "scored_part": fold.scored_part,
         "scores": [row._asdict() for row in scores],
@@ -94,17 +92,15 @@ def held_out_parts(fold: Fold) -> list[str]:
 
 
 def predict(model: ODEVAE, fold: Fold, part: str, sample: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions ``(B, L, K)`` in observation space and latent paths ``(B, L, D)`` of one part, float32.
+    """Predictions ``(B, L, C)`` in observation space and latent paths ``(B, L, D)`` of one part, float32.
 
-    Both are NaN throughout if the path of a held-out trial cannot be integrated.
+    Both are NaN if the path of a held-out trial cannot be integrated.
     """
     observed, mask = fold.sequences(part)
     model.eval()
     try:
         with torch.no_grad():
-            output = model(
-                torch.from_numpy(observed), torch.from_numpy(mask), torch.from_numpy(fold.times), sample=sample
-            )
+            output = model(*map(torch.from_numpy, (observed, mask, fold.times)), sample=sample)
     except SolverError as error:
         log.info(f"{part}: no prediction, {error}")
         path_shape = (*observed.shape[:2], model.latent_dim)

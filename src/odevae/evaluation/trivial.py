@@ -1,4 +1,4 @@
-"""References that cost nothing: a model that does not beat them has learned nothing that is worth a model."""
+"""References that cost nothing: a model that is not better than them is of no use."""
 
 import numpy as np
 
@@ -36,11 +36,6 @@ def hold_last_frame(train: np.ndarray, train_mask: np.ndarray, held_out: np.ndar
     return np.broadcast_to(held_out[np.arange(len(held_out)), last][:, None], held_out.shape)
 
 
-TRIVIAL = {
-    "training_mean": training_mean,
-    "trial_time_mean": trial_time_mean,
-    "hold_first_frame": hold_first_frame,
-    "hold_last_frame": hold_last_frame,
-}
-"""Each takes training values ``(Bt, L, C)``, their mask, held-out values ``(B, L, C)``, their mask; it gives
-``(B, L, C)``."""
+# Each takes training values ``(Bt, L, C)`` and their mask, held-out values ``(B, L, C)`` and their mask; it gives
+# predictions ``(B, L, C)``.
+TRIVIAL = {guess.__name__: guess for guess in (training_mean, trial_time_mean, hold_first_frame, hold_last_frame)}

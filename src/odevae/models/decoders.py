@@ -1,5 +1,7 @@
 """Decoders: latent states to observations (paper, eq. 5 and section 4.3)."""
 
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -13,7 +15,7 @@ NEIGHBOURS = 16
 
 
 class MLPDecoder(nn.Module):
-    """``D -> width -> width -> C`` with ReLU: 512 wide in v1, 256 in v2."""
+    """``D -> width -> width -> C`` with ReLU: 512 wide in v1, 256 (`HIDDEN`) in v2."""
 
     def __init__(self, latent_dim: int, n_channels: int, width: int = 512):
         super().__init__()
@@ -24,13 +26,6 @@ class MLPDecoder(nn.Module):
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """``(..., D)`` -> ``(..., C)``."""
         return self.body(z)
-
-
-class NarrowMLPDecoder(MLPDecoder):
-    """``D -> 256 -> 256 -> C`` with ReLU: the decoder of v2."""
-
-    def __init__(self, latent_dim: int, n_channels: int):
-        super().__init__(latent_dim, n_channels, width=HIDDEN)
 
 
 class NeuronAwareDecoder(nn.Module):
@@ -59,9 +54,8 @@ class LocalAttentionDecoder(nn.Module):
     the largest ``e_i . e_j``, and a softmax of that product weights them. One network ``2D -> 256 -> 256 -> 1`` with
     ReLU reads every channel's own view and its neighbours' mean view.
 
-    In the source the neighbours' views are z itself. Their weighted mean is then z again, so every channel gets the
-    same input and all channels are decoded to the same value. The views are our correction: with them the input depends
-    on the neighbourhood, as the source describes it.
+    In the source the neighbours' views are z itself, and so is their weighted mean: every channel gets the same input
+    and is decoded to the same value. The views are our correction, as the source describes it.
     """
 
     def __init__(self, latent_dim: int, n_channels: int):
@@ -109,7 +103,7 @@ def _one_output(n_inputs: int) -> nn.Sequential:
 
 DECODERS = {
     "mlp": MLPDecoder,
-    "narrow_mlp": NarrowMLPDecoder,
+    "narrow_mlp": partial(MLPDecoder, width=HIDDEN),
     "neuron_aware": NeuronAwareDecoder,
     "local_attention": LocalAttentionDecoder,
     "moe": MoEDecoder,

@@ -36,12 +36,9 @@ def integrate(field: Field, z0: torch.Tensor, times: torch.Tensor, method: str) 
         OdevaeError: if the method does not exist.
         SolverError: if the state is not finite or the adaptive step underflows.
     """
-    if method == "rk4":
-        options = {"step_size": float(times[1] - times[0]) / 2}
-    elif method == "dopri5":
-        options = {}
-    else:
+    if method not in METHODS:
         raise OdevaeError(f"solver {method!r} is unknown; use one of {', '.join(METHODS)}.")
+    options = {"step_size": float(times[1] - times[0]) / 2} if method == "rk4" else {}
     try:
         path = odeint(field, z0, times, rtol=RTOL, atol=ATOL, method=method, options=options)
     except AssertionError as error:  # torchdiffeq asserts that its step stays above the time's resolution

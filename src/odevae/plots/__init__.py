@@ -11,30 +11,3 @@ from odevae.plots.manifolds import latent_tsne, manifold_of_trial, manifold_of_t
 from odevae.plots.neurons import example_neurons, most_active, worst_neurons
 from odevae.plots.study import SCORE_FLOOR, SCORES, seed_sweep
 from odevae.plots.style import message, save
-
-__all__ = [
-    "R2_VIEW",
-    "SCORES",
-    "SCORE_FLOOR",
-    "activity_heatmaps",
-    "audit_ladder",
-    "error_heatmap",
-    "error_over_time",
-    "example_neurons",
-    "interactive_manifold",
-    "latent_dimensions",
-    "latent_tsne",
-    "learning_curves",
-    "manifold_of_trial",
-    "manifold_of_trials",
-    "manifold_pca",
-    "message",
-    "most_active",
-    "neuron_scores",
-    "save",
-    "scores_by_dimension",
-    "seed_sweep",
-    "trial_errors",
-    "vector_field",
-    "worst_neurons",
-]

@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from odevae.benchmark.families import Task
-from odevae.plots.style import GREY, SMALL_SIZE, TEXT_SIZE, describe, new_figure
+from odevae.plots.colours import GREY
+from odevae.plots.style import LEGEND_BELOW, describe, new_figure
 
-# Far below nothing is told apart any more; what lies below is named under the panel.
+# Scores far below need not be distinguished; the panel's title names what lies below.
 LOWEST = -0.6
 COLUMNS = 3
 # Of a panel's width, for names above it.
@@ -56,10 +57,9 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
     for axes, task in zip(panels, tasks, strict=False):
         below = []
         for number, model in enumerate(models):
-            own = [row for row in rows if row["task"] == task and row["model"] == model]
+            own = sorted((row for row in rows if row["task"] == task and row["model"] == model), key=place_of)
             if not own:
                 continue
-            own.sort(key=place_of)
             # Side by side, so that bars of equal scores do not cover each other.
             x = np.array([place_of(row) for row in own]) + 0.6 * (number / max(1, len(models) - 1) - 0.5)
             y = np.array([row["mean"] for row in own])
@@ -70,18 +70,10 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
             elif len(hidden):
                 below.append(f"{model} on {len(hidden)} of {len(datasets)}")
             y = np.where(y < LOWEST, np.nan, y)
-            look = everyone.index(model)
-            handles[model] = axes.errorbar(
-                x,
-                y,
-                spread,
-                color=f"C{look % N_COLOURS}",
-                marker=MARKERS[look % len(MARKERS)],
-                markersize=4,
-                linewidth=1 if len(datasets) == 1 else 0,
-                linestyle=LINES[look // N_COLOURS % len(LINES)],
-                elinewidth=0.7,
-            )
+            place = everyone.index(model)
+            dots = {"color": f"C{place % N_COLOURS}", "marker": MARKERS[place % len(MARKERS)], "markersize": 4}
+            line = {"linewidth": 1 if len(datasets) == 1 else 0, "linestyle": LINES[place // N_COLOURS % len(LINES)]}
+            handles[model] = axes.errorbar(x, y, spread, elinewidth=0.7, **dots, **line)
             nulls = np.array([np.nan if row["null_95"] is None else row["null_95"] for row in own])
             if np.isfinite(nulls).any():
                 handles[NULL] = axes.plot(x, nulls, color=GREY, marker="_", markersize=7, linewidth=0)[0]
@@ -94,18 +86,15 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
         margin = 0.05 * (high - low) or 0.05
         axes.set_ylim(low - margin, high + margin)
         cut_off = wrap(f"cut off: {', '.join(below)}", round(LETTERS_PER_INCH * panel_width)) if below else []
-        axes.set_title("\n".join([task, *cut_off]), fontsize=TEXT_SIZE, parse_math=False)
-        axes.set_xticks(range(len(labels)), labels, fontsize=TEXT_SIZE if len(datasets) == 1 else SMALL_SIZE)
+        axes.set_xticks(range(len(labels)), labels)
         axes.set_xlim(-0.5, len(labels) - 0.5)
-        describe(axes, "latent dimension" if len(datasets) == 1 else "", LABELS[metric])
+        describe(axes, "latent dimension" if len(datasets) == 1 else "", LABELS[metric], "\n".join([task, *cut_off]))
     for axes in panels[len(tasks) :]:
         axes.set_axis_off()
     if NULL in handles:
         # Last, after the models.
         handles[NULL] = handles.pop(NULL)
-    figure.legend(
-        handles.values(), handles.keys(), fontsize=SMALL_SIZE, frameon=False, loc="outside lower center", ncols=4
-    )
+    figure.legend(handles.values(), handles.keys(), ncols=4, **LEGEND_BELOW)
     return figure
 
 

@@ -5,7 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from odevae.plots.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SMALL_SIZE, TEXT_SIZE, VERMILION, message, new_figure
+from odevae.plots.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION
+from odevae.plots.style import SMALL_SIZE, TEXT_SIZE, describe, message, new_figure
 
 R2_VIEW = (-1.0, 1.0)
 TERMS = {
@@ -32,11 +33,11 @@ def learning_curves(history: list[dict[str, float]], title: str, best_epoch: int
     loss, r2, terms = figure.subplots(1, 3)
 
     _curves(loss, history, {"train_loss": ("train", BLACK), "val_loss": ("validation", BLUE)})
-    loss.set_title("Loss, all terms", fontsize=TEXT_SIZE)
+    describe(loss, "epoch", "", "Loss, all terms")
     _curves(r2, history, {"val_r2": ("validation", BLUE)})
-    r2.set_title("Validation R²" + _cut_r2(r2), fontsize=TEXT_SIZE)
+    describe(r2, "epoch", "", "Validation R²" + _cut_r2(r2))
     _curves(terms, _shares(history), TERMS)
-    terms.set_title("Weighted terms, share of the training loss (%)", fontsize=TEXT_SIZE)
+    describe(terms, "epoch", "", "Weighted terms, share of the training loss (%)")
 
     for axes in (loss, terms):
         values = _drawn(axes)
@@ -51,9 +52,7 @@ def learning_curves(history: list[dict[str, float]], title: str, best_epoch: int
         if best_epoch is not None:
             axes.axvline(best_epoch, color=VERMILION, linestyle="--", linewidth=1, label=f"best epoch ({best_epoch})")
         axes.set_xlim(first - margin, last + margin)
-        axes.set_xlabel("epoch", fontsize=TEXT_SIZE)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-        axes.tick_params(which="both", labelsize=SMALL_SIZE)
         if axes.get_legend_handles_labels()[0]:
             # The terms' curves fill their panel, so the legend is next to it.
             place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if axes is terms else {}

@@ -3,7 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from odevae.plots.style import BLACK, GREY, SMALL_SIZE, TEXT_SIZE, describe, message, new_figure
+from odevae.plots.colours import BLACK, GREY
+from odevae.plots.style import LEGEND, describe, message, new_figure
 
 # A useful model lies within; what lies below is counted in the figure.
 VIEW = (-1.0, 1.0)
@@ -40,10 +41,9 @@ def scores_by_dimension(rows: list[dict], title: str) -> Figure:
         axes.plot(range(len(dims)), means, color=RED, marker="o", markersize=6, linewidth=1, label="mean over trials")
         notes = [f"{below} below {VIEW[0]:.0f} cut, lowest {lowest:.3g}"] if below else []
         notes += [f"{without} not finite"] if without else []
-        axes.set_title("; ".join(notes) or "all trials shown", fontsize=TEXT_SIZE)
         axes.set_ylim(VIEW[0] if below else min(lowest, 0) - 0.05, VIEW[1] + 0.05)
         axes.set_xticks(range(len(dims)), [str(dim) for dim in dims])
         axes.set_xlim(-0.5, len(dims) - 0.5)
-        axes.legend(fontsize=SMALL_SIZE, frameon=False, loc="lower right")
-        describe(axes, "latent dimension", f"{label} of a trial")
+        axes.legend(loc="lower right", **LEGEND)
+        describe(axes, "latent dimension", f"{label} of a trial", "; ".join(notes) or "all trials shown")
     return figure

@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from odevae.plots.style import BLACK, BLUE, GREY, SMALL_SIZE, TEXT_SIZE, VERMILION, describe, message, new_figure
+from odevae.plots.colours import BLACK, BLUE, GREY, VERMILION
+from odevae.plots.style import LEGEND, describe, message, new_figure
 
 MOST_TRIALS_NAMED = 40
 
@@ -28,31 +29,29 @@ def neuron_scores(true: np.ndarray, predicted: np.ndarray, units: str, title: st
     left, right = figure.subplots(1, 2)
     scored = np.sort(r[np.isfinite(r)])[::-1]
     left.axhline(0, color=GREY, linewidth=0.6)
-    left.plot(
-        np.arange(1, len(scored) + 1), scored, color=BLACK, marker=".", markersize=3, linestyle="", label="neuron"
-    )
+    dots = {"marker": ".", "markersize": 3, "linestyle": ""}
+    left.plot(np.arange(1, len(scored) + 1), scored, color=BLACK, label="neuron", **dots)
     if scored.size:
         left.axhline(np.median(scored), color=VERMILION, linestyle="--", label=f"median {np.median(scored):.3f}")
     left.set_ylim(-1.05, 1.05)
-    left.legend(fontsize=SMALL_SIZE, frameon=False, loc="lower left")
+    left.legend(loc="lower left", **LEGEND)
     counts = {"silent": silent.sum(), "constant reconstruction": constant.sum(), "not finite": (~known).sum()}
     without = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    left.set_title(f"{scored.size} of {len(known)} neurons\nwithout r: {without or 'none'}", fontsize=TEXT_SIZE)
-    describe(left, "neuron, best first", "Pearson's r over frames")
+    heading = f"{scored.size} of {len(known)} neurons\nwithout r: {without or 'none'}"
+    describe(left, "neuron, best first", "Pearson's r over frames", heading)
 
     active = ~silent
     order = np.argsort(error[active], kind="stable")
     rank = np.arange(1, len(order) + 1)
-    look = {"marker": ".", "markersize": 3, "linestyle": ""}
-    right.plot(rank, variance[active][order], color=BLUE, label="variance: error of its mean", **look)
-    right.plot(rank, error[active][order], color=BLACK, label="reconstruction", **look)
+    right.plot(rank, variance[active][order], color=BLUE, label="variance: error of its mean", **dots)
+    right.plot(rank, error[active][order], color=BLACK, label="reconstruction", **dots)
     if active.any() and (error[active] > 0).all():
         right.set_yscale("log")
     worse = np.sum((error > variance) & active)
     quiet = f"\n{silent.sum()} silent: error at most {error[silent].max():.3g}" if silent.any() else ""
-    right.set_title(f"{worse} of {active.sum()} active neurons worse than their mean{quiet}", fontsize=TEXT_SIZE)
-    right.legend(fontsize=SMALL_SIZE, frameon=False)
-    describe(right, "active neuron, best first", f"mean squared error, {squared(units)}")
+    right.legend(**LEGEND)
+    heading = f"{worse} of {active.sum()} active neurons worse than their mean{quiet}"
+    describe(right, "active neuron, best first", f"mean squared error, {squared(units)}", heading)
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     return figure
@@ -100,7 +99,7 @@ def trial_errors(error: np.ndarray, trial_ids: np.ndarray, units: str, title: st
     describe(axes, "trial" + (f" (one in {every} named)" if every > 1 else ""), f"mean squared error, {squared(units)}")
     axes.tick_params(axis="x", rotation=90 if len(error) > 8 else 0)
     axes.set_ylim(0, 1.22 * error[known].max() or 1.0)  # room for the legend above the bars
-    axes.legend(fontsize=SMALL_SIZE, frameon=False, loc="upper right", ncols=2)
+    axes.legend(loc="upper right", ncols=2, **LEGEND)
     return figure
 
 
@@ -115,40 +114,27 @@ def error_over_time(error: np.ndarray, recorded: np.ndarray, time_s: np.ndarray,
     known = np.isfinite(error)
     if not known.any():
         return message("The error is finite at no time.", title)
-    number = known.sum(axis=0)
-    # Times that no trial has are left out first, because they have no mean.
-    error, recorded, time_s, number = (
-        error[:, number > 0],
-        recorded[:, number > 0],
-        time_s[number > 0],
-        number[number > 0],
-    )
-    known = np.isfinite(error)
-    values = np.where(known, error, 0.0)
-    mean = values.sum(axis=0) / number
-    deviation = np.sqrt(np.where(known, (error - mean) ** 2, 0.0).sum(axis=0) / np.maximum(number - 1, 1))
+    # Times that no trial has are left out, because they have no mean.
+    shown = known.any(axis=0)
+    time_s, number, goes_on = time_s[shown], known[:, shown].sum(axis=0), (known & recorded)[:, shown].sum(axis=0)
+    values = np.ma.masked_invalid(error)[:, shown]
+    # One trial has no spread.
+    mean, deviation = values.mean(axis=0).filled(np.nan), values.std(axis=0, ddof=1).filled(np.nan)
     figure = new_figure(6, 4.2, title)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    many = np.where(number > 1, deviation, np.nan)  # one trial has no spread
-    above.fill_between(time_s, mean - many, mean + many, color=BLUE, alpha=0.25, linewidth=0, label="± SD over trials")
+    look = {"color": BLUE, "alpha": 0.25, "linewidth": 0, "label": "± SD over trials"}
+    above.fill_between(time_s, mean - deviation, mean + deviation, **look)
     marker = "." if len(time_s) == 1 else None
     above.plot(time_s, mean, color=BLUE, linewidth=1.4, marker=marker, label="mean over trials")
-    above.set_ylim(0, 1.2 * np.nanmax(np.fmax(mean, mean + many)) or 1.0)
+    above.set_ylim(0, 1.2 * np.nanmax(np.fmax(mean, mean + deviation)) or 1.0)
     # Room for the legends above the curves.
-    above.legend(fontsize=SMALL_SIZE, frameon=False, loc="upper right", ncols=2)
+    above.legend(loc="upper right", ncols=2, **LEGEND)
     describe(above, "", f"mean absolute error ({units})")
-    below.step(time_s, number, color=BLACK, where="mid", linewidth=1.2, label="scored")
-    below.step(
-        time_s,
-        (known & recorded).sum(axis=0),
-        color=VERMILION,
-        where="mid",
-        linewidth=1.2,
-        linestyle="--",
-        label="of these, not yet ended",
-    )
+    look = {"where": "mid", "linewidth": 1.2}
+    below.step(time_s, number, color=BLACK, label="scored", **look)
+    below.step(time_s, goes_on, color=VERMILION, linestyle="--", label="of these, not yet ended", **look)
     below.set_ylim(0, 1.7 * number.max())
     below.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
-    below.legend(fontsize=SMALL_SIZE, frameon=False, loc="upper right", ncols=2)
+    below.legend(loc="upper right", ncols=2, **LEGEND)
     describe(below, "time (s)", "trials")
     return figure

@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from odevae.plots.style import SIGNED_MAP, TEXT_SIZE, TIME_MAP, colour_bar, describe, finite, message, new_figure
+from odevae.plots.colours import SIGNED_MAP, TIME_MAP
+from odevae.plots.style import TEXT_SIZE, colour_bar, describe, finite, message, new_figure
 
 # A colour scale covers this share of the values; the figure gives the share beyond it.
 SHOWN_SHARE = 0.99
@@ -51,10 +52,8 @@ def error_heatmap(true: np.ndarray, predicted: np.ndarray, time_s: np.ndarray, u
     largest = np.nanquantile(np.abs(error), SHOWN_SHARE) or np.nanmax(np.abs(error)) or 1.0
     figure = new_figure(5.6, 4.8, title)
     panels, image = _draw(figure, [error], true, time_s, cmap=SIGNED_MAP, vmin=-largest, vmax=largest)
-    beyond = np.mean(np.abs(error) > largest)
-    panels[0, 0].set_title(f"{beyond:.1%} of errors beyond the scale", fontsize=TEXT_SIZE)
-    label = f"reconstructed − recorded ({units})"
-    colour_bar(figure, list(panels.ravel()), image, label, extend="both", shrink=0.85)
+    panels[0, 0].set_title(f"{np.mean(np.abs(error) > largest):.1%} of errors beyond the scale", fontsize=TEXT_SIZE)
+    colour_bar(figure, list(panels.ravel()), image, f"reconstructed − recorded ({units})", extend="both", shrink=0.85)
     return figure
 
 

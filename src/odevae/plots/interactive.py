@@ -5,7 +5,7 @@ import html
 import numpy as np
 import plotly.graph_objects as go
 
-from odevae.plots.style import GREY
+from odevae.plots.colours import GREY
 
 # Plotly would choose a random id; a fixed one gives the same bytes on every call.
 ELEMENT_ID = "manifold"
@@ -34,35 +34,18 @@ def interactive_manifold(
     names = np.array([f"trial {number}" for number in trial])
     known = np.isfinite(colour)
     figure = go.Figure()
-    figure.add_scatter3d(
-        **_xyz(_with_gaps(coordinates, trial)),
-        mode="lines",
-        line={"color": GREY, "width": 1.5},
-        name="paths",
-        hoverinfo="skip",
-    )
+    lines, dots = {"mode": "lines", "hoverinfo": "skip"}, {"mode": "markers", "hoverinfo": "text"}
+    paths = _xyz(_with_gaps(coordinates, trial))
+    figure.add_scatter3d(**paths, name="paths", line={"color": GREY, "width": 1.5}, **lines)
     if not known.all():
-        figure.add_scatter3d(
-            **_xyz(coordinates[~known]),
-            mode="markers",
-            marker={"color": GREY, "size": 3},
-            name="not recorded",
-            text=names[~known].tolist(),
-            hoverinfo="text",
-        )
+        look = {"marker": {"color": GREY, "size": 3}, "text": names[~known].tolist()}
+        figure.add_scatter3d(**_xyz(coordinates[~known]), name="not recorded", **look, **dots)
     if known.any():
-        bar = {"title": {"text": html.escape(colour_label)}, "thickness": 14, "len": 0.7}
-        figure.add_scatter3d(
-            **_xyz(coordinates[known]),
-            mode="markers",
-            name="bins",
-            hoverinfo="text",
-            marker={"color": _rounded(colour[known]), "colorscale": COLOUR_SCALE, "size": 3, "colorbar": bar},
-            text=[
-                f"{name}<br>{html.escape(colour_label)}: {value:.4g}"
-                for name, value in zip(names[known], colour[known], strict=True)
-            ],
-        )
+        label = html.escape(colour_label)
+        bar = {"title": {"text": label}, "thickness": 14, "len": 0.7}
+        marker = {"color": _rounded(colour[known]), "colorscale": COLOUR_SCALE, "size": 3, "colorbar": bar}
+        text = [f"{name}<br>{label}: {value:.4g}" for name, value in zip(names[known], colour[known], strict=True)]
+        figure.add_scatter3d(**_xyz(coordinates[known]), name="bins", marker=marker, text=text, **dots)
     axes = {f"{letter}axis": {"title": {"text": f"MDS {number}"}} for number, letter in enumerate("xyz", start=1)}
     figure.update_layout(
         title={"text": html.escape(title).replace("\n", "<br>"), "font": {"size": 14}},
@@ -71,13 +54,8 @@ def interactive_manifold(
         legend={"x": 0, "y": 1},
         margin={"l": 10, "r": 10, "t": 70, "b": 10},
     )
-    return figure.to_html(
-        include_plotlyjs=True,
-        full_html=True,
-        div_id=ELEMENT_ID,
-        config={"displaylogo": False},
-        default_height=f"{HEIGHT}px",
-    )
+    look = {"config": {"displaylogo": False}, "default_height": f"{HEIGHT}px"}
+    return figure.to_html(include_plotlyjs=True, full_html=True, div_id=ELEMENT_ID, **look)
 
 
 def _with_gaps(coordinates: np.ndarray, trial: np.ndarray) -> np.ndarray:

@@ -7,32 +7,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from odevae.plots.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SMALL_SIZE,
-    VERMILION,
-    describe,
-    message,
-    new_figure,
-)
+from odevae.plots.colours import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION
+from odevae.plots.style import LEGEND_BELOW, SMALL_SIZE, describe, finite_in, message, new_figure, score_view
 
 FLOOR = -1.0
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, BLACK)
 DESCRIPTION_CHARACTERS = 38
-GROUP = 0.72  # height of the models of one rung; rungs are 1 apart
+GROUP = 0.72  # height of the models of one rung; the distance between rungs is 1
 
 
 def audit_ladder(rows: list[dict], title: str) -> Figure:
     """R2 of every seed and split on each rung, by model, with the mean and the best trivial reference.
 
-    Rungs stand from top to bottom in alphabetical order, models within a rung in order of appearance. Scores below
-    `FLOOR` stand at the floor as triangles with the lowest value written; the mean, written on the right, is that of
-    the true values. The dashed tick is the mean of the best trivial reference over the same rows.
+    Rungs are in alphabetical order from top to bottom, models within a rung in order of appearance. Scores below
+    `FLOOR` are triangles at the floor with the lowest value written; the mean, written on the right, is that of the
+    true values. The dashed tick is the mean of the best trivial reference over the same rows.
 
     Args:
         rows: one for each run: ``rung`` (``a`` to ``g``), ``flaw`` (what the rung changes, in words), ``model``,
@@ -40,9 +29,7 @@ def audit_ladder(rows: list[dict], title: str) -> Figure:
     """
     if not rows:
         return message("No rung of the ladder has a run yet.", title)
-    rungs = {
-        rung: next(row["flaw"] for row in rows if row["rung"] == rung) for rung in sorted({r["rung"] for r in rows})
-    }
+    rungs = dict(sorted({row["rung"]: row["flaw"] for row in reversed(rows)}.items()))
     models = list(dict.fromkeys(row["model"] for row in rows))
     step = GROUP / len(models)
     figure = new_figure(8.4, 1.2 + len(rungs) * max(0.6, 0.3 * len(models) + 0.15) + 0.5, title)
@@ -59,51 +46,39 @@ def audit_ladder(rows: list[dict], title: str) -> Figure:
     names = [textwrap.fill(f"({rung}) {flaw}", DESCRIPTION_CHARACTERS) for rung, flaw in rungs.items()]
     axes.set_yticks(range(len(rungs)), names)
     axes.set_ylim(len(rungs) - 0.5, -0.5)
-    _view(axes, rows)
+    low, high = score_view(rows, ("r2", "reference_r2"), FLOOR)
+    axes.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
     describe(axes, "R² (right: mean ± SD over n seeds and splits)", "")
     axes.tick_params(axis="y", length=0)
+    colours = [COLOURS[number % len(COLOURS)] for number in range(len(models))]
     handles = [
-        *(
-            Line2D([], [], color=COLOURS[i % len(COLOURS)], marker="o", linestyle="", label=m)
-            for i, m in enumerate(models)
-        ),
+        *(Line2D([], [], color=c, marker="o", linestyle="", label=m) for c, m in zip(colours, models, strict=True)),
         Line2D([], [], color=GREY, marker="D", markeredgecolor=BLACK, linestyle="", label="mean"),
         Line2D([], [], color=BLACK, linestyle="--", label="best trivial reference"),
         Line2D([], [], color=BLACK, marker="<", linestyle="", label=f"below {FLOOR:.0f}, lowest written"),
     ]
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(len(handles), 5), fontsize=SMALL_SIZE, frameon=False
-    )
+    figure.legend(handles=handles, ncols=min(len(handles), 5), **LEGEND_BELOW)
     return figure
 
 
 def _rung(axes: Axes, y: float, half: float, members: list[dict], colour: str) -> None:
     """The runs of one model on one rung, around the height `y`."""
-    values = _finite(members, "r2")
+    values = finite_in(members, "r2")
     heights = y + (np.linspace(-half, half, len(values)) if len(values) > 1 else np.zeros(len(values)))
     low = values < FLOOR
+    look = {"color": colour, "fontsize": SMALL_SIZE, "va": "center"}
     axes.plot(values[~low], heights[~low], color=colour, marker="o", markersize=3.5, linestyle="", alpha=0.6)
     if low.any():
         axes.plot(np.full(low.sum(), FLOOR), heights[low], color=colour, marker="<", markersize=5, linestyle="")
         text = f"{values.min():.3g}" + (f" ({low.sum()} below)" if low.sum() > 1 else "")
-        look = {"color": colour, "fontsize": SMALL_SIZE, "va": "center", "textcoords": "offset points"}
-        axes.annotate(text, (FLOOR, y), (7, 0), **look)
+        axes.annotate(text, (FLOOR, y), (7, 0), textcoords="offset points", **look)
     if values.size and values.mean() >= FLOOR:
         axes.plot(values.mean(), y, color=colour, marker="D", markersize=5.5, markeredgecolor=BLACK, linestyle="")
-    reference = _finite(members, "reference_r2")
+    reference = finite_in(members, "reference_r2")
     if reference.size and reference.mean() >= FLOOR:
-        axes.plot(
-            np.full(2, reference.mean()), [y - 1.1 * half, y + 1.1 * half], color=BLACK, linestyle="--", linewidth=1.2
-        )
-    axes.text(
-        1.01,
-        y,
-        _summary(values, len(members)),
-        transform=axes.get_yaxis_transform(),
-        color=colour,
-        fontsize=SMALL_SIZE,
-        va="center",
-    )
+        ends = [y - 1.1 * half, y + 1.1 * half]
+        axes.plot(np.full(2, reference.mean()), ends, color=BLACK, linestyle="--", linewidth=1.2)
+    axes.text(1.01, y, _summary(values, len(members)), transform=axes.get_yaxis_transform(), **look)
 
 
 def _summary(values: np.ndarray, n: int) -> str:
@@ -114,15 +89,3 @@ def _summary(values: np.ndarray, n: int) -> str:
     digits = ".3f" if abs(values.mean()) < 10 else ".3g"
     deviation = f" ± {values.std(ddof=1):{digits}}" if len(values) > 1 else ""
     return f"{values.mean():{digits}}{deviation} (n = {len(values)}{bad})"
-
-
-def _view(axes: Axes, rows: list[dict]) -> None:
-    """From the lowest score or reference that is drawn, or zero, to the highest."""
-    scores = np.concatenate([_finite(rows, "r2"), _finite(rows, "reference_r2")])
-    low, high = max(min(scores.min(initial=0), 0), FLOOR), max(scores.max(initial=0), 0.1)
-    axes.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
-
-
-def _finite(rows: list[dict], name: str) -> np.ndarray:
-    values = np.array([row[name] for row in rows], dtype=float)
-    return values[np.isfinite(values)]

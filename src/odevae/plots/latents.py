@@ -6,18 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from odevae.plots.style import (
-    BLACK,
-    BLUE,
-    GREY,
-    SMALL_SIZE,
-    TEXT_SIZE,
-    VERMILION,
-    describe,
-    finite,
-    message,
-    new_figure,
-)
+from odevae.plots.colours import BLACK, BLUE, GREY, VERMILION
+from odevae.plots.style import LEGEND, SMALL_SIZE, TEXT_SIZE, describe, finite, message, new_figure
 
 PANELS_PER_ROW = 5
 MOST_DIMENSIONS = 15
@@ -56,14 +46,8 @@ def latent_dimensions(path: np.ndarray, time_s: np.ndarray, highlighted: int, la
     left_out = f"; dimensions 1 to {n_dims} of {path.shape[2]}" if n_dims < path.shape[2] else ""
     handles = panels[0].get_legend_handles_labels()[0]
     others = f"grey: the other {len(path) - 1} trials" if len(path) > 1 else "the only trial"
-    figure.legend(
-        handles=handles,
-        title=others + left_out,
-        title_fontsize=SMALL_SIZE,
-        loc="outside upper right",
-        fontsize=SMALL_SIZE,
-        frameon=False,
-    )
+    look = LEGEND | {"title_fontsize": SMALL_SIZE, "loc": "outside upper right"}
+    figure.legend(handles=handles, title=others + left_out, **look)
     return figure
 
 
@@ -99,21 +83,19 @@ def vector_field(
     # The grid is a square, so the square root of the number of its points is the number along one side.
     step = np.ptp(positions, axis=0).max() / max(np.sqrt(len(positions)) - 1, 1)
     scale = speed.max() / step if speed.max() > 0 and step > 0 else 1.0
-    arrows = axes.quiver(
-        *positions[known].T, *velocities[known].T, color=BLUE, angles="xy", scale_units="xy", scale=scale, width=0.0025
-    )
-    for trial_id in np.unique(trial):
+    look = {"color": BLUE, "angles": "xy", "scale_units": "xy", "scale": scale, "width": 0.0025}
+    arrows = axes.quiver(*positions[known].T, *velocities[known].T, **look)
+    names, starts = np.unique(trial, return_index=True)
+    for trial_id in names:
         axes.plot(*paths[trial == trial_id].T, color=BLACK, linewidth=0.7, alpha=0.6)
-    starts = np.array([paths[trial == trial_id][0] for trial_id in np.unique(trial)])
-    axes.plot(*starts.T, color=VERMILION, marker="o", markersize=4, linestyle="", label="start of a trial")
+    axes.plot(*paths[starts].T, color=VERMILION, marker="o", markersize=4, linestyle="", label="start of a trial")
     low, high = positions.min(axis=0) - (step or 1), positions.max(axis=0) + (step or 1)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
-    describe(axes, *(f"PC {number} (a.u.; {share:.1%} of variance)" for number, share in enumerate(explained, start=1)))
+    labels = [f"PC {number} (a.u.; {share:.1%} of variance)" for number, share in enumerate(explained, start=1)]
     left_out = f"; {(~known).sum()} of {len(known)} grid points not finite" if not known.all() else ""
     text = f"arrows: {quantity} in the plane, other components at their mean{left_out}"
-    axes.set_title(textwrap.fill(text, TITLE_CHARACTERS), fontsize=TEXT_SIZE)
-    axes.quiverkey(
-        arrows, 0.72, -0.15, speed.max(), f"{speed.max():.3g} {unit}", labelpos="E", fontproperties={"size": SMALL_SIZE}
-    )
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.11), fontsize=SMALL_SIZE, frameon=False)
+    describe(axes, *labels, textwrap.fill(text, TITLE_CHARACTERS))
+    look = {"labelpos": "E", "fontproperties": {"size": SMALL_SIZE}}
+    axes.quiverkey(arrows, 0.72, -0.15, speed.max(), f"{speed.max():.3g} {unit}", **look)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.11), **LEGEND)
     return figure

@@ -1,13 +1,17 @@
 """Latent paths in few dimensions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 
-from odevae.plots.style import GREY, SMALL_SIZE, TEXT_SIZE, TIME_MAP, colour_bar, describe, message, new_figure
+from odevae.plots.colours import GREY, TIME_MAP
+from odevae.plots.style import LEGEND, SMALL_SIZE, TEXT_SIZE, colour_bar, describe, message, new_figure
 
 BAR = {"shrink": 0.6, "pad": 0.08}  # next to a cube
+MDS = ("MDS 1", "MDS 2", "MDS 3")
 
 
 def manifold_of_trial(coordinates: np.ndarray, time_s: np.ndarray, stress: float, title: str) -> Figure:
@@ -18,13 +22,7 @@ def manifold_of_trial(coordinates: np.ndarray, time_s: np.ndarray, stress: float
         time_s: ``(L,)``, s.
         stress: Kruskal's stress-1 of the embedding.
     """
-    seen = np.isfinite(coordinates).all(axis=1)
-    if not seen.any():
-        return message("No latent state of this trial is finite.", title)
-    coordinates, time_s = coordinates[seen], time_s[seen]
-    figure, axes = _cube(coordinates, [f"MDS {number}" for number in (1, 2, 3)], _stress(stress), title)
-    _path_by_time(figure, axes, coordinates, time_s)
-    return figure
+    return _path_by_time(coordinates, time_s, MDS, _stress(stress), title)
 
 
 def manifold_pca(coordinates: np.ndarray, explained: np.ndarray, time_s: np.ndarray, title: str) -> Figure:
@@ -35,13 +33,8 @@ def manifold_pca(coordinates: np.ndarray, explained: np.ndarray, time_s: np.ndar
         explained: ``(3,)``, share of the path's variance in each component, written on its axis.
         time_s: ``(L,)``, s.
     """
-    seen = np.isfinite(coordinates).all(axis=1)
-    if not seen.any():
-        return message("No latent state of this trial is finite.", title)
     names = [f"PC {number} ({share:.1%})" for number, share in enumerate(explained, start=1)]
-    figure, axes = _cube(coordinates[seen], names, f"variance explained: {explained.sum():.1%}", title)
-    _path_by_time(figure, axes, coordinates[seen], time_s[seen])
-    return figure
+    return _path_by_time(coordinates, time_s, names, f"variance explained: {explained.sum():.1%}", title)
 
 
 def manifold_of_trials(
@@ -60,13 +53,13 @@ def manifold_of_trials(
     if not seen.any():
         return message("No latent state of these trials is finite.", title)
     coordinates, trial, colour = coordinates[seen], trial[seen], np.asarray(colour, dtype=float)[seen]
-    figure, axes = _cube(coordinates, [f"MDS {number}" for number in (1, 2, 3)], _stress(stress), title)
+    figure, axes = _cube(coordinates, MDS, _stress(stress), title)
     for trial_id in np.unique(trial):
         axes.plot(*coordinates[trial == trial_id].T, color=GREY, linewidth=0.5, alpha=0.6)
     known = np.isfinite(colour)
     if not known.all():
         axes.scatter(*coordinates[~known].T, color=GREY, s=7, depthshade=False, label="not recorded")
-        axes.legend(loc="upper right", fontsize=SMALL_SIZE, frameon=False)
+        axes.legend(loc="upper right", **LEGEND)
     if known.any():
         points = axes.scatter(*coordinates[known].T, c=colour[known], cmap=TIME_MAP, s=9, depthshade=False)
         colour_bar(figure, axes, points, colour_label, **BAR)
@@ -90,8 +83,7 @@ def latent_tsne(coordinates: np.ndarray, time_s: np.ndarray, perplexity: float, 
     axes = figure.add_subplot()
     points = axes.scatter(*coordinates[seen].T, c=time_s[seen], cmap=TIME_MAP, s=9)
     axes.set_aspect("equal", adjustable="datalim")
-    axes.set_title(f"{seen.sum()} points, perplexity {perplexity:.3g}", fontsize=TEXT_SIZE)
-    describe(axes, "t-SNE 1 (no unit)", "t-SNE 2 (no unit)")
+    describe(axes, "t-SNE 1 (no unit)", "t-SNE 2 (no unit)", f"{seen.sum()} points, perplexity {perplexity:.3g}")
     colour_bar(figure, axes, points, "time (s)", shrink=0.8)
     return figure
 
@@ -100,7 +92,7 @@ def _stress(stress: float) -> str:
     return f"Kruskal's stress-1: {stress:.3f}"
 
 
-def _cube(coordinates: np.ndarray, names: list[str], note: str, title: str) -> tuple[Figure, Axes3D]:
+def _cube(coordinates: np.ndarray, names: Sequence[str], note: str, title: str) -> tuple[Figure, Axes3D]:
     """A cube around all points with one scale, so that distances along its axes can be compared."""
     figure = new_figure(5.6, 4.6, title)
     axes = figure.add_subplot(projection="3d")
@@ -117,7 +109,14 @@ def _cube(coordinates: np.ndarray, names: list[str], note: str, title: str) -> t
     return figure, axes
 
 
-def _path_by_time(figure: Figure, axes: Axes3D, coordinates: np.ndarray, time_s: np.ndarray) -> None:
+def _path_by_time(coordinates: np.ndarray, time_s: np.ndarray, names: Sequence[str], note: str, title: str) -> Figure:
+    """The finite points ``(L, 3)`` of one trial in a cube, coloured by time."""
+    seen = np.isfinite(coordinates).all(axis=1)
+    if not seen.any():
+        return message("No latent state of this trial is finite.", title)
+    coordinates = coordinates[seen]
+    figure, axes = _cube(coordinates, names, note, title)
     axes.plot(*coordinates.T, color=GREY, linewidth=0.8)
-    points = axes.scatter(*coordinates.T, c=time_s, cmap=TIME_MAP, s=16, depthshade=False)
+    points = axes.scatter(*coordinates.T, c=time_s[seen], cmap=TIME_MAP, s=16, depthshade=False)
     colour_bar(figure, axes, points, "time (s)", **BAR)
+    return figure

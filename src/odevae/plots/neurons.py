@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from odevae.plots.style import BLACK, NOTE, SMALL_SIZE, TEXT_SIZE, VERMILION, finite, message, new_figure
+from odevae.plots.colours import BLACK, VERMILION
+from odevae.plots.style import LEGEND_BELOW, NOTE, SMALL_SIZE, TEXT_SIZE, finite, message, new_figure
 
 PANELS_PER_ROW = 6
 
@@ -81,5 +82,5 @@ def _neuron_panels(
         axes.remove()
     figure.supylabel(f"activity ({units})", fontsize=TEXT_SIZE, parse_math=False)
     handles = panels[0].get_legend_handles_labels()[0]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=SMALL_SIZE, frameon=False)
+    figure.legend(handles=handles, ncols=2, **LEGEND_BELOW)
     return figure

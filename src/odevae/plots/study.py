@@ -5,7 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from odevae.plots.style import BLACK, BLUE, GREY, SMALL_SIZE, TEXT_SIZE, VERMILION, message, new_figure
+from odevae.plots.colours import BLACK, BLUE, GREY, VERMILION
+from odevae.plots.style import LEGEND_BELOW, SMALL_SIZE, TEXT_SIZE, describe, finite_in, message, new_figure, score_view
 
 SCORE_FLOOR = -1.0
 DIVERGED = "diverged"
@@ -15,14 +16,14 @@ SCORES = {
 }
 TRIVIAL = "trivial_r2_neuron"
 MOST_VALUES_WRITTEN = 3
-DOT_SPREAD = 0.14  # width of the dots of one score; groups are 1 apart
+DOT_SPREAD = 0.14  # width of the dots of one score; the distance between groups is 1
 
 
 def seed_sweep(rows: list[dict], title: str) -> Figure:
     """Scores of all seeds of a study: a dot for each run, mean and standard deviation (n - 1) of each group.
 
-    The groups are the protocols, and datasets and models where there are several. Scores below `SCORE_FLOOR` stand at
-    the floor as triangles with their values written; mean and deviation, written above, are those of the true values.
+    The groups are the protocols, and datasets and models where there are several. Scores below `SCORE_FLOOR` are
+    triangles at the floor with their values written; mean and deviation, written above, are those of the true values.
     A dashed tick is the mean over the group's runs of the best trivial reference of ``r2_neuron``.
 
     Args:
@@ -40,20 +41,26 @@ def seed_sweep(rows: list[dict], title: str) -> Figure:
         finished = [row for row in members if row["status"] != DIVERGED]
         for name, (_, colour, shift) in SCORES.items():
             for draw in (_dots, _mean):
-                draw(axes, place + shift, _finite(finished, name), colour)
-        trivial = _finite(finished, TRIVIAL)
+                draw(axes, place + shift, finite_in(finished, name), colour)
+        trivial = finite_in(finished, TRIVIAL)
         if trivial.size:
             tick = place + SCORES["r2_neuron"][2] + np.array([-0.15, 0.15])
             axes.plot(tick, np.full(2, trivial.mean()), color=BLACK, linestyle="--", linewidth=1)
-        crosses = _side_by_side(place, len(diverged))
-        axes.plot(crosses, np.zeros(len(diverged)), color="red", marker="x", linestyle="")
+        axes.plot(_side_by_side(place, len(diverged)), np.zeros(len(diverged)), color="red", marker="x", linestyle="")
     names = [f"{name}\n{_count(members)}" for name, members in groups.items()]
+    describe(axes, "", "R²")
     axes.set_xticks(range(len(groups)), names, fontsize=TEXT_SIZE)
     axes.set_xlim(-0.5, len(groups) - 0.5)
-    axes.set_ylabel("R²", fontsize=TEXT_SIZE)
-    axes.tick_params(axis="y", labelsize=SMALL_SIZE)
-    _view_scores(axes, rows)
-    figure.legend(handles=_legend_of_sweep(), loc="outside lower center", ncols=2, fontsize=SMALL_SIZE, frameon=False)
+    low, high = score_view(rows, (*SCORES, TRIVIAL), SCORE_FLOOR)
+    axes.set_ylim(low - 0.08 * (high - low), high + 0.25 * (high - low))  # room above for the written means
+    handles = [
+        *(Line2D([], [], color=colour, marker="o", linestyle="", label=label) for label, colour, _ in SCORES.values()),
+        Line2D([], [], color=GREY, marker="D", markeredgecolor=BLACK, label="mean ± SD"),
+        Line2D([], [], color=BLACK, linestyle="--", label="best trivial reference of R² per neuron"),
+        Line2D([], [], color=BLACK, marker="v", linestyle="", label=f"below {SCORE_FLOOR:.0f}, value written"),
+        Line2D([], [], color="red", marker="x", linestyle="", label="diverged"),
+    ]
+    figure.legend(handles=handles, ncols=2, **LEGEND_BELOW)
     return figure
 
 
@@ -72,13 +79,8 @@ def _count(members: list[dict]) -> str:
     return f"{runs}, {n_diverged} diverged" if n_diverged else runs
 
 
-def _finite(rows: list[dict], name: str) -> np.ndarray:
-    values = np.array([row[name] for row in rows], dtype=float)
-    return values[np.isfinite(values)]
-
-
 def _side_by_side(centre: float, n: int) -> np.ndarray:
-    """Places along x that keep ``n`` dots of equal values apart."""
+    """Places along x of ``n`` dots, so that equal values do not cover each other."""
     return centre + DOT_SPREAD * (np.arange(n) - (n - 1) / 2) / max(n - 1, 1)
 
 
@@ -106,21 +108,3 @@ def _mean(axes: Axes, centre: float, values: np.ndarray, colour: str) -> None:
     figures = f"{mean:{digits}}" if deviation is None else f"{mean:{digits}}\n± {deviation:{digits}}"
     look = {"color": colour, "fontsize": SMALL_SIZE, "ha": "center", "va": "top"}
     axes.text(centre, 0.98, figures, transform=axes.get_xaxis_transform(), **look)
-
-
-def _view_scores(axes: Axes, rows: list[dict]) -> None:
-    """From the lowest score that is drawn, or zero, to the highest, with room above for the written means."""
-    scores = np.concatenate([_finite(rows, name) for name in (*SCORES, TRIVIAL)])
-    low, high = max(min(scores.min(initial=0), 0), SCORE_FLOOR), max(scores.max(initial=0), 0.1)
-    axes.set_ylim(low - 0.08 * (high - low), high + 0.25 * (high - low))
-
-
-def _legend_of_sweep() -> list[Line2D]:
-    dots = [Line2D([], [], color=colour, marker="o", linestyle="", label=label) for label, colour, _ in SCORES.values()]
-    return [
-        *dots,
-        Line2D([], [], color=GREY, marker="D", markeredgecolor=BLACK, label="mean ± SD"),
-        Line2D([], [], color=BLACK, linestyle="--", label="best trivial reference of R² per neuron"),
-        Line2D([], [], color=BLACK, marker="v", linestyle="", label=f"below {SCORE_FLOOR:.0f}, value written"),
-        Line2D([], [], color="red", marker="x", linestyle="", label="diverged"),
-    ]

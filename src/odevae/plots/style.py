@@ -1,9 +1,10 @@
-"""Size, title, colours and files of all figures.
+"""Size, title, legends and files of all figures.
 
 Figures are built without pyplot, so they need no display and none stays open.
 """
 
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from odevae.plots.colours import VERMILION
 from odevae.plots.fonts import fonts_for
 
 DPI = 160
 # Matplotlib would write its version and the date into the file; without them a rerun writes the same bytes.
 METADATA = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
 
-# Colours that readers with colour-vision deficiency can distinguish (Okabe & Ito 2008).
-BLACK, ORANGE, GREEN, BLUE = "#000000", "#E69F00", "#009E73", "#0072B2"
-VERMILION, PURPLE = "#D55E00", "#CC79A7"
-GREY = "#9A9A9A"
-TIME_MAP = "viridis"  # the paper's Figure 1
-SIGNED_MAP = "RdBu_r"
-
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 10, 9, 8
 NOTE = {"fontsize": SMALL_SIZE, "color": VERMILION}
+LEGEND = {"fontsize": SMALL_SIZE, "frameon": False}
+LEGEND_BELOW = LEGEND | {"loc": "outside lower center"}
 TITLE_CHARACTERS_PER_INCH = 12  # at TITLE_SIZE, with some room
 
 
@@ -65,8 +62,21 @@ def finite(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def describe(axes: Axes, x: str, y: str) -> None:
-    """Axis labels and tick labels in the common sizes. A dollar sign in a unit or a name does not start a formula."""
+def finite_in(rows: list[dict], name: str) -> np.ndarray:
+    """The finite values of one column."""
+    values = np.array([row[name] for row in rows], dtype=float)
+    return values[np.isfinite(values)]
+
+
+def score_view(rows: list[dict], names: Iterable[str], floor: float) -> tuple[float, float]:
+    """The lowest score that is drawn (zero if none is below, `floor` if one is below that), and the highest."""
+    scores = np.concatenate([finite_in(rows, name) for name in names])
+    return max(min(scores.min(initial=0), 0), floor), max(scores.max(initial=0), 0.1)
+
+
+def describe(axes: Axes, x: str, y: str, title: str = "") -> None:
+    """Labels and ticks of a panel in the common sizes. A dollar sign in a unit or a name does not start a formula."""
+    axes.set_title(title, fontsize=TEXT_SIZE, parse_math=False)
     axes.set_xlabel(x, fontsize=TEXT_SIZE, parse_math=False)
     axes.set_ylabel(y, fontsize=TEXT_SIZE, parse_math=False)
     axes.tick_params(which="both", labelsize=SMALL_SIZE)

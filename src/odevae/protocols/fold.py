@@ -13,6 +13,8 @@ from odevae.storage.run_folder import PREPROCESSING_FILE, TRIALS_FILE
 
 # What a model sees, neurons in units of their SD, and the recorded units.
 SPACES = ("pca", "zscore", "raw")
+# Arrays of the trials that have the same name in the file.
+_OF_TRIALS = ("mask", "recorded", "times", "trial_ids")
 
 
 @dataclass(frozen=True)
@@ -78,21 +80,16 @@ class Fold:
 def save_fold(fold: Fold, folder: str | Path) -> str:
     """Write ``trials.npz`` (arrays) and ``preprocessing.json`` (what was done); returns the SHA-256 of the fold."""
     folder = Path(folder)
-    names = list(fold.raw.covariates)
+    covariates = fold.raw.covariates
     arrays = {
         "raw": fold.raw.values,
         "observed": fold.observed,
         "baseline": fold.baseline,
-        "mask": fold.raw.mask,
-        "recorded": fold.raw.recorded,
-        "times": fold.raw.times,
-        "trial_ids": fold.raw.trial_ids,
+        **{name: getattr(fold.raw, name) for name in _OF_TRIALS},
         "grid_s": fold.grid_s,
-        "covariates": np.stack([fold.raw.covariates[name] for name in names])
-        if names
-        else np.empty((0, *fold.raw.mask.shape)),
+        "covariates": np.stack([*covariates.values()]) if covariates else np.empty((0, *fold.raw.mask.shape)),
         **{f"part_{name}": rows for name, rows in fold.parts.items()},
-        **{f"preprocessor_{name}": array for name, array in fold.preprocessor.arrays().items()},
+        **{f"preprocessor_{name}": array for name, array in vars(fold.preprocessor).items()},
     }
     if fold.raw.latents is not None:
         arrays["latents"] = fold.raw.latents
@@ -108,7 +105,7 @@ def save_fold(fold: Fold, folder: str | Path) -> str:
             "n_channels": fold.preprocessor.n_channels,
             "n_sequences": {name: len(rows) for name, rows in fold.parts.items()},
             "time_scale_s": fold.time_scale_s,
-            "covariate_names": names,
+            "covariate_names": list(covariates),
         },
     )
     return seal
@@ -136,10 +133,7 @@ def load_fold(folder: str | Path) -> Fold:
         return Fold(
             raw=Trials(
                 values=arrays["raw"],
-                mask=arrays["mask"],
-                recorded=arrays["recorded"],
-                times=arrays["times"],
-                trial_ids=arrays["trial_ids"],
+                **{name: arrays[name] for name in _OF_TRIALS},
                 covariates=dict(zip(about["covariate_names"], arrays["covariates"], strict=True)),
                 latents=arrays.get("latents"),
             ),

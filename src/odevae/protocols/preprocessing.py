@@ -1,6 +1,6 @@
 """Scaling and PCA, with their inverse back to the recorded units."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -60,10 +60,6 @@ class Preprocessor:
         """``(..., N)`` recorded units to units of each neuron's SD."""
         return (raw - self.neuron_mean) / self.neuron_scale
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The fitted arrays by name, for `Preprocessor(**arrays)`."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
 
 def fit_preprocessor(frames: np.ndarray, space: str, floored: bool) -> Preprocessor:
     """PCA of the recorded units, then z-scores of the components, as `published` and `heldout` use it.
@@ -84,9 +80,8 @@ def fit_preprocessor(frames: np.ndarray, space: str, floored: bool) -> Preproces
         return Preprocessor(mean, scale, unscaled, np.empty((0, n_neurons)), np.zeros(n_neurons), np.ones(n_neurons))
     pca = _fit_pca(frames)
     scores = pca.transform(frames)
-    return Preprocessor(
-        mean, scale, unscaled, pca.components_, scores.mean(axis=0), scores.std(axis=0) + PUBLISHED_EPSILON
-    )
+    score_mean, score_scale = scores.mean(axis=0), scores.std(axis=0) + PUBLISHED_EPSILON
+    return Preprocessor(mean, scale, unscaled, pca.components_, score_mean, score_scale)
 
 
 def fit_scaled_pca(frames: np.ndarray) -> Preprocessor:

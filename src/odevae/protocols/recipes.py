@@ -47,7 +47,7 @@ def published(
     """
     seen = Observations.parse(observations)
     preprocessor = fit_preprocessor(recording.activity, seen.space, floored=False)
-    fitted_on, before_split = "every frame of the recording", _fits(seen)
+    fitted_on, before_split = "every frame of the recording", ["pca", "scaling"] if seen.space == "pca" else ["scaling"]
     trial_ids = usable_trials(recording, settings["drop_first_trials"], PUBLISHED_MIN_FRAMES)
     grid = {"bins": settings["bins"], "duration_s": settings["duration_s"]}
     observed = resample(recording, preprocessor.transform(recording.activity), trial_ids, **grid)
@@ -67,20 +67,9 @@ def published(
         preprocessor = fit_preprocessor(frames, seen.space, floored=True)
         fitted_on, before_split = "the frames of the training trials", []
         observed = resample(recording, preprocessor.transform(recording.activity), trial_ids, **grid)
-    return _fold(
-        raw,
-        observed.values,
-        parts,
-        preprocessor,
-        grid_s=raw.times[0],
-        time_scale_s=float(settings["duration_s"]),
-        about={
-            **_about(recording, split, observations, settings),
-            "fitted_on": fitted_on,
-            "fitted_before_split": before_split,
-            "drop_last_batch": True,
-        },
-    )
+    about = _about(recording, split, observations, settings)
+    about |= {"fitted_on": fitted_on, "fitted_before_split": before_split, "drop_last_batch": True}
+    return _fold(raw, observed.values, parts, preprocessor, raw.times[0], float(settings["duration_s"]), about)
 
 
 def published_v2(recording: Recording, observations: str, split: int, settings: dict) -> Fold:
@@ -103,23 +92,11 @@ def published_v2(recording: Recording, observations: str, split: int, settings: 
     trial_ids = usable_trials(recording, 0, PUBLISHED_MIN_FRAMES)
     raw = resample(recording, recording.activity, trial_ids, settings["bins"], settings["duration_s"])
     order = np.random.default_rng(split).permutation(len(raw))
-    n_held_out = min(settings["holdout"], max(1, len(raw) // 5))
-    parts = {"train": order[:-n_held_out], "validation": order[-n_held_out:]}
+    parts = {name: order[rows] for name, rows in last_sequences(len(raw), settings["holdout"]).items()}
     preprocessor = fit_scaled_pca(raw.values[parts["train"]].reshape(-1, recording.n_neurons))
-    return _fold(
-        raw,
-        preprocessor.transform(raw.values),
-        parts,
-        preprocessor,
-        grid_s=raw.times[0],
-        time_scale_s=1.0,
-        about={
-            **_about(recording, split, observations, settings),
-            "fitted_on": "the padded training sequences",
-            "fitted_before_split": [],
-            "drop_last_batch": True,
-        },
-    )
+    about = _about(recording, split, observations, settings)
+    about |= {"fitted_on": "the padded training sequences", "fitted_before_split": [], "drop_last_batch": True}
+    return _fold(raw, preprocessor.transform(raw.values), parts, preprocessor, raw.times[0], 1.0, about)
 
 
 def heldout(recording: Recording, observations: str, split: int, settings: dict) -> Fold:
@@ -134,9 +111,8 @@ def heldout(recording: Recording, observations: str, split: int, settings: dict)
     trial_ids = usable_trials(recording, settings["drop_first_trials"])
     raw = cut(recording, recording.activity, trial_ids)
     try:
-        parts = random_trials(
-            len(raw), settings["test_fraction"], settings["validation_fraction"], settings["seed"], split
-        )
+        fractions = settings["test_fraction"], settings["validation_fraction"]
+        parts = random_trials(len(raw), *fractions, settings["seed"], split)
     except OdevaeError as error:
         key = f"datasets.{recording.name}.heldout"
         raise OdevaeError(
@@ -162,20 +138,11 @@ def fit_heldout(raw: Trials, parts: dict[str, np.ndarray], about: dict) -> Fold:
     space = Observations.parse(about["observations"]).space
     preprocessor = fit_preprocessor(training.values[training.mask], space, floored=True)
     frame_interval_s = _frame_interval(about["recording"], raw, parts["train"])
-    return _on_native_frames(
-        raw,
-        parts,
-        preprocessor,
-        # The longest training trial spans [0, 1], as the paper's grid does; a longer held-out trial goes beyond 1.
-        time_scale_s=float(frame_interval_s * (training.mask.sum(axis=1).max() - 1)),
-        about={
-            **about,
-            "fitted_on": "the frames of the training trials",
-            "fitted_before_split": [],
-            "drop_last_batch": False,
-            "frame_interval_s": frame_interval_s,
-        },
-    )
+    # The longest training trial spans [0, 1], as the paper's grid does; a longer held-out trial goes beyond 1.
+    time_scale_s = float(frame_interval_s * (training.mask.sum(axis=1).max() - 1))
+    about = about | {"fitted_on": "the frames of the training trials", "fitted_before_split": []}
+    about |= {"drop_last_batch": False, "frame_interval_s": frame_interval_s}
+    return _on_native_frames(raw, parts, preprocessor, time_scale_s, about)
 
 
 def as_seen_in(fold: Fold, raw: Trials) -> Fold:
@@ -198,10 +165,6 @@ def make_fold(protocol: str, recording: Recording, observations: str, split: int
     """The fold that a protocol of `PROTOCOLS` makes of a recording."""
     fold = PROTOCOLS[protocol](recording, observations, split, settings)
     return replace(fold, about={"protocol": protocol, **fold.about})
-
-
-def _fits(seen: Observations) -> list[str]:
-    return ["pca", "scaling"] if seen.space == "pca" else ["scaling"]
 
 
 def _about(recording: Recording, split: int, observations: str, settings: dict) -> dict:
@@ -239,16 +202,8 @@ def _fold(
         observed = np.where(raw.mask[..., None], observed - baseline[:, None, :], 0.0)
     else:
         baseline = np.zeros((len(raw), observed.shape[2]))
-    return Fold(
-        raw=raw,
-        observed=observed.astype(np.float32),
-        baseline=baseline.astype(np.float32),
-        parts=parts,
-        preprocessor=preprocessor,
-        grid_s=grid_s,
-        time_scale_s=time_scale_s,
-        about=about,
-    )
+    observed, baseline = observed.astype(np.float32), baseline.astype(np.float32)
+    return Fold(raw, observed, baseline, parts, preprocessor, grid_s, time_scale_s, about)
 
 
 def _frame_interval(recording: str, raw: Trials, training_rows: np.ndarray) -> float:

@@ -13,8 +13,7 @@ from odevae.errors import OdevaeError
 DEFAULT_LIMIT = 600
 # Points whose spread is below this share of their distance from the origin differ by rounding only.
 COLLAPSED_SPREAD = 1e-12
-SMACOF_ITERATIONS = 300
-SMACOF_TOLERANCE = 1e-6
+SMACOF = {"n_init": 1, "max_iter": 300, "eps": 1e-6, "normalized_stress": False}
 # The source draws its vector field on a grid of 20 x 20.
 GRID_SIDE = 20
 PERPLEXITY = 30.0
@@ -49,7 +48,7 @@ def embed(points: np.ndarray, n_dims: int = 3) -> Embedding:
 
     Args:
         points: ``(n, D)``, finite, n at least 1.
-        n_dims: number of dimensions of the embedding.
+        n_dims: of the embedding.
 
     Raises:
         OdevaeError: if there are no points, or one is NaN or infinite.
@@ -69,24 +68,12 @@ def embed(points: np.ndarray, n_dims: int = 3) -> Embedding:
     distances = euclidean_distances(scaled)
     coordinates = principal(scaled, n_dims).coordinates
     if min(len(points) - 1, points.shape[1]) > n_dims:
-        coordinates, _ = smacof(
-            distances,
-            n_components=n_dims,
-            init=coordinates,
-            n_init=1,
-            max_iter=SMACOF_ITERATIONS,
-            eps=SMACOF_TOLERANCE,
-            normalized_stress=False,
-        )
+        coordinates, _ = smacof(distances, n_components=n_dims, init=coordinates, **SMACOF)
         coordinates = principal(coordinates, n_dims).coordinates
-    stress, raw_stress = _stress(distances, euclidean_distances(coordinates))
-    return Embedding(coordinates * spread, stress, raw_stress * spread**2)
-
-
-def _stress(dissimilarities: np.ndarray, distances: np.ndarray) -> tuple[float, float]:
-    """Stress-1 and raw stress of two symmetric ``(n, n)`` matrices, which hold each pair twice."""
-    raw = np.square(distances - dissimilarities).sum() / 2
-    return float(np.sqrt(raw / (np.square(distances).sum() / 2))), float(raw)
+    embedded = euclidean_distances(coordinates)
+    # The matrices hold each pair twice.
+    raw, total = np.square(embedded - distances).sum() / 2, np.square(embedded).sum() / 2
+    return Embedding(coordinates * spread, float(np.sqrt(raw / total)), float(raw) * spread**2)
 
 
 def thin(recorded: np.ndarray, limit: int = DEFAULT_LIMIT) -> tuple[np.ndarray, np.ndarray]:
@@ -115,7 +102,11 @@ def thin(recorded: np.ndarray, limit: int = DEFAULT_LIMIT) -> tuple[np.ndarray, 
     if ends.sum() > limit:
         chosen = _evenly(len(rows), limit)
     else:
-        quotas = ends + _apportion(limit - int(ends.sum()), counts - ends)
+        # The other bins by largest remainders.
+        room, seats = counts - ends, limit - int(ends.sum())
+        quotas, remainders = np.divmod(seats * room, room.sum())
+        quotas[np.argsort(-remainders, kind="stable")[: seats - quotas.sum()]] += 1
+        quotas += ends
         starts = np.cumsum(counts) - counts
         trials = zip(starts, counts, quotas, strict=True)
         chosen = np.concatenate([start + _evenly(count, quota) for start, count, quota in trials])
@@ -125,13 +116,6 @@ def thin(recorded: np.ndarray, limit: int = DEFAULT_LIMIT) -> tuple[np.ndarray, 
 def _evenly(count: int, quota: int) -> np.ndarray:
     """``quota`` different indices from 0 to ``count - 1``, both ends included when there are two or more."""
     return np.arange(quota) * (count - 1) // max(quota - 1, 1)
-
-
-def _apportion(seats: int, room: np.ndarray) -> np.ndarray:
-    """Divide ``seats`` in proportion to ``room`` by largest remainders; ``seats`` is less than the sum of ``room``."""
-    shares, remainders = np.divmod(seats * room, room.sum())
-    shares[np.argsort(-remainders, kind="stable")[: seats - shares.sum()]] += 1
-    return shares
 
 
 @dataclass(frozen=True)

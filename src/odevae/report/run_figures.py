@@ -80,11 +80,12 @@ def embed_trials(scored: Scored) -> Embedding:
 def _of_latents(
     fold: Fold, scored: Scored, one: Embedding, many: Embedding, colour_by: Sequence[str]
 ) -> dict[str, Figure]:
-    first = scored.counted[0]
-    time_s = fold.grid_s[first]
+    first, time_s = scored.counted[0], fold.grid_s[scored.counted[0]]
     trial, bin_ = thin(scored.counted)
     flat = principal(scored.path[0, first])
     points = scored.path[trial, bin_]
+    flat_points = tsne(points, seed=0)
+    paths = np.where(scored.counted[..., None], scored.path, np.nan)
 
     def by(covariate: str) -> Figure:
         colour, label = _colour(fold, scored.rows, covariate)
@@ -95,16 +96,8 @@ def _of_latents(
         "manifold_trials": by(""),
         **{manifold_by(covariate): by(covariate) for covariate in colour_by},
         "manifold_pca": plots.manifold_pca(flat.coordinates, flat.explained, time_s, scored.one),
-        "latent_dimensions": plots.latent_dimensions(
-            np.where(scored.counted[..., None], scored.path, np.nan),
-            fold.grid_s,
-            0,
-            f"trial {scored.trial_ids[0]}",
-            scored.all,
-        ),
-        "latent_tsne": plots.latent_tsne(
-            tsne(points, seed=0), fold.grid_s[bin_], perplexity_of(len(points)), scored.all
-        ),
+        "latent_dimensions": plots.latent_dimensions(paths, fold.grid_s, 0, f"trial {scored.trial_ids[0]}", scored.all),
+        "latent_tsne": plots.latent_tsne(flat_points, fold.grid_s[bin_], perplexity_of(len(points)), scored.all),
     }
 
 
@@ -115,29 +108,20 @@ def _vector_field(scored: Scored, field: LatentField) -> Figure:
     trial, bin_ = thin(scored.counted)
     plane = principal(scored.path[trial, bin_], 2)
     positions = plane_grid(plane.coordinates)
-    return plots.vector_field(
-        positions,
-        field(plane.lift(positions)) @ plane.axes.T,
-        plane.coordinates,
-        trial,
-        plane.explained,
-        scored.all,
-        field.quantity,
-        field.unit,
-    )
+    velocities = field(plane.lift(positions)) @ plane.axes.T
+    shown = (plane.coordinates, trial, plane.explained, scored.all, field.quantity, field.unit)
+    return plots.vector_field(positions, velocities, *shown)
 
 
 def _of_activity(fold: Fold, scored: Scored) -> dict[str, Figure]:
     first, units = scored.counted[0], fold.about["units"]
     true, predicted, time_s = scored.true[0, first], scored.predicted[0, first], fold.grid_s[first]
-    zscore = fold.preprocessor.zscore
+    zscored = [fold.preprocessor.zscore(values) for values in (true, predicted)]
     return {
         "example_neurons": plots.example_neurons(true, predicted, time_s, plots.most_active(true), units, scored.one),
         "worst_neurons": plots.worst_neurons(true, predicted, time_s, units, scored.one),
-        "activity_heatmaps": plots.activity_heatmaps(
-            zscore(true), zscore(predicted), time_s, "SD of the neuron", scored.one
-        ),
-        "error_heatmap": plots.error_heatmap(zscore(true), zscore(predicted), time_s, "SD of the neuron", scored.one),
+        "activity_heatmaps": plots.activity_heatmaps(*zscored, time_s, "SD of the neuron", scored.one),
+        "error_heatmap": plots.error_heatmap(*zscored, time_s, "SD of the neuron", scored.one),
     }
 
 

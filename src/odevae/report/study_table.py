@@ -13,18 +13,9 @@ from odevae.storage.scores import REFERENCE, best_reference, scores_of, select
 MEAN_ROWS = ("mean_all", "mean_non_collapsed")
 # Runs that differ in seed and split only are averaged together.
 _GROUP = ["dataset", "protocol", "model", "latent_dim", "lambda_smooth"]
-_AVERAGED = [
-    "epochs",
-    "best_r2",
-    "final_r2",
-    "best_val_loss",
-    "r2_neuron",
-    "r2_pooled",
-    "r",
-    "trivial_r2_neuron",
-    "shared_trials",
-    "padded_fraction",
-]
+_OF_RUN, _OF_BEST = ["epochs", "best_r2", "final_r2", "best_val_loss"], ["r2_neuron", "r2_pooled", "r"]
+_OF_AUDIT = ["shared_trials", "padded_fraction"]
+_AVERAGED = [*_OF_RUN, *_OF_BEST, "trivial_r2_neuron", *_OF_AUDIT]
 _SPREAD = ["best_r2", "final_r2", "r2_neuron"]
 # What the readable tables show, with their headings.
 READABLE = {
@@ -89,13 +80,13 @@ def results_of_study(
     found = []
     for run, fold in runs.items():
         record, metrics, audit = read_result(Path(results) / run, Path(results) / fold)
-        beside = {"mlflow_run_id": ids.get(run, ""), "published_row": in_paper.get(run)}
-        found.append({"run": record, "metrics": metrics, "audit": audit, **beside})
+        known = {"mlflow_run_id": ids.get(run, ""), "published_row": in_paper.get(run)}
+        found.append({"run": record, "metrics": metrics, "audit": audit, **known})
     return found
 
 
 def study_metrics(table: pd.DataFrame) -> dict[str, float]:
-    """The means of a table as metrics of the whole study, named after the group of runs that they rest on."""
+    """The means of a table as metrics of the whole study, named after the group of runs that they average."""
     return {
         f"{'.'.join(str(row[name]) for name in _GROUP)}/{row['seed']}/{column}": row[column]
         for row in table[table["seed"].isin(MEAN_ROWS)].to_dict("records")
@@ -126,27 +117,20 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
     best = {score.metric: score.value for score in select(raw, checkpoint="best", estimate="mean")}
     row = {
         **{name: key[name] for name in (*_GROUP, "split", "seed")},
-        "status": record["status"],
-        "epochs": record["epochs"],
-        "best_r2": record["best_r2"],
-        "final_r2": record["final_r2"],
-        "best_val_loss": record["best_val_loss"],
-        **{name: best.get(name) for name in ("r2_neuron", "r2_pooled", "r")},
+        **{name: record[name] for name in ("status", *_OF_RUN)},
+        **{name: best.get(name) for name in _OF_BEST},
         "trivial_r2_neuron": best_reference(select(raw, metric="r2_neuron")).value,
-        "shared_trials": audit["shared_trials"],
-        "padded_fraction": audit["padded_fraction"],
+        **{name: audit[name] for name in _OF_AUDIT},
         "published_final_r2": in_paper.get("final_r2"),
         "published_best_val_loss": in_paper.get("best_val_loss"),
         "mlflow_run_id": run["mlflow_run_id"],
-        "git_commit": record["git_commit"],
-        "data_sha256": record["data_sha256"],
-        # What a mean rests on and how far its runs spread (SD, n - 1); empty in the row of a single run.
+        **{name: record[name] for name in ("git_commit", "data_sha256")},
+        # How many runs a mean averages and their SD (n - 1); empty in the row of a single run.
         "n_runs": None,
         **{f"{name}_sd": None for name in _SPREAD},
         # Where the rest is written: run.json there holds settings, checksums and the whole environment.
         "run_directory": f"results/{record['run']}",
-        "host": record["host"],
-        "duration_s": record["duration_s"],
+        **{name: record[name] for name in ("host", "duration_s")},
     }
     if published_table == 2:
         # The oracle in the space and by the definition in which the run's own R2 was taken.
@@ -156,12 +140,9 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
     return row
 
 
-_PUBLISHED_MEANS = {"mean_all": "mean_all_seeds", "mean_non_collapsed": "mean_non_collapsed_seeds"}
-
-
 def _mean_row(name: str, averaged: pd.DataFrame, members: pd.DataFrame, published: dict) -> dict:
     first = members.iloc[0]
-    in_paper = published.get(_PUBLISHED_MEANS[name], {}) if first["protocol"] == "published" else {}
+    in_paper = published.get(f"{name}_seeds", {}) if first["protocol"] == "published" else {}
     return {
         **dict.fromkeys(members.columns),
         **first[_GROUP],

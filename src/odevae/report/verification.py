@@ -37,17 +37,14 @@ def verify_run(folder: str | Path, fold_folder: str | Path) -> int:
     rows = read_history(folder / HISTORY_FILE)
     if run["status"] == "ok":
         scores = [row["val_r2"] for row in rows]
-        _compare(
-            f"{folder}/run.json",
-            {name: run[name] for name in ("epochs", "best_r2", "final_r2", "best_val_loss", "best_epoch")},
-            {
-                "epochs": len(rows),
-                "best_r2": max(scores),
-                "final_r2": scores[-1],
-                "best_val_loss": min(row["val_loss"] for row in rows),
-                "best_epoch": 1 + scores.index(max(scores)),
-            },
-        )
+        follows = {
+            "epochs": len(rows),
+            "best_r2": max(scores),
+            "final_r2": scores[-1],
+            "best_val_loss": min(row["val_loss"] for row in rows),
+            "best_epoch": 1 + scores.index(max(scores)),
+        }
+        _compare(f"{folder}/run.json", {name: run[name] for name in follows}, follows)
     return len(metrics["scores"])
 
 

@@ -1,4 +1,4 @@
-"""Every neuron forecast from its own past alone: what a model of the population has to improve on.
+"""Every neuron forecast from its own past only: what a model of the population has to improve on.
 
 For each neuron and horizon h, ``x_t = c + sum_k a_k x_(t-h-k)`` with k from 0 to the order minus one. Each horizon has
 a fit of its own (a direct forecast); the one-step fit is not applied h times (an iterated forecast). On the validation
@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from odevae.benchmark.models.benchmark_model import BenchmarkModel
+from odevae.benchmark.models.benchmark_model import BenchmarkModel, too_short_for
 from odevae.data.trials import Trials
-from odevae.errors import OdevaeError
 
 # Strengths of the shrinkage to choose from on the validation trials, in frames of evidence for the common dynamics.
 STRENGTHS = (10.0, 100.0, 1e3, 1e4, 1e5)
@@ -23,8 +22,7 @@ BLOCK = 64
 class Autoregression(BenchmarkModel):
     """AR(p): p coefficients and a constant for every neuron and horizon, by least squares on the training trials.
 
-    The bins before a trial are filled with its first frame, in fitting and in forecasting. So every bin from the
-    horizon on is used and predicted, and no frame of another trial is used.
+    The bins before a trial are filled with its first frame, so every bin from the horizon on is used and predicted.
 
     Attributes:
         order: number of past frames, p.
@@ -70,11 +68,10 @@ class AR2(Autoregression):
 class ShrunkAR8(Autoregression):
     """AR(8) whose coefficients are drawn towards those that fit all neurons at once.
 
-    Eight coefficients are many for a neuron with a handful of events. The penalty is a ridge around the common
-    coefficients, in units of the neuron's own variance, so that its strength counts frames of evidence. Each horizon
-    has the strength of `STRENGTHS` with the smallest squared error on the validation trials, or the largest strength if
-    no validation trial is longer than the horizon. If no training value is negative, forecasts are not below the
-    smallest training value, also when strengths are compared.
+    The penalty is a ridge around the common coefficients, in units of the neuron's own variance, so that its strength
+    counts frames of evidence. Each horizon has the strength of `STRENGTHS` with the smallest squared error on the
+    validation trials, or the largest if no validation trial is longer than the horizon. If no training value is
+    negative, forecasts are not below the smallest training value, also when strengths are compared.
     """
 
     order = 8
@@ -93,12 +90,13 @@ class ShrunkAR8(Autoregression):
         candidates = {strength: moments.solve(strength) for strength in STRENGTHS}
         counted = self._validation.recorded[:, horizon:]
         truth = self._validation.values[:, horizon:][counted]
-        errors = {}
-        for strength, candidate in candidates.items():
-            predicted = candidate.apply(self._validation.values, horizon)[:, horizon:][counted]
-            errors[strength] = ((np.maximum(predicted, self._floor) - truth) ** 2).sum()
+
+        def error(strength: float) -> float:
+            predicted = candidates[strength].apply(self._validation.values, horizon)[:, horizon:][counted]
+            return ((np.maximum(predicted, self._floor) - truth) ** 2).sum()
+
         # If errors are equal, the strongest: without a validation trial longer than the horizon all errors are zero.
-        self.strengths[horizon] = min(reversed(STRENGTHS), key=errors.get)
+        self.strengths[horizon] = min(reversed(STRENGTHS), key=error)
         return candidates[self.strengths[horizon]]
 
 
@@ -167,10 +165,7 @@ def _moments(trials: Trials, order: int, horizon: int) -> _Moments:
     n_trials, n_bins, n_neurons = trials.values.shape
     trial, bins = np.nonzero(trials.recorded[:, horizon:])
     if not len(trial):
-        raise OdevaeError(
-            f"no training trial has more than {horizon} frames, so nothing can be fitted to forecast {horizon} frames "
-            "ahead; take a shorter horizon or longer trials."
-        )
+        raise too_short_for(horizon)
     seen = trial * n_bins + past_bins(n_bins, order, horizon)[:, bins]
     predicted = trial * n_bins + bins + horizon
     blocks = []

@@ -1,15 +1,19 @@
 """The contract of a benchmark model, one of ours or any other: what it is given and what it predicts."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from odevae.data.trials import Trials
+from odevae.errors import OdevaeError
 
 
+@dataclass(eq=False)
 class BenchmarkModel:
     """A model that is fitted on training trials and then predicts for some of the tasks of the benchmark.
 
-    A subclass implements `fit` and those of the other methods that make sense for it; a task is scored only if its
-    method is implemented. Everything is in recorded units on native frames. Bins outside a trial's `recorded` hold
+    A subclass implements `fit` and some of the other methods; a task is scored only if its method is implemented.
+    Everything is in recorded units on native frames. Bins outside a trial's `recorded` hold
     zeros and do not count; a prediction there may be any finite number.
 
     Attributes:
@@ -17,9 +21,8 @@ class BenchmarkModel:
         seed: seed of every random number that the model draws.
     """
 
-    def __init__(self, latent_dim: int = 1, seed: int = 0):
-        self.latent_dim = latent_dim
-        self.seed = seed
+    latent_dim: int = 1
+    seed: int = 0
 
     def take_over(self, sibling: "BenchmarkModel") -> None:
         """Before `fit`: reuse the parts of a fitted model of the same class that do not depend on `latent_dim`.
@@ -59,3 +62,11 @@ class BenchmarkModel:
     def answers(cls, task: str) -> bool:
         """Whether the model implements one of the methods above."""
         return getattr(cls, task) is not getattr(BenchmarkModel, task)
+
+
+def too_short_for(horizon: int) -> OdevaeError:
+    """The error of a model whose training trials are all too short to fit a forecast."""
+    return OdevaeError(
+        f"no training trial has more than {horizon} frames, so nothing can be fitted to forecast {horizon} frames "
+        "ahead; take a shorter horizon or longer trials."
+    )

@@ -7,7 +7,7 @@ components would go to neurons that hardly fire.
 import numpy as np
 from sklearn import decomposition
 
-from odevae.benchmark.models.benchmark_model import BenchmarkModel
+from odevae.benchmark.models.benchmark_model import BenchmarkModel, too_short_for
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
 
@@ -53,9 +53,8 @@ class _FrameLatents(BenchmarkModel):
 class PCA(_FrameLatents):
     """Principal components of single frames; forecasts through a linear map of the scores.
 
-    For each horizon h the scores of a frame are regressed on those h frames earlier, over the training trials. The
-    forecast is the reconstruction of the predicted scores. Activity outside the components is never forecast, so at
-    short horizons this is far worse than a forecast from each neuron's own past.
+    For each horizon h the scores of a frame are regressed on those h frames earlier, over the training trials. Activity
+    outside the components is not forecast, so at short horizons a forecast from each neuron's own past is far better.
     """
 
     def fit(self, train: Trials, validation: Trials) -> None:
@@ -79,10 +78,7 @@ class PCA(_FrameLatents):
         if horizon not in self._maps:
             latents, later = self.infer(self._train), self._train.recorded[:, horizon:]
             if not later.any():
-                raise OdevaeError(
-                    f"no training trial has more than {horizon} frames, so nothing can be fitted to forecast {horizon} "
-                    "frames ahead; take a shorter horizon or longer trials."
-                )
+                raise too_short_for(horizon)
             now, then = latents[:, : later.shape[1]][later], latents[:, horizon:][later]
             self._maps[horizon] = np.linalg.lstsq(_with_one(now), then, rcond=None)[0]
         return self._maps[horizon]
@@ -94,9 +90,8 @@ class PCA(_FrameLatents):
 class FactorAnalysis(_FrameLatents):
     """Factors that neurons share, and noise of each neuron's own.
 
-    The latents are the posterior means ``E[z | x]``; the reconstruction maps them through the loadings and adds the
-    mean. Unlike in PCA, activity of a single neuron counts as its noise, which no factor follows. The reconstruction is
-    good only if neurons predict each other, which on E65 they hardly do.
+    The latents are the posterior means ``E[z | x]``. Unlike in PCA, activity of a single neuron counts as its noise, so
+    the reconstruction is good only if neurons predict each other, which on E65 they hardly do.
     """
 
     def _model(self) -> decomposition.FactorAnalysis:

@@ -18,9 +18,6 @@ MOST_CHOICES = 20
 class _Average(BenchmarkModel):
     """An average that does not use the activity of the trial it predicts, so all tasks have the same prediction."""
 
-    def reconstruct(self, trials: Trials) -> np.ndarray:
-        raise NotImplementedError
-
     def onset(self, trials: Trials, n_frames: int) -> np.ndarray:
         return self.reconstruct(trials)
 
@@ -54,26 +51,22 @@ class TrialTimeMean(_Average):
         return predicted
 
 
+@dataclass(eq=False)
 class PositionMean(_Average):
     """Each neuron's mean over the training frames at the same place: a map of place fields.
 
-    It reads the covariates of the trial and bin that it predicts. In `onset` and `forecast` it therefore knows where
-    the animal will be, which no model of the activity alone can know.
-
+    It reads the covariates of the bin that it predicts, so in `onset` and `forecast` it knows where the animal will be.
     The bins hold about equal numbers of training frames, and the validation trials choose how many bins there are.
     Frames whose covariate is NaN have a bin of their own.
 
-    Args:
-        latent_dim, seed: not used.
+    Attributes:
         position: name of the covariate that is cut into bins; it can be any quantity.
         choice: name of a covariate of few values, or None. Each value gets its own map. At a place that has no training
             frame with a value, the map has the mean over all values.
     """
 
-    def __init__(self, latent_dim: int = 1, seed: int = 0, position: str = "Position", choice: str | None = None):
-        super().__init__(latent_dim, seed)
-        self.position = position
-        self.choice = choice
+    position: str = "Position"
+    choice: str | None = None
 
     def fit(self, train: Trials, validation: Trials) -> None:
         """Average over the training trials with each of `N_BINS`; keep what predicts the validation trials best.
@@ -95,23 +88,17 @@ class PositionMean(_Average):
         frames, (place, choice) = _frames(train), self._places(train)
         place, choice = place[train.recorded], choice[train.recorded]
         known = place[~np.isnan(place)]
-        inner = np.arange(1, n_bins) / n_bins
-        fitted = _Map(
-            edges=np.unique(np.quantile(known, inner)) if len(known) else np.empty(0),
-            choices=np.unique(choice[~np.isnan(choice)]),
-        )
+        edges = np.unique(np.quantile(known, np.arange(1, n_bins) / n_bins)) if len(known) else np.empty(0)
+        fitted = _Map(edges, np.unique(choice[~np.isnan(choice)]))
         if len(fitted.choices) > MOST_CHOICES:
             raise OdevaeError(
                 f"the covariate {self.choice!r} has {len(fitted.choices)} values in the training trials, but a map for "
                 f"each choice takes at most {MOST_CHOICES}; name a covariate of fewer values."
             )
-        everyone = _Map(fitted.edges, np.empty(0))
-        any_choice = _means_of_cells(
-            everyone.cells(place, choice), frames, everyone.n_cells, where_empty=frames.mean(axis=0)
-        )
-        fitted.means = _means_of_cells(
-            fitted.cells(place, choice), frames, fitted.n_cells, where_empty=np.tile(any_choice, (fitted.n_choices, 1))
-        )
+        everyone = _Map(edges, np.empty(0))
+        any_choice = everyone.means_of(frames, place, choice, where_empty=frames.mean(axis=0))
+        in_cell = np.tile(any_choice, (fitted.n_choices, 1))
+        fitted.means = fitted.means_of(frames, place, choice, where_empty=in_cell)
         return fitted
 
     def _places(self, trials: Trials) -> tuple[np.ndarray, np.ndarray]:
@@ -128,11 +115,11 @@ class PositionMean(_Average):
         return trials.covariates[name]
 
 
+@dataclass(eq=False)
 class PositionChoiceMean(PositionMean):
     """`PositionMean` with a map for each choice."""
 
-    def __init__(self, latent_dim: int = 1, seed: int = 0, position: str = "Position", choice: str = "Choice"):
-        super().__init__(latent_dim, seed, position, choice)
+    choice: str = "Choice"
 
 
 class Persistence(BenchmarkModel):
@@ -177,10 +164,6 @@ class _Map:
         """The values, and one more for any other value."""
         return len(self.choices) + 1
 
-    @property
-    def n_cells(self) -> int:
-        return self.n_choices * self.n_places
-
     def cells(self, place: np.ndarray, choice: np.ndarray) -> np.ndarray:
         """The cell of each frame, in the shape of both arguments."""
         bins = np.where(np.isnan(place), self.n_places - 1, np.searchsorted(self.edges, place))
@@ -189,15 +172,17 @@ class _Map:
         found = np.where(values[found] == choice, found, len(self.choices))
         return found * self.n_places + bins
 
+    def means_of(
+        self, frames: np.ndarray, place: np.ndarray, choice: np.ndarray, where_empty: np.ndarray
+    ) -> np.ndarray:
+        """Mean over the frames ``(M, N)`` of each cell, and `where_empty` in empty cells: ``(cells, N)``."""
+        cell, n_cells = self.cells(place, choice), self.n_choices * self.n_places
+        sums = np.zeros((n_cells, frames.shape[1]))
+        np.add.at(sums, cell, frames)
+        counts = np.bincount(cell, minlength=n_cells)[:, None]
+        return np.where(counts > 0, sums / np.maximum(counts, 1), where_empty)
+
 
 def _frames(trials: Trials) -> np.ndarray:
     """The recorded frames of all trials, ``(M, N)`` float64."""
     return trials.values[trials.recorded].astype(np.float64)
-
-
-def _means_of_cells(cell: np.ndarray, frames: np.ndarray, n_cells: int, where_empty: np.ndarray) -> np.ndarray:
-    """Mean over the frames ``(M, N)`` of each cell ``(M,)``, and `where_empty` in empty cells: ``(cells, N)``."""
-    sums = np.zeros((n_cells, frames.shape[1]))
-    np.add.at(sums, cell, frames)
-    counts = np.bincount(cell, minlength=n_cells)[:, None]
-    return np.where(counts > 0, sums / np.maximum(counts, 1), where_empty)

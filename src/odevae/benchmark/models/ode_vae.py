@@ -1,10 +1,11 @@
 """The paper's own models, fitted on the same trials as every other benchmark model.
 
 The folds, the training and the settings are those of the workflow's ``heldout`` runs; only the trials come from the
-benchmark. The weights of the epoch with the highest validation R2 answer, with the posterior mean of the initial state.
+benchmark. Predictions use the weights of the epoch with the highest validation R2 and the posterior mean.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,30 +27,31 @@ from odevae.training.reproducibility import random_state_kept, seed_everything
 LAMBDA_SMOOTH = 5e-4
 
 
+@dataclass(eq=False)
 class Preset(BenchmarkModel):
-    """A model of `PRESETS`, whose encoder sees the first frame only and whose field has to tell the rest.
+    """A model of `PRESETS`, whose encoder sees the first frame only and whose field has to predict the rest.
 
     A preset with baseline correction (v3 to v6) sees the mean of the first five frames too. Where it is given one frame
     alone, that frame is its own baseline: the encoder sees zeros, and every trial the same change from its first frame.
 
-    Trials are integrated together in steps that suit all of them, so the company of a trial moves its answer within the
-    tolerance of the solver.
+    Trials are integrated together in steps that suit all of them, so the other trials change the path of a trial
+    within the tolerance of the solver.
 
     Attributes:
+        epochs: replaces the preset's number of epochs.
         preset: its name.
         spec: its settings.
         fold: the training and validation trials as the model saw them; set by `fit`.
-        best: the epoch whose weights answer; set by `fit`.
+        best: the epoch whose weights are used; set by `fit`.
     """
 
-    preset: str
+    epochs: int | None = None
+    preset: ClassVar[str]
 
-    def __init__(self, latent_dim: int = 1, seed: int = 0, epochs: int | None = None):
-        """`epochs` replaces the preset's number of epochs."""
-        super().__init__(latent_dim, seed)
+    def __post_init__(self):
         self.spec = PRESETS[self.preset]
-        if epochs is not None:
-            self.spec = replace(self.spec, epochs=epochs)
+        if self.epochs is not None:
+            self.spec = replace(self.spec, epochs=self.epochs)
 
     def fit(self, train: Trials, validation: Trials) -> None:
         """Train on `train` and keep the epoch with the highest R2 on `validation`.

@@ -15,9 +15,8 @@ from odevae.errors import OdevaeError
 # (all frames of a recording), which is 1e-5 to 1e-2. The upper end is the same here: beyond it a state's neighbourhood
 # reaches the edge of the manifold. A thousand states have too few pairs for the lower end.
 FIT_SHARES = (1e-3, 1e-2)
-# For the distances of MIND, whose resolution is one step of the population, and for landmarks that were spread
-# evenly, so that few are close. Both have too few pairs within small radii, and too steep a slope there. On the
-# foraging disc MIND's distances give 5 to 6 with `FIT_SHARES` and about 2 with these.
+# For the distances of MIND, whose resolution is one step of the population, and for evenly spread landmarks: both have
+# too few pairs within small radii. On the foraging disc MIND gives 5 to 6 with `FIT_SHARES` and about 2 with these.
 COARSE_SHARES = (1e-2, 1e-1)
 # Radii of the fit, spaced evenly on a logarithmic scale.
 N_RADII = 30
@@ -43,9 +42,9 @@ class CorrelationDimension:
 def correlation_dimension(distances: np.ndarray, fit_shares: tuple[float, float] = FIT_SHARES) -> CorrelationDimension:
     """Slope of the log number of pairs within a radius against the log radius, by least squares.
 
-    The smallest radius holds the first of the `fit_shares` of all pairs, the largest radius the second. Two things bend
-    the curve: noise makes states fill more dimensions at small radii, and edges of the manifold make them fill fewer at
-    large radii, so that a disc gives about 1.8. For distances of landmarks see `COARSE_SHARES`.
+    The smallest radius holds the first of the `fit_shares` of all pairs, the largest radius the second. Noise makes
+    states fill more dimensions at small radii, and edges of the manifold fewer at large radii, so that a disc gives
+    about 1.8. For distances of landmarks see `COARSE_SHARES`.
 
     Args:
         distances: ``(n, n)``, symmetric; only the part above the diagonal is read.

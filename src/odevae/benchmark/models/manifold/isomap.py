@@ -4,17 +4,19 @@ It differs from MIND in its distances only: they are Euclidean between neighbour
 """
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import SparseEfficiencyWarning
 from sklearn import manifold
 
-from odevae.benchmark.models.manifold.landmark_manifold import N_LANDMARKS, LandmarkManifold
+from odevae.benchmark.models.manifold.landmark_manifold import LandmarkManifold
 from odevae.benchmark.models.manifold.scaling import classical_scaling
 
 N_NEIGHBORS = 15
 
 
+@dataclass(eq=False)
 class Isomap(LandmarkManifold):
     """Isomap of the landmarks, on scikit-learn's graph, with LLE maps both ways.
 
@@ -22,11 +24,7 @@ class Isomap(LandmarkManifold):
         n_neighbors: edges from each landmark in the graph of neighbours.
     """
 
-    def __init__(
-        self, latent_dim: int = 1, seed: int = 0, n_landmarks: int = N_LANDMARKS, n_neighbors: int = N_NEIGHBORS
-    ):
-        super().__init__(latent_dim, seed, n_landmarks)
-        self.n_neighbors = n_neighbors
+    n_neighbors: int = N_NEIGHBORS
 
     def geodesics(self, landmarks: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         isomap = manifold.Isomap(n_neighbors=min(self.n_neighbors, len(landmarks) - 1), n_components=1)

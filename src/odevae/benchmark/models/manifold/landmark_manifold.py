@@ -46,7 +46,7 @@ def barycentric_weights(offsets: np.ndarray, ridges: Sequence[float]) -> np.ndar
         ridges: ``(R,)``, positive, relative to the mean squared offset.
 
     Returns:
-        ``(n, R, k)``.
+        Weights ``(n, R, k)``.
     """
     n_points, n_neighbors, n_dims = offsets.shape
     scale = np.einsum("nkp,nkp->n", offsets, offsets)[:, None] / n_neighbors
@@ -170,14 +170,14 @@ class Geometry:
     distances: np.ndarray
 
 
+@dataclass(eq=False)
 class LandmarkManifold(BenchmarkModel):
     """A model whose latents are coordinates of an embedding of some training frames, the landmarks.
 
     A subclass defines the distances between landmarks and their embedding. The rest is as in MIND: principal components
-    of the activity, landmarks spread over them, an LLE map from components to coordinates, and another from coordinates
-    to activity. Frames are inferred and reconstructed one by one. One thing differs from the authors' scripts. There
-    the map to activity is fitted on the landmarks only (in 2021 all frames were landmarks). Here it is fitted on all
-    training frames, each at the coordinates that the landmarks of *other* trials give it, as for a held-out frame.
+    of the activity, landmarks spread over them, an LLE map from components to coordinates, and one from coordinates to
+    activity, frame by frame. In the authors' scripts the map to activity is fitted on the landmarks only. Here it is
+    fitted on all training frames, each at the coordinates that the landmarks of *other* trials give it.
 
     Attributes:
         n_landmarks: how many training frames are embedded, at most.
@@ -185,10 +185,8 @@ class LandmarkManifold(BenchmarkModel):
         coordinates: ``(n_landmarks, D)``, the embedding of the landmarks; set by `fit`.
     """
 
-    def __init__(self, latent_dim: int = 1, seed: int = 0, n_landmarks: int = N_LANDMARKS):
-        super().__init__(latent_dim, seed)
-        self.n_landmarks = n_landmarks
-        self._taken_over: Geometry | None = None
+    n_landmarks: int = N_LANDMARKS
+    _taken_over = None
 
     def geodesics(self, landmarks: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Distances ``(n, n)`` between the landmarks, symmetric; they do not depend on `latent_dim`.
@@ -211,8 +209,7 @@ class LandmarkManifold(BenchmarkModel):
         """Embed landmarks of the training trials and fit the maps; the validation trials are not used.
 
         Raises:
-            OdevaeError: if there is only one training trial, if there are not more frames than latent dimensions, or if
-                too few frames differ.
+            OdevaeError: if there is one training trial, no more frames than latent dimensions, or too few that differ.
         """
         n_frames = int(train.recorded.sum())
         if len(train) < 2:
@@ -229,10 +226,9 @@ class LandmarkManifold(BenchmarkModel):
         self.geometry, self._taken_over = self._taken_over or self._measure(activity, train), None
         states, folds, landmarks = self.geometry.states, self.geometry.folds, self.geometry.landmarks
         self.coordinates = self.embed(self.geometry.distances)
-        self.to_latent = LLEMap.fit(
-            states[landmarks], self.coordinates, folds[landmarks], NEIGHBORS_TO_LATENT, self.seed
-        )
-        latents = self.to_latent.from_other_folds(folds[landmarks], states, folds)
+        known = folds[landmarks]
+        self.to_latent = LLEMap.fit(states[landmarks], self.coordinates, known, NEIGHBORS_TO_LATENT, self.seed)
+        latents = self.to_latent.from_other_folds(known, states, folds)
         self.to_activity = LLEMap.fit(latents, activity, folds, NEIGHBORS_TO_ACTIVITY, self.seed)
 
     def _measure(self, activity: np.ndarray, train: Trials) -> Geometry:
@@ -256,8 +252,7 @@ class LandmarkManifold(BenchmarkModel):
         """The correlation dimension of the landmarks' geodesic distances; it does not depend on `latent_dim`.
 
         Report it with its shares: on noisy activity it changes with them. A thousand landmarks distinguish one, two and
-        three dimensions, but not more: with a graph of neighbours, a sphere of five or seven dimensions seems to have
-        two or three.
+        three dimensions; with a graph of neighbours, a sphere of five or seven dimensions seems to have two or three.
 
         Args:
             fit_shares: shares of the pairs of landmarks between which the slope is fitted.
@@ -268,10 +263,9 @@ class LandmarkManifold(BenchmarkModel):
         return correlation_dimension(self.geometry.distances, fit_shares).dimension
 
     def infer(self, trials: Trials) -> np.ndarray:
+        frames = trials.values[trials.recorded].astype(np.float64)
         latents = np.zeros((*trials.recorded.shape, self.latent_dim))
-        latents[trials.recorded] = self.to_latent(
-            self.geometry.pca.transform(trials.values[trials.recorded].astype(np.float64))
-        )
+        latents[trials.recorded] = self.to_latent(self.geometry.pca.transform(frames))
         return latents
 
     def reconstruct(self, trials: Trials) -> np.ndarray:

@@ -11,10 +11,12 @@ of the authors' MATLAB scripts (also those of Nieh et al., Nature 595, 2021), un
 5. locally linear maps between activity and coordinates, both ways (`landmark_manifold`).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.sparse.csgraph import shortest_path
 
-from odevae.benchmark.models.manifold.landmark_manifold import N_LANDMARKS, LandmarkManifold
+from odevae.benchmark.models.manifold.landmark_manifold import LandmarkManifold
 from odevae.benchmark.models.manifold.ppca_forest import PpcaForest
 from odevae.benchmark.models.manifold.scaling import sammon
 
@@ -29,6 +31,7 @@ MOST_TRANSITIONS = 20_000
 SMALLEST_SURPRISE = 1e-9
 
 
+@dataclass(eq=False)
 class Mind(LandmarkManifold):
     """MIND on landmarks, with maps both ways.
 
@@ -36,9 +39,7 @@ class Mind(LandmarkManifold):
         n_trees: number of trees of the forest.
     """
 
-    def __init__(self, latent_dim: int = 1, seed: int = 0, n_landmarks: int = N_LANDMARKS, n_trees: int = N_TREES):
-        super().__init__(latent_dim, seed, n_landmarks)
-        self.n_trees = n_trees
+    n_trees: int = N_TREES
 
     def geodesics(self, landmarks: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         if len(before) > MOST_TRANSITIONS:
@@ -55,11 +56,8 @@ class Mind(LandmarkManifold):
 def transition_distances(log_probability: np.ndarray) -> np.ndarray:
     """Length of the shortest path between states, the mean of both directions.
 
-    Args:
-        log_probability: ``(n, n)``, of going from state i to state j, at most 0.
-
-    Returns:
-        ``(n, n)``, symmetric, 0 on the diagonal only.
+    The ``(n, n)`` log probabilities, at most 0, are those of going from state i to state j; the distances ``(n, n)``
+    are symmetric and 0 on the diagonal only.
     """
     local = np.sqrt(np.maximum(-log_probability, SMALLEST_SURPRISE))
     np.fill_diagonal(local, 0)

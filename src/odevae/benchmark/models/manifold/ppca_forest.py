@@ -121,8 +121,7 @@ def grow_tree(
     """Divide states until no part can be split into two of `min_leaf` or more.
 
     Each split is the best of some random directions: the one whose two Gaussians give the successors the largest
-    likelihood. Along one direction the threshold is the best one for spherical Gaussians, which one pass over the
-    sorted states finds, as in the authors' code.
+    likelihood. Along one direction the threshold is the best one for spherical Gaussians, as in the authors' code.
 
     Args:
         before: ``(n, C)``, states ``x_t``.
@@ -151,15 +150,10 @@ def grow_tree(
                 best = (normal, threshold, n_below, order, ordered, below, above)
         normal, threshold, n_below, order, after, below, above = best
         before = before[order]
-        return Split(
-            normal,
-            threshold,
-            grow(before[:n_below], after[:n_below], below),
-            grow(before[n_below:], after[n_below:], above),
-        )
+        parts = grow(before[:n_below], after[:n_below], below), grow(before[n_below:], after[n_below:], above)
+        return Split(normal, threshold, *parts)
 
-    root = grow(before, after, everything)
-    return Tree(root, leaves)
+    return Tree(grow(before, after, everything), leaves)
 
 
 class PpcaForest:
@@ -172,17 +166,9 @@ class PpcaForest:
         min_leaf: smallest number of transitions in a leaf.
     """
 
-    def __init__(
-        self,
-        before: np.ndarray,
-        after: np.ndarray,
-        n_trees: int,
-        min_leaf: int,
-        seed: int,
-        n_directions: int = N_DIRECTIONS,
-    ):
+    def __init__(self, before: np.ndarray, after: np.ndarray, n_trees: int, min_leaf: int, seed: int):
         generator = np.random.default_rng(seed)
-        self.trees = [grow_tree(before, after, min_leaf, n_directions, generator) for _ in range(n_trees)]
+        self.trees = [grow_tree(before, after, min_leaf, N_DIRECTIONS, generator) for _ in range(n_trees)]
 
     def log_probabilities(self, states: np.ndarray) -> np.ndarray:
         """Log probability ``(n, n)`` that state i is followed by state j, given that one of these states follows.

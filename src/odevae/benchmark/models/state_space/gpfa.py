@@ -17,6 +17,7 @@ exactly, for every ``u``, before or after ``t``, and for every length of trial. 
 only in the terms that they leave out.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +67,7 @@ def make_smoother(timescales: np.ndarray, factor: np.ndarray, n_bins: int) -> Sm
     return Smoother(whitener, weights.reshape(n_bins, dim, n_bins, dim))
 
 
+@dataclass(eq=False)
 class GPFA(LinearGaussian):
     """Gaussian-process factor analysis with `latent_dim` latents, and the settings of `LinearGaussian`.
 
@@ -77,9 +79,7 @@ class GPFA(LinearGaussian):
         timescales: ``(D,)``, frames.
     """
 
-    def __init__(self, *args, first_timescale: float = 3.0, **settings):
-        super().__init__(*args, **settings)
-        self.first_timescale = first_timescale
+    first_timescale: float = 3.0
 
     def fit(self, train: Trials, validation: Trials) -> None:
         super().fit(in_segments(train, SEGMENT), validation)
@@ -99,9 +99,8 @@ class GPFA(LinearGaussian):
         means = np.where(seen.T[:, None], means, 0.0)
         counts = seen.sum(axis=0)
         log_scales = np.log(np.diag(smoother.whitener)).reshape(n_bins, dim).sum(axis=1)
-        log_density = (
-            -0.5 * (np.square(innovations).sum() + counts.sum() * dim * np.log(2 * np.pi)) - counts @ log_scales
-        )
+        constant = counts.sum() * dim * np.log(2 * np.pi)
+        log_density = -0.5 * (np.square(innovations).sum() + constant) - counts @ log_scales
         # In a trial of T bins the posterior covariance is the prior's minus W W' over the first T columns. Summed over
         # trials, the column of bin j counts at bin t once for every trial in which both bins are seen.
         both = counts[np.maximum.outer(np.arange(n_bins), np.arange(n_bins))]

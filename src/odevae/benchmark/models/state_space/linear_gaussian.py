@@ -163,16 +163,15 @@ class Step(NamedTuple):
     prior: Any  # the prior that makes these latents most likely
 
 
+@dataclass(eq=False)
 class LinearGaussian(BenchmarkModel):
     """Latents with a Gaussian prior over time, observed through an `Emission`; a subclass defines the prior.
 
     EM stops when an iteration raises the log-likelihood of the training trials by less than `tolerance` nats per frame,
-    or after `max_iterations`. If `noises` names both of `NOISES`, both are fitted, and the one that reconstructs the
-    validation trials with the smaller squared error is kept. With one noise variance for each neuron, the likelihood
-    counts every neuron in units of its own SD. Where most neurons are nearly silent, as in calcium imaging, latents
-    then describe small groups of these and leave most of the variance in recorded units unexplained.
-
-    The basis of the latents is the one in which EM ends; it has no meaning by itself.
+    or after `max_iterations`. If `noises` names both of `NOISES`, the one that reconstructs the validation trials with
+    the smaller squared error is kept: with one noise variance for each neuron, neurons count in units of their own SD,
+    and where most are nearly silent, as in calcium imaging, latents describe small groups of these and leave most of
+    the variance in recorded units unexplained. The basis of the latents has no meaning.
 
     Attributes:
         emission, prior: the fitted parameters.
@@ -180,20 +179,13 @@ class LinearGaussian(BenchmarkModel):
         log_likelihoods: nats, of the training trials, before each update.
     """
 
-    def __init__(
-        self,
-        latent_dim: int = 1,
-        seed: int = 0,
-        noises: Sequence[str] = NOISES,
-        max_iterations: int = 200,
-        tolerance: float = 1e-3,
-    ):
-        super().__init__(latent_dim, seed)
-        if not noises or not set(noises) <= set(NOISES):
-            raise OdevaeError(f"noises is {noises!r}; give one or both of {', '.join(NOISES)}.")
-        self.noises = noises
-        self.max_iterations = max_iterations
-        self.tolerance = tolerance
+    noises: Sequence[str] = NOISES
+    max_iterations: int = 200
+    tolerance: float = 1e-3
+
+    def __post_init__(self):
+        if not self.noises or not set(self.noises) <= set(NOISES):
+            raise OdevaeError(f"noises is {self.noises!r}; give one or both of {', '.join(NOISES)}.")
 
     def fit(self, train: Trials, validation: Trials) -> None:
         fitted = []
@@ -213,10 +205,8 @@ class LinearGaussian(BenchmarkModel):
             factor, projections, rest = self.emission.project(frames)
             step = self.step(factor, in_trials(projections, seen), seen)
             self.log_likelihoods.append(step.log_density + rest)
-            if len(self.log_likelihoods) > 1:
-                gain = self.log_likelihoods[-1] - self.log_likelihoods[-2]
-                if gain < self.tolerance * len(frames):
-                    break
+            if (np.diff(self.log_likelihoods[-2:]) < self.tolerance * len(frames)).any():
+                break
             self.prior = step.prior
             self.emission = fit_emission(frames, step.latents[seen], step.second_moment, floor, noise)
 
