@@ -34,11 +34,12 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.xdist_group(name))
 
 
-def _data_file(name: str) -> Path:
+def paper_data_dir() -> Path:
+    """The folder with the paper's data files; without it the test is skipped."""
     folder = os.environ.get("ODEVAE_DATA_DIR")
     if not folder:
         pytest.skip("ODEVAE_DATA_DIR is not set: it names the folder with the paper's data files")
-    return Path(folder) / name
+    return Path(folder)
 
 
 def _make_recording(lengths, n_neurons: int = 4, first_id: int = 1, interval_s: float = 0.1, seed: int = 0):
@@ -76,13 +77,13 @@ def make_trials(make_recording):
 
 @pytest.fixture(scope="session")
 def e65() -> Recording:
-    return read(_data_file("E65_v73.mat"), name="e65", units="dF/F")
+    return read(paper_data_dir() / "E65_v73.mat", name="e65", units="dF/F")
 
 
 @pytest.fixture(scope="session")
 def synthetic_file() -> Recording:
     settings = ReadingSettings(time_unit="frames")
-    return read(_data_file("synthetic_rat_data.npz"), name="synthetic", units="a.u.", settings=settings)
+    return read(paper_data_dir() / "synthetic_rat_data.npz", name="synthetic", units="a.u.", settings=settings)
 
 
 @pytest.fixture(scope="session")

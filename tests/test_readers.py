@@ -1,6 +1,5 @@
 import hashlib
 import io
-import os
 import struct
 import subprocess
 import zipfile
@@ -10,6 +9,7 @@ import matio
 import numpy as np
 import pytest
 import reader_inputs as inputs
+from conftest import paper_data_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,13 +49,6 @@ def variables(**changes) -> dict:
         "speed": np.linspace(0, 1, 8),
     }
     return {name: array for name, array in (arrays | changes).items() if array is not None}
-
-
-def data_file(name: str) -> Path:
-    folder = os.environ.get("ODEVAE_DATA_DIR")
-    if not folder:
-        pytest.skip("ODEVAE_DATA_DIR is not set: it names the folder with the paper's data files")
-    return Path(folder) / name
 
 
 def refusal(path: Path) -> str:
@@ -375,7 +368,7 @@ def test_modules_beside_the_recording_are_not_imported(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["E65.mat", "E65_v73.mat"])
 @pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.999])
 def test_mat_cut_short(tmp_path, name, share):
-    content = data_file(name).read_bytes()
+    content = (paper_data_dir() / name).read_bytes()
     path = tmp_path / "r.mat"
     path.write_bytes(content[: int(share * len(content))])
     assert "not a whole MATLAB file" in refusal(path)
@@ -385,7 +378,7 @@ def test_mat_cut_short(tmp_path, name, share):
 
 
 def test_e65_is_the_same_in_both_matlab_versions():
-    new, old = read(data_file("E65_v73.mat")), read(data_file("E65.mat"))
+    new, old = read(paper_data_dir() / "E65_v73.mat"), read(paper_data_dir() / "E65.mat")
     assert new.activity.shape == (7434, 375)
     assert new.activity.dtype == np.float32
     assert len(new.trial_ids) == 188
@@ -401,7 +394,7 @@ def test_e65_is_the_same_in_both_matlab_versions():
 
 
 def test_e65_facts():
-    recording = read(data_file("E65_v73.mat"))
+    recording = read(paper_data_dir() / "E65_v73.mat")
     lengths = np.array([len(recording.frames_of(trial)) for trial in recording.trial_ids])
     assert (lengths.min(), lengths.max()) == (29, 78)
     assert (recording.activity == 0).mean() == pytest.approx(0.985, abs=0.001)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import paper_data_dir
 from test_study_table import COLUMNS
-from workflow_project import CHECKOUT, Project, jobs, paper_data_dir, small_config
+from workflow_project import CHECKOUT, Project, jobs, small_config
 
 from odevae.report.figure_names import BY_COVARIATE, FIGURES, manifold_by
 from odevae.report.study_table import MEAN_ROWS
@@ -225,9 +226,8 @@ def test_second_call_does_nothing(finished):
 @pytest.mark.slow
 def test_figures_on_demand(project):
     sweep, page = "results/figures/small/disc/heldout/quick_dimensions", f"{RUN}/figures/manifold_trials.html"
-    outcome = project.snakemake(f"{sweep}.png", page)
-    assert outcome.code == 0, outcome.output
-    assert jobs(outcome.output) == {"plot_dimensions": 1, "draw_interactive_manifold": 1}
+    output = project.run(f"{sweep}.png", page)
+    assert jobs(output) == {"plot_dimensions": 1, "draw_interactive_manifold": 1}
     check_figures((project.root / sweep).parent, [Path(sweep).name])
     text = (project.root / page).read_text(encoding="utf-8")
     assert "<html" in text[:100].lower() and "Plotly.newPlot" in text
@@ -259,8 +259,7 @@ def test_tables_and_store_come_back_from_the_disk(project):
     (project.root / "mlflow.db").unlink()
     (project.root / "mlflow.db.lock").unlink()
     assert project.planned() == {"create_store": 1, "sync_study": 1} | TABLES
-    outcome = project.snakemake()
-    assert outcome.code == 0, outcome.output
+    project.run()
     after = {path.name: path.read_text(encoding="utf-8") for path in tables.iterdir()}
     assert after["small.csv"] != before["small.csv"]
     assert without_run_ids(after.pop("small.csv")) == without_run_ids(before.pop("small.csv"))
@@ -281,9 +280,8 @@ def test_sync_brings_a_lost_store_back(project):
     means = study_metrics_in_store(project)
     (project.root / "mlflow.db").unlink()
     assert project.planned("sync") == {"create_store": 1, "sync": 1}
-    outcome = project.snakemake("sync")
-    assert outcome.code == 0, outcome.output
-    assert "small: 7 of 7 folds and runs on disk are in the record" in outcome.output
+    output = project.run("sync")
+    assert "small: 7 of 7 folds and runs on disk are in the record" in output
     check_store(project)
     assert study_metrics_in_store(project) == means != {}
     assert project.planned("sync") == {"sync": 1}
@@ -296,9 +294,8 @@ def test_a_lost_store_comes_back_with_the_same_target(project):
     means, before = study_metrics_in_store(project), table.read_text(encoding="utf-8")
     (project.root / "mlflow.db").unlink()
     target = "results/tables/small.csv"
-    outcome = project.snakemake(target)
-    assert outcome.code == 0, outcome.output
-    assert set(jobs(outcome.output)) == {"create_store", "sync_study", "tabulate_study"}
+    output = project.run(target)
+    assert set(jobs(output)) == {"create_store", "sync_study", "tabulate_study"}
     check_store(project)
     assert study_metrics_in_store(project) == means
     assert without_run_ids(table.read_text(encoding="utf-8")) == without_run_ids(before)
@@ -309,8 +306,7 @@ def test_a_lost_store_comes_back_with_the_same_target(project):
 def test_deleting_all_output_leaves_the_store(project):
     database = project.root / "mlflow.db"
     before = database.read_bytes()
-    outcome = project.snakemake("--delete-all-output", "results/tables/small.csv")
-    assert outcome.code == 0, outcome.output
+    project.run("--delete-all-output", "results/tables/small.csv")
     assert not (project.root / "results/tables/small.csv").exists() and not (project.root / RUN / "run.json").exists()
     assert database.read_bytes() == before
 
@@ -320,8 +316,7 @@ def test_a_removed_seed_leaves_the_experiment(project):
     config = small_config()
     config["studies"]["small"]["seeds"] = [2]
     project.write_config(config)
-    outcome = project.snakemake("results/tables/small.csv")
-    assert outcome.code == 0, outcome.output
+    project.run("results/tables/small.csv")
     client = open_store(f"sqlite:///{project.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("small")
     names = {run.data.tags[RUN_TAG] for run in client.search_runs([experiment.experiment_id])}
@@ -366,8 +361,7 @@ def test_sweep_goes_on_next_to_a_diverging_model(project):
         "seeds": [1],
     }
     project.write_config(config)
-    outcome = project.snakemake()
-    assert outcome.code == 0, outcome.output
+    project.run()
     rows = {
         (row["model"], row["seed"]): row
         for row in read_csv(project.root / "results/tables/mixed.csv")
@@ -394,10 +388,9 @@ def test_broken_store_stops_nothing(project):
     shutil.rmtree(project.root / "results/mlflow")
     text = "This is no database.\n"
     (project.root / "mlflow.db").write_text(text, encoding="utf-8")
-    outcome = project.snakemake()
-    assert outcome.code == 0, outcome.output
-    assert "warning: tracking is off for the rest of this job: " in outcome.output
-    assert "Traceback" not in outcome.output
+    output = project.run()
+    assert "warning: tracking is off for the rest of this job: " in output
+    assert "Traceback" not in output
     check_run_folder(project.root / RUN, ["x"])
     row = read_csv(project.root / "results/tables/small.csv")[0]
     assert (row["seed"], row["status"], row["mlflow_run_id"]) == (1, "ok", None)
@@ -439,8 +432,7 @@ def test_table_2_and_the_ladder_on_e65(tmp_path):
     data_dir = paper_data_dir()
     config = small_e65_config()
     project = Project.create(tmp_path / "project", config)
-    outcome = project.snakemake(data_dir=data_dir)
-    assert outcome.code == 0, outcome.output
+    project.run(data_dir=data_dir)
     preprocessing = read_json(project.root / "results/e65/published/split1/pca-baseline/preprocessing.json")
     assert (preprocessing["n_trials"], preprocessing["n_channels"]) == (180, 129)
 

@@ -16,8 +16,7 @@ FOLDER = "disc/heldout/split0/benchmark_models"
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Project:
     project = Project.create(tmp_path_factory.mktemp("benchmark") / "project", config())
-    outcome = project.snakemake(TABLE, FIGURES)
-    assert outcome.code == 0, outcome.output
+    project.run(TABLE, FIGURES)
     return project
 
 
@@ -51,16 +50,14 @@ def check_store(project: Project) -> None:
 def test_every_fit_is_in_mlflow_and_a_lost_store_comes_back(project):
     check_store(project)
     (project.root / "mlflow.db").unlink()
-    outcome = project.snakemake("sync")
-    assert outcome.code == 0, outcome.output
-    assert "tiny: 3 of 3 fits on disk are in the record" in outcome.output
+    output = project.run("sync")
+    assert "tiny: 3 of 3 fits on disk are in the record" in output
     check_store(project)
 
 
 def test_a_number_that_follows_from_nothing_is_noticed(project):
-    outcome = project.snakemake("verify")
-    assert outcome.code == 0, outcome.output
-    assert f"{TABLE}: " in outcome.output and "0 problems" in outcome.output
+    output = project.run("verify")
+    assert f"{TABLE}: " in output and "0 problems" in output
     table = project.root / TABLE
     lines = table.read_text(encoding="utf-8").splitlines()
     table.write_text("\n".join([lines[0], lines[1].replace("0.", "0.9", 1), *lines[2:]]) + "\n", encoding="utf-8")
@@ -75,7 +72,6 @@ def test_another_dimension_is_fitted_next_to_those_on_disk(project):
     changed = config()
     changed["benchmarks"]["tiny"]["datasets"]["disc"] = [3]
     project.write_config(changed)
-    outcome = project.snakemake(TABLE)
-    assert outcome.code == 0, outcome.output
-    assert jobs(outcome.output) == {"fit_benchmark_model": 1, "tabulate_benchmark": 1}
+    output = project.run(TABLE)
+    assert jobs(output) == {"fit_benchmark_model": 1, "tabulate_benchmark": 1}
     assert (project.root / "results" / FOLDER / "pca/d3-5.json").exists()

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import yaml
 
 from odevae.report.table_files import read_csv
@@ -52,12 +51,16 @@ def small_config() -> dict:
     return copy.deepcopy(SMALL)
 
 
-def paper_data_dir() -> Path:
-    """The folder with the paper's data files; without it the test is skipped."""
-    folder = os.environ.get("ODEVAE_DATA_DIR")
-    if not folder:
-        pytest.skip("ODEVAE_DATA_DIR is not set: it names the folder with the paper's data files")
-    return Path(folder)
+def with_value(config: dict, path: str, value) -> dict:
+    """The configuration with one key set, or left out if the value is None."""
+    *parents, last = path.split(".")
+    place = config
+    for name in parents:
+        place = place.setdefault(name, {})
+    place[last] = value
+    if value is None:
+        del place[last]
+    return config
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,7 @@ class Project:
     def finished(cls, root: Path, config: dict) -> "Project":
         """A project whose workflow has run completely."""
         project = cls.create(root, config)
-        outcome = project.snakemake()
-        assert outcome.code == 0, outcome.output
+        project.run()
         return project
 
     def copy(self, root: Path) -> "Project":
@@ -127,6 +129,12 @@ class Project:
             kill(process)
         return Outcome(process.returncode, output)
 
+    def run(self, *arguments: str, **settings) -> str:
+        """Like `snakemake`, for a call that must succeed; gives its output."""
+        outcome = self.snakemake(*arguments, **settings)
+        assert outcome.code == 0, outcome.output
+        return outcome.output
+
     def start(self, *arguments: str, cores: int = 2, data_dir: str | Path | None = None) -> subprocess.Popen:
         """Like `snakemake`, without waiting; the process leads a group that holds its jobs."""
         environment = {
@@ -149,9 +157,7 @@ class Project:
 
     def planned(self, *targets: str) -> dict[str, int]:
         """Number of jobs of each rule that a call would run, without the target rule `all`."""
-        outcome = self.snakemake("--dry-run", *targets)
-        assert outcome.code == 0, outcome.output
-        return jobs(outcome.output)
+        return jobs(self.run("--dry-run", *targets))
 
     def scores(self) -> list[dict]:
         """Rows of the table of `small_config`, without the columns `OF_THE_EXECUTION`."""

@@ -78,8 +78,7 @@ def test_damage_ends_in_a_sentence_and_after_its_advice_everything_is_there(whol
         assert "error: results/" + name in outcome.output, outcome.output
         assert "run the workflow again" in outcome.output
     path.unlink()
-    outcome = project.snakemake()
-    assert outcome.code == 0, outcome.output
+    project.run()
     assert project.scores() == whole.scores()
 
 
@@ -108,7 +107,6 @@ def test_a_corrupted_database_costs_a_warning_and_no_result(whole, tmp_path):
     database.write_bytes(b"This was a database." * 100)
     with pytest.raises(sqlite3.DatabaseError):
         sqlite3.connect(database).execute("SELECT * FROM runs")
-    outcome = project.snakemake("--forcerun", "train_model")
-    assert outcome.code == 0, outcome.output
-    assert "warning: tracking is off for the rest of this job" in outcome.output
+    output = project.run("--forcerun", "train_model")
+    assert "warning: tracking is off for the rest of this job" in output
     assert project.scores() == whole.scores()
