@@ -24,7 +24,7 @@ ABOUT = {"data_sha256": "d" * 64, "git_commit": "c" * 40, "fold_sha256": "f" * 6
 
 
 # Each of these takes minutes to make, so pytest-xdist runs all tests that share one in the same process.
-SHARED_PROJECTS = ("finished", "refused")
+SHARED_PROJECTS = ("finished", "refused", "whole")
 
 
 def pytest_collection_modifyitems(items):
@@ -100,6 +100,14 @@ def small() -> Recording:
         units=whole.units,
         source=whole.source,
     )
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A project whose one study has run; do not change it."""
+    from workflow_project import Project, small_config
+
+    return Project.finished(tmp_path_factory.mktemp("finished") / "project", small_config())
 
 
 @pytest.fixture(scope="session")

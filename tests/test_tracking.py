@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from conftest import ABOUT
@@ -146,7 +147,7 @@ def test_only_new_epochs_are_appended_while_a_run_grows(mirror, tmp_path, monkey
     monkeypatch.setattr(mirror.client, "log_batch", log_batch)
     write_run(tmp_path, epochs=4, status="running", finished_at="", best_r2=0.6)
     assert put(mirror, folder) == run_id
-    logged = [metric for batch in batches for metric in batch]
+    logged = [metric for call in log_batch.call_args_list for metrics in call.args[1:] for metric in metrics]
     assert {metric.step for metric in logged if metric.key in COLUMNS} == {2, 3}
     assert [metric.value for metric in logged if metric.key not in COLUMNS] == [0.6]
     write_run(tmp_path, epochs=4, best_r2=0.6)
@@ -162,6 +163,7 @@ def test_a_long_history_goes_in_whole_epochs(mirror, tmp_path, monkeypatch):
     monkeypatch.setattr(mirror.client, "log_batch", log_batch)
     run_id = put(mirror, write_run(tmp_path, epochs=70, columns=columns))
     assert histories(mirror, run_id, columns) == whole(70, columns)
+    batches = [metrics for call in log_batch.call_args_list for metrics in call.args[1:]]
     epochs = [{metric.step for metric in batch} for batch in batches if batch and batch[0].key in columns]
     assert [len(steps) for steps in epochs] == [33, 33, 4]
 

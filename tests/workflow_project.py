@@ -96,10 +96,10 @@ class Project:
         return project
 
     @classmethod
-    def finished(cls, root: Path, config: dict) -> "Project":
-        """A project whose workflow has run completely."""
+    def finished(cls, root: Path, config: dict, *targets: str) -> "Project":
+        """A project whose workflow has run completely, or as far as some targets."""
         project = cls.create(root, config)
-        project.run()
+        project.run(*targets)
         return project
 
     def copy(self, root: Path) -> "Project":
@@ -163,6 +163,17 @@ class Project:
         """Rows of the table of `small_config`, without the columns `OF_THE_EXECUTION`."""
         rows = read_csv(self.root / "results/tables/small.csv")
         return [{name: value for name, value in row.items() if name not in OF_THE_EXECUTION} for row in rows]
+
+    def tracked(self, study: str) -> tuple:
+        """MLflow's client of the store, and the study's runs by what they mirror, each of which is there once."""
+        from odevae.tracking.mirror import RUN_TAG
+        from odevae.tracking.store import open_store
+
+        client = open_store(f"sqlite:///{self.root / 'mlflow.db'}")
+        runs = client.search_runs([client.get_experiment_by_name(study).experiment_id])
+        by_name = {run.data.tags[RUN_TAG]: run for run in runs}
+        assert len(by_name) == len(runs)
+        return client, by_name
 
     def checkpoints(self) -> list[Path]:
         return sorted((self.root / "results").rglob("checkpoint.pt"))

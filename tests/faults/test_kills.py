@@ -89,7 +89,7 @@ def begun(project, process, rule: str) -> bool:
     ],
 )
 def test_killed_in_one_stage_again_and_again(undisturbed, tmp_path, rule, module, longest_s):
-    """Snakemake remembers what it has forced for one call only, so an edit makes the stage run anew."""
+    """Snakemake remembers what it has forced for one call only, so an edit makes the stage run again."""
     project = undisturbed.copy(tmp_path / "project")
     project.append(f"src/odevae/{module}.py")
     generator = np.random.default_rng(2)
