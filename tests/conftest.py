@@ -173,3 +173,28 @@ def diverged(tmp_path_factory, heldout_fold, tiny, make_key):
     folder = tmp_path_factory.mktemp("diverged")
     train(heldout_fold, make_key(seed=8), replace(tiny, learning_rate=1e30), folder, ABOUT)
     return folder
+
+
+@pytest.fixture
+def figures_need_no_pyplot(monkeypatch):
+    """A figure made through pyplot would stay open; building one here is an error."""
+    monkeypatch.setattr("matplotlib.pyplot.figure", lambda *_, **__: pytest.fail("pyplot was used"))
+
+
+@pytest.fixture
+def check_saved(tmp_path):
+    """Saves a figure twice; both files must be there and must not change."""
+
+    from odevae import plots
+
+    def check(figure) -> None:
+        saved = []
+        for folder in ("one", "two"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            plots.save(figure, tmp_path / folder / "d5_ls0.5_seed1")
+            saved.append([(tmp_path / folder / f"d5_ls0.5_seed1.{kind}").read_bytes() for kind in ("png", "pdf")])
+        assert saved[0] == saved[1]
+        assert saved[0][0].startswith(b"\x89PNG")
+        assert saved[0][1].startswith(b"%PDF")
+
+    return check

@@ -142,7 +142,6 @@ def test_npz_covariates_are_the_numeric_vectors_of_one_value_each_frame(tmp_path
     assert recording.latents.shape == (8, 2)
 
 
-PICKLED = np.array([{"a": 1}, None], dtype=object)
 UNPRINTABLE = ["a\nb", "\x1b[31mred", "\u2028", "", "a" * 101]
 
 
@@ -150,7 +149,6 @@ UNPRINTABLE = ["a\nb", "\x1b[31mred", "\u2028", "", "a" * 101]
     ("changes", "part"),
     [
         *CHANGES,
-        ({"Time": PICKLED}, "Time is a pickled object array, which is never loaded"),
         *(({name: np.arange(8.0)}, "give it one of 1 to 100 printable characters") for name in UNPRINTABLE),
     ],
 )

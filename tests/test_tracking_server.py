@@ -54,10 +54,6 @@ def patient(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
 
 
-def open_mirrors(server, tmp_path, study: str) -> Mirrors:
-    return Mirrors(server.uri, tmp_path / "unused", {study: {}})
-
-
 def warnings_in(lines: list[str]) -> list[str]:
     return [line for line in lines if line.startswith("warning: ")]
 
@@ -214,7 +210,7 @@ def test_an_outage_costs_a_training_one_warning_and_half_a_minute(
     plain = tmp_path / "plain"
     plain.mkdir()
     train(heldout_fold, key, tiny, plain, ABOUT)
-    mirrors = open_mirrors(server, tmp_path, study)
+    mirrors = Mirrors(server.uri, tmp_path / "unused", {study: {}})
     folder = tmp_path / key.path
     folder.mkdir(parents=True)
     held_up = []
@@ -239,7 +235,7 @@ def test_an_outage_costs_a_training_one_warning_and_half_a_minute(
     assert warning.startswith("warning: tracking is off for the rest of this job: ")
     assert scores(folder) == scores(plain)
 
-    again = open_mirrors(server, tmp_path, study)
+    again = Mirrors(server.uri, tmp_path / "unused", {study: {}})
     (run_id,) = again.run(folder).values()
     assert again.working
     mirror = again._mirrors[study]

@@ -393,10 +393,9 @@ def small_e65_config() -> dict:
 
 @pytest.mark.slow
 def test_table_2_and_the_ladder_on_e65(tmp_path):
-    data_dir = paper_data_dir()
     config = small_e65_config()
     project = Project.create(tmp_path / "project", config)
-    project.run(data_dir=data_dir)
+    project.run(ODEVAE_DATA_DIR=paper_data_dir())
     preprocessing = read_json(project.root / "results/e65/published/split1/pca-baseline/preprocessing.json")
     assert (preprocessing["n_trials"], preprocessing["n_channels"]) == (180, 129)
 

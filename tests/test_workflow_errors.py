@@ -101,7 +101,7 @@ def refused(tmp_path_factory):
     config["datasets"] = datasets
     config["studies"]["small"] |= {"datasets": list(datasets), "protocols": ["heldout"], "seeds": [1]}
     project.write_config(config)
-    return project, project.snakemake("--keep-going", "results/tables/small.csv", data_dir="files")
+    return project, project.snakemake("--keep-going", "results/tables/small.csv", ODEVAE_DATA_DIR="files")
 
 
 def check_refusal(project: Project, outcome, log: str, sentence: str) -> None:

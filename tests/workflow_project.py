@@ -114,15 +114,9 @@ class Project:
         with (self.root / file).open("a", encoding="utf-8") as stream:
             stream.write(text)
 
-    def snakemake(self, *arguments: str, cores: int = 2, data_dir: str | Path | None = None) -> Outcome:
-        """Run Snakemake in the project and return its output and errors as one text.
-
-        Args:
-            arguments: targets and options.
-            cores: number of cores.
-            data_dir: value of ODEVAE_DATA_DIR; if None, the variable is not set.
-        """
-        process = self.start(*arguments, cores=cores, data_dir=data_dir)
+    def snakemake(self, *arguments: str, cores: int = 2, **variables: str | Path) -> Outcome:
+        """Run Snakemake with targets and options, and with variables of the environment; output includes errors."""
+        process = self.start(*arguments, cores=cores, **variables)
         try:
             output, _ = process.communicate(timeout=RUN_TIMEOUT_S)
         finally:
@@ -135,16 +129,14 @@ class Project:
         assert outcome.code == 0, outcome.output
         return outcome.output
 
-    def start(self, *arguments: str, cores: int = 2, data_dir: str | Path | None = None) -> subprocess.Popen:
+    def start(self, *arguments: str, cores: int = 2, **variables: str | Path) -> subprocess.Popen:
         """Like `snakemake`, without waiting; the process leads a group that holds its jobs."""
         environment = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("MLFLOW_", "SNAKEMAKE_")) and name != "ODEVAE_DATA_DIR"
         }
-        environment["PYTHONPATH"] = str(self.root / "src")
-        if data_dir is not None:
-            environment["ODEVAE_DATA_DIR"] = str(data_dir)
+        environment |= {"PYTHONPATH": str(self.root / "src")} | {name: str(value) for name, value in variables.items()}
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments],
             cwd=self.root,
