@@ -25,7 +25,7 @@ ABOUT = {"data_sha256": "d" * 64, "git_commit": "c" * 40, "fold_sha256": "f" * 6
 
 
 # Each of these takes minutes to make, so pytest-xdist runs all tests that share one in the same process.
-SHARED_PROJECTS = ("finished", "refused")
+SHARED_PROJECTS = ("finished", "refused", "whole")
 
 
 def pytest_collection_modifyitems(items):
@@ -35,11 +35,12 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.xdist_group(name))
 
 
-def _data_file(name: str) -> Path:
+def paper_data_dir() -> Path:
+    """The folder with the paper's data files; without it the test is skipped."""
     folder = os.environ.get("ODEVAE_DATA_DIR")
     if not folder:
         pytest.skip("ODEVAE_DATA_DIR is not set: it names the folder with the paper's data files")
-    return Path(folder) / name
+    return Path(folder)
 
 
 def rows(recording: Recording, kept) -> Recording:
@@ -102,13 +103,13 @@ def make_trials(make_recording):
 
 @pytest.fixture(scope="session")
 def e65() -> Recording:
-    return read(_data_file("E65_v73.mat"), name="e65", units="dF/F")
+    return read(paper_data_dir() / "E65_v73.mat", name="e65", units="dF/F")
 
 
 @pytest.fixture(scope="session")
 def synthetic_file() -> Recording:
     settings = ReadingSettings(time_unit="frames")
-    return read(_data_file("synthetic_rat_data.npz"), name="synthetic", units="a.u.", settings=settings)
+    return read(paper_data_dir() / "synthetic_rat_data.npz", name="synthetic", units="a.u.", settings=settings)
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +117,14 @@ def small() -> Recording:
     """Twelve simulated trials of 12 to 20 frames, 12 neurons."""
     whole = foraging(n_neurons=12, n_frames=240, n_trials=12, seed=3, noise=0.05)
     return rows(whole, whole.time < (20 - 2 * (whole.trial % 5)) / 10 - 0.05)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A project whose one study has run; do not change it."""
+    from workflow_project import Project, small_config
+
+    return Project.finished(tmp_path_factory.mktemp("finished") / "project", small_config())
 
 
 @pytest.fixture(scope="session")
@@ -174,3 +183,28 @@ def trained(train_small, tiny, make_key):
 def diverged(train_small, tiny, make_key):
     """Folder of a run that diverged because of a huge learning rate; do not change it."""
     return train_small(make_key(seed=8), replace(tiny, learning_rate=1e30))
+
+
+@pytest.fixture
+def figures_need_no_pyplot(monkeypatch):
+    """A figure made through pyplot would stay open; building one here is an error."""
+    monkeypatch.setattr("matplotlib.pyplot.figure", lambda *_, **__: pytest.fail("pyplot was used"))
+
+
+@pytest.fixture
+def check_saved(tmp_path):
+    """Saves a figure twice; both files must be there and must not change."""
+
+    from odevae import plots
+
+    def check(figure) -> None:
+        saved = []
+        for folder in ("one", "two"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            plots.save(figure, tmp_path / folder / "d5_ls0.5_seed1")
+            saved.append([(tmp_path / folder / f"d5_ls0.5_seed1.{kind}").read_bytes() for kind in ("png", "pdf")])
+        assert saved[0] == saved[1]
+        assert saved[0][0].startswith(b"\x89PNG")
+        assert saved[0][1].startswith(b"%PDF")
+
+    return check

@@ -11,13 +11,8 @@ REQUIRE = "ODEVAE_REQUIRE_SERVICES"
 # Debian's package of each program.
 PACKAGES = {
     "munged": "munge",
-    "slurmctld": "slurm-wlm",
-    "slurmd": "slurm-wlm",
-    "sinfo": "slurm-wlm",
-    "initdb": "postgresql",
-    "pg_ctl": "postgresql",
-    "createdb": "postgresql",
-    "psql": "postgresql",
+    **dict.fromkeys(["slurmctld", "slurmd", "sinfo"], "slurm-wlm"),
+    **dict.fromkeys(["initdb", "pg_ctl", "createdb", "psql"], "postgresql"),
 }
 
 

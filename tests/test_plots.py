@@ -4,35 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from odevae import plots
 
+pytestmark = pytest.mark.usefixtures("figures_need_no_pyplot")
+
 TITLE = "e65/published/split1/v5/d5_ls5e-4_seed1"
 L, N = 36, 9
-
-
-@pytest.fixture(autouse=True)
-def figures_need_no_pyplot(monkeypatch):
-    """A figure made through pyplot would stay open; building one here is an error."""
-    monkeypatch.setattr("matplotlib.pyplot.figure", lambda *_, **__: pytest.fail("pyplot was used"))
-
-
-@pytest.fixture
-def check_saved(tmp_path):
-    """Saves a figure twice; both files must be there and must not change."""
-
-    def check(figure: Figure) -> None:
-        saved = []
-        for folder in ("one", "two"):
-            (tmp_path / folder).mkdir(exist_ok=True)
-            plots.save(figure, tmp_path / folder / "d5_ls0.5_seed1")
-            saved.append([(tmp_path / folder / f"d5_ls0.5_seed1.{kind}").read_bytes() for kind in ("png", "pdf")])
-        assert saved[0] == saved[1]
-        assert saved[0][0].startswith(b"\x89PNG")
-        assert saved[0][1].startswith(b"%PDF")
-
-    return check
 
 
 def spiral(n=L):

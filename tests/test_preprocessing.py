@@ -96,7 +96,7 @@ def test_neurons_are_z_scored(frames):
     np.testing.assert_allclose(preprocessor.inverse(preprocessor.transform(frames)), frames, atol=1e-12)
 
 
-def test_z_scores_stay_available_beside_pca(frames):
+def test_z_scores_stay_available_with_pca(frames):
     preprocessor = fit_preprocessor(frames, "pca", floored=True)
     np.testing.assert_allclose(preprocessor.zscore(frames), stats.zscore(frames), atol=1e-12)
 

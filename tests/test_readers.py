@@ -1,15 +1,16 @@
 import hashlib
 import io
-import os
 import struct
 import subprocess
 import zipfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import matio
 import numpy as np
 import pytest
 import reader_inputs as inputs
+from conftest import paper_data_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,11 +52,15 @@ def variables(**changes) -> dict:
     return {name: array for name, array in (arrays | changes).items() if array is not None}
 
 
-def data_file(name: str) -> Path:
-    folder = os.environ.get("ODEVAE_DATA_DIR")
-    if not folder:
-        pytest.skip("ODEVAE_DATA_DIR is not set: it names the folder with the paper's data files")
-    return Path(folder) / name
+def npz(folder: Path, **changes) -> Path:
+    """An ``.npz`` of `variables`."""
+    np.savez(folder / "r.npz", **variables(**changes))
+    return folder / "r.npz"
+
+
+def mat(folder: Path, variables: dict, version="v7.3", **settings) -> Path:
+    matio.save_to_mat(str(folder / "r.mat"), variables, version=version, **settings)
+    return folder / "r.mat"
 
 
 def refusal(path: Path) -> str:
@@ -105,9 +110,9 @@ def test_source_says_which_file_it_was(tmp_path):
 
 
 def test_npz_in_either_orientation(tmp_path):
-    for name, roi in {"wide": np.arange(24.0).reshape(3, 8), "tall": np.arange(24.0).reshape(3, 8).T}.items():
-        np.savez(tmp_path / f"{name}.npz", **variables(roi=roi))
-        check_small(read(tmp_path / f"{name}.npz"))
+    roi = variables()["roi"]
+    for stored in (roi, roi.T):
+        check_small(read(npz(tmp_path, roi=stored)))
 
 
 @given(n_frames=st.integers(2, 12), n_neurons=st.integers(1, 12), transpose=st.booleans())
@@ -127,32 +132,32 @@ def test_the_length_of_trial_decides_the_orientation(tmp_path_factory, n_frames,
     [("f4", "f4"), (">f4", "f4"), ("f8", "f8"), ("f2", "f8"), ("i2", "f8"), ("u8", "f8"), ("?", "f8")],
 )
 def test_npz_keeps_single_and_double_precision_only(tmp_path, stored, kept):
-    np.savez(tmp_path / "r.npz", **variables(roi=np.ones((3, 8), stored)))
-    assert read(tmp_path / "r.npz").activity.dtype == np.dtype(kept)
+    assert read(npz(tmp_path, roi=np.ones((3, 8), stored))).activity.dtype == np.dtype(kept)
 
 
 def test_npz_covariates_are_the_numeric_vectors_of_one_value_each_frame(tmp_path):
     others = {"text": np.array(["a"] * 8), "rate": np.array(14.2), "matrix": np.ones((8, 2)), "row": np.ones((1, 8))}
-    np.savez(tmp_path / "r.npz", **variables(latents=np.ones((8, 2)), **others))
-    recording = read(tmp_path / "r.npz")
+    recording = read(npz(tmp_path, latents=np.ones((8, 2)), **others))
     assert sorted(recording.covariates) == ["row", "speed"]
     assert recording.latents.shape == (8, 2)
 
 
-@pytest.mark.parametrize(("changes", "part"), CHANGES)
+UNPRINTABLE = ["a\nb", "\x1b[31mred", "\u2028", "", "a" * 101]
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        *CHANGES,
+        *(({name: np.arange(8.0)}, "give it one of 1 to 100 printable characters") for name in UNPRINTABLE),
+    ],
+)
 def test_npz_that_is_no_recording(tmp_path, changes, part):
-    np.savez(tmp_path / "r.npz", **variables(**changes))
-    assert part in refusal(tmp_path / "r.npz")
-
-
-def test_npz_with_pickled_objects_is_refused_unread(tmp_path):
-    np.savez(tmp_path / "r.npz", **variables(Time=np.array([{"a": 1}, None], dtype=object)))
-    assert "Time is a pickled object array, which is never loaded" in refusal(tmp_path / "r.npz")
+    assert part in refusal(npz(tmp_path, **changes))
 
 
 def test_npz_cut_short_or_of_another_format(tmp_path):
-    path = tmp_path / "r.npz"
-    np.savez(path, **variables())
+    path = npz(tmp_path)
     path.write_bytes(path.read_bytes()[:-200])
     assert "not a whole .npz file" in refusal(path)
     with path.open("wb") as file:
@@ -161,18 +166,11 @@ def test_npz_cut_short_or_of_another_format(tmp_path):
 
 
 def test_npz_with_a_damaged_array(tmp_path):
-    path = tmp_path / "r.npz"
-    np.savez(path, **variables())
+    path = npz(tmp_path)
     content = bytearray(path.read_bytes())
     content[content.index(b"NUMPY") + 150] ^= 255
     path.write_bytes(content)
     assert "damaged" in refusal(path)
-
-
-@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "\u2028", "", "a" * 101])
-def test_npz_with_a_covariate_whose_name_cannot_be_shown(tmp_path, name):
-    np.savez(tmp_path / "r.npz", **variables(), **{name: np.arange(8.0)})
-    assert "give it one of 1 to 100 printable characters" in refusal(tmp_path / "r.npz")
 
 
 def test_npz_names_that_are_listed_stay_on_one_short_line(tmp_path):
@@ -197,27 +195,24 @@ def test_npz_that_is_larger_than_memory_is_refused_unread(tmp_path, monkeypatch)
 
 def test_npz_whose_header_promises_more_than_any_memory(tmp_path):
     header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({2**50},)}}".encode()
-    np.savez(tmp_path / "r.npz", **variables(roi=None))
-    with zipfile.ZipFile(tmp_path / "r.npz", "a") as archive:
+    path = npz(tmp_path, roi=None)
+    with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("roi.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(64))
-    assert "needs more memory than reading may take here" in refusal(tmp_path / "r.npz")
+    assert "needs more memory than reading may take here" in refusal(path)
 
 
 def test_npz_that_begins_as_another_format(tmp_path):
     buffer = io.BytesIO()
     np.save(buffer, np.ones(3))
-    np.savez(tmp_path / "r.npz", **variables())
-    (tmp_path / "r.npz").write_bytes(buffer.getvalue() + (tmp_path / "r.npz").read_bytes())
-    assert "damaged" in refusal(tmp_path / "r.npz")
+    path = npz(tmp_path)
+    path.write_bytes(buffer.getvalue() + path.read_bytes())
+    assert "damaged" in refusal(path)
 
 
 def test_memory_that_runs_out_while_an_npz_is_read(tmp_path, monkeypatch):
-    def no_memory(*_, **__):
-        raise MemoryError
-
-    np.savez(tmp_path / "r.npz", **variables())
-    monkeypatch.setattr(np, "load", no_memory)
-    assert "needs more memory than reading may take here" in refusal(tmp_path / "r.npz")
+    path = npz(tmp_path)
+    monkeypatch.setattr(np, "load", Mock(side_effect=MemoryError))
+    assert "needs more memory than reading may take here" in refusal(path)
 
 
 def test_reading_may_take_half_of_the_memory_there_is():
@@ -233,11 +228,8 @@ def test_reading_may_take_half_of_the_memory_there_is():
 def test_mat_of_plain_arrays(tmp_path, version, transpose):
     # MATLAB has no vectors: they come as rows or as columns.
     as_stored = {name: array.T for name, array in variables().items()} if transpose else variables()
-    path = tmp_path / "r.mat"
-    matio.save_to_mat(
-        str(path), as_stored | {"label": "text", "rate": 14.2}, version=version, oned_as="col" if transpose else "row"
-    )
-    recording = read(path)
+    as_stored |= {"label": "text", "rate": 14.2}
+    recording = read(mat(tmp_path, as_stored, version, oned_as="col" if transpose else "row"))
     check_small(recording)
     assert list(recording.covariates) == ["speed"]
 
@@ -245,8 +237,7 @@ def test_mat_of_plain_arrays(tmp_path, version, transpose):
 @pytest.mark.parametrize("version", MAT_VERSIONS)
 @pytest.mark.parametrize(("changes", "part"), CHANGES)
 def test_mat_that_is_no_recording(tmp_path, version, changes, part):
-    matio.save_to_mat(str(tmp_path / "r.mat"), variables(**changes), version=version)
-    assert part in refusal(tmp_path / "r.mat")
+    assert part in refusal(mat(tmp_path, variables(**changes), version))
 
 
 @pytest.mark.parametrize(
@@ -258,8 +249,7 @@ def test_mat_that_is_no_recording(tmp_path, version, changes, part):
     ],
 )
 def test_mat_with_half_of_the_nieh_layout(tmp_path, nic_output, part):
-    matio.save_to_mat(str(tmp_path / "r.mat"), {"nic_output": nic_output}, version="v7")
-    assert part in refusal(tmp_path / "r.mat")
+    assert part in refusal(mat(tmp_path, {"nic_output": nic_output}, "v7"))
 
 
 def test_mat_table_without_trial_and_with_text(tmp_path):
@@ -329,21 +319,19 @@ def test_mat_that_crashes_its_library(tmp_path):
     assert "the library for MATLAB files crashed on it (SIGSEGV)" in refusal(tmp_path / "r.mat")
 
 
-def test_mat_that_keeps_its_library_busy(tmp_path, monkeypatch):
-    inputs.mat73(tmp_path / "r.mat", inputs.cells_doubling)
-    monkeypatch.setattr(subprocess_reader, "CPU_LIMIT_S", 3)
-    assert "not read after 3 s of computing" in refusal(tmp_path / "r.mat")
-
-
-def test_mat_with_a_cell_that_holds_itself(tmp_path):
-    inputs.mat73(tmp_path / "r.mat", inputs.cell_in_itself)
-    assert "not a whole MATLAB file" in refusal(tmp_path / "r.mat")
-
-
-def test_mat_that_promises_more_than_there_is_memory(tmp_path, monkeypatch):
-    inputs.mat73(tmp_path / "r.mat", inputs.huge_promise)
-    monkeypatch.setattr(subprocess_reader, "memory_limit", lambda: 2**33)
-    assert "needs more memory than reading may take here" in refusal(tmp_path / "r.mat")
+@pytest.mark.parametrize(
+    ("write", "limit", "sentence"),
+    [
+        (inputs.cells_doubling, {"CPU_LIMIT_S": 3}, "not read after 3 s of computing"),
+        (inputs.cell_in_itself, {}, "not a whole MATLAB file"),
+        (inputs.huge_promise, {"memory_limit": lambda: 2**33}, "needs more memory than reading may take here"),
+    ],
+)
+def test_mat_that_never_ends_or_fits(tmp_path, monkeypatch, write, limit, sentence):
+    inputs.mat73(tmp_path / "r.mat", write)
+    for name, value in limit.items():
+        monkeypatch.setattr(subprocess_reader, name, value)
+    assert sentence in refusal(tmp_path / "r.mat")
 
 
 def ending(code: int):
@@ -364,10 +352,10 @@ def test_a_failure_that_is_not_the_files_keeps_its_reason(tmp_path, monkeypatch)
         read(tmp_path / "r.mat")
 
 
-def test_modules_beside_the_recording_are_not_imported(tmp_path, monkeypatch):
+def test_modules_next_to_the_recording_are_not_imported(tmp_path, monkeypatch):
     for name in ("numpy", "h5py", "json"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
-    matio.save_to_mat(str(tmp_path / "r.mat"), variables())
+    mat(tmp_path, variables())
     monkeypatch.chdir(tmp_path)
     check_small(read("r.mat"))
 
@@ -375,7 +363,7 @@ def test_modules_beside_the_recording_are_not_imported(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["E65.mat", "E65_v73.mat"])
 @pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.999])
 def test_mat_cut_short(tmp_path, name, share):
-    content = data_file(name).read_bytes()
+    content = (paper_data_dir() / name).read_bytes()
     path = tmp_path / "r.mat"
     path.write_bytes(content[: int(share * len(content))])
     assert "not a whole MATLAB file" in refusal(path)
@@ -385,23 +373,20 @@ def test_mat_cut_short(tmp_path, name, share):
 
 
 def test_e65_is_the_same_in_both_matlab_versions():
-    new, old = read(data_file("E65_v73.mat")), read(data_file("E65.mat"))
+    new, old = read(paper_data_dir() / "E65_v73.mat"), read(paper_data_dir() / "E65.mat")
     assert new.activity.shape == (7434, 375)
     assert new.activity.dtype == np.float32
     assert len(new.trial_ids) == 188
     assert (new.trial_ids[0], new.trial_ids[-1]) == (9, 210)
     assert len(new.covariates) == 24
     assert {"Trial", "Time", "Position", "Evidence", "NearestCueDistance"} <= set(new.covariates)
-    np.testing.assert_array_equal(old.activity, new.activity)
-    np.testing.assert_array_equal(old.trial, new.trial)
-    np.testing.assert_array_equal(old.time, new.time)
     assert list(old.covariates) == list(new.covariates)
-    for name in new.covariates:
-        np.testing.assert_array_equal(old.covariates[name], new.covariates[name])
+    for name in ("activity", "trial", "time", "covariates"):
+        np.testing.assert_equal(getattr(old, name), getattr(new, name))
 
 
 def test_e65_facts():
-    recording = read(data_file("E65_v73.mat"))
+    recording = read(paper_data_dir() / "E65_v73.mat")
     lengths = np.array([len(recording.frames_of(trial)) for trial in recording.trial_ids])
     assert (lengths.min(), lengths.max()) == (29, 78)
     assert (recording.activity == 0).mean() == pytest.approx(0.985, abs=0.001)

@@ -50,10 +50,8 @@ def test_random_parts_are_disjoint_and_cover_all_trials(n_trials, test_fraction,
     assert sorted(parts) == ["test", "train", "validation"]
     assert (len(parts["test"]), len(parts["validation"])) == (n_test, n_validation)
     assert sorted(np.concatenate(list(parts.values()))) == list(range(n_trials))
-    again = random_trials(n_trials, test_fraction, validation_fraction, seed, split)
-    for name, rows in parts.items():
-        assert (np.diff(rows) > 0).all()
-        np.testing.assert_array_equal(rows, again[name])
+    assert all((np.diff(rows) > 0).all() for rows in parts.values())
+    np.testing.assert_equal(random_trials(n_trials, test_fraction, validation_fraction, seed, split), parts)
 
 
 def test_other_splits_and_seeds_hold_other_trials_out():
@@ -78,8 +76,7 @@ def test_published_steps(small):
     # Trial ids 0 to 11: the first ten are dropped.
     assert fold.raw.trial_ids.tolist() == [10, 11]
     everything = fit_preprocessor(small.activity, "pca", floored=False)
-    for name, array in everything.arrays().items():
-        np.testing.assert_array_equal(getattr(fold.preprocessor, name), array)
+    np.testing.assert_equal(fold.preprocessor.arrays(), everything.arrays())
     assert fold.scored_part == "validation"
     assert (len(fold.parts["train"]), len(fold.parts["validation"])) == (10, 2)
     assert fold.observed.shape == (2, 15, everything.n_channels)
@@ -100,8 +97,7 @@ def test_published_baseline_is_subtracted_after_the_landmarks_are_chosen(small):
     settings = PUBLISHED_SMALL | {"drop_first_trials": 0}
     plain = published(small, "pca", split=1, settings=settings)
     corrected = published(small, "pca-baseline", split=1, settings=settings)
-    for part in plain.parts:
-        np.testing.assert_array_equal(plain.parts[part], corrected.parts[part])
+    np.testing.assert_equal(plain.parts, corrected.parts)
     expected = plain.observed - plain.observed[:, :5].mean(axis=1, keepdims=True)
     np.testing.assert_allclose(corrected.observed, expected, atol=1e-5)
     assert not plain.baseline.any()
@@ -179,9 +175,7 @@ def test_poison_in_held_out_trials_reaches_nothing_that_training_sees(small, obs
     clean = heldout(small, observations, split=0, settings=HELDOUT_SMALL)
     held_out = clean.raw.trial_ids[clean.parts[part]]
     dirty = heldout(poisoned(small, held_out), observations, split=0, settings=HELDOUT_SMALL)
-    expected = what_training_sees(clean)
-    for name, array in what_training_sees(dirty).items():
-        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    np.testing.assert_equal(what_training_sees(dirty), what_training_sees(clean))
     assert not np.array_equal(dirty.observed[clean.parts[part]], clean.observed[clean.parts[part]])
 
 
@@ -224,25 +218,18 @@ def test_an_unsteady_frame_rate_is_refused(make_recording):
 # Folds on disk
 
 
-@pytest.mark.parametrize("name", ["heldout_fold", "published_fold"])
-def test_a_fold_survives_the_disk(request, tmp_path, name):
-    fold = request.getfixturevalue(name)
+@pytest.mark.parametrize("fold_name", ["heldout_fold", "published_fold"])
+def test_a_fold_survives_the_disk(request, tmp_path, fold_name):
+    fold = request.getfixturevalue(fold_name)
     save_fold(fold, tmp_path)
     again = load_fold(tmp_path)
-    for attribute in ("values", "mask", "recorded", "times", "trial_ids", "latents"):
-        np.testing.assert_array_equal(getattr(again.raw, attribute), getattr(fold.raw, attribute))
+    np.testing.assert_equal(vars(again.raw), vars(fold.raw))
     assert list(again.raw.covariates) == list(fold.raw.covariates)
-    for covariate, values in fold.raw.covariates.items():
-        np.testing.assert_array_equal(again.raw.covariates[covariate], values)
-    for attribute in ("observed", "baseline", "grid_s", "times"):
-        array = getattr(again, attribute)
-        np.testing.assert_array_equal(array, getattr(fold, attribute))
-        assert array.dtype == getattr(fold, attribute).dtype
-    assert sorted(again.parts) == sorted(fold.parts)
-    for part, rows in fold.parts.items():
-        np.testing.assert_array_equal(again.parts[part], rows)
-    for array_name, array in fold.preprocessor.arrays().items():
-        np.testing.assert_array_equal(again.preprocessor.arrays()[array_name], array)
+    np.testing.assert_equal(again.parts, fold.parts)
+    np.testing.assert_equal(again.preprocessor.arrays(), fold.preprocessor.arrays())
+    for name in ("observed", "baseline", "grid_s", "times"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(fold, name))
+        assert getattr(again, name).dtype == getattr(fold, name).dtype
     assert again.time_scale_s == fold.time_scale_s
     assert again.about["fitted_before_split"] == fold.about["fitted_before_split"]
     assert again.about["n_sequences"] == {part: len(rows) for part, rows in fold.parts.items()}
@@ -361,9 +348,7 @@ def test_e65_heldout_shares_and_pads_nothing(e65):
     assert found["frames_used_fraction"] == 1
     held_out = fold.raw.trial_ids[np.concatenate([fold.parts["test"], fold.parts["validation"]])]
     dirty = heldout(poisoned(e65, held_out), "pca", split=0, settings=settings)
-    expected = what_training_sees(fold)
-    for name, array in what_training_sees(dirty).items():
-        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    np.testing.assert_equal(what_training_sees(dirty), what_training_sees(fold))
 
 
 @pytest.mark.parametrize("seed", [1, 42, 1337, 2025, 777])

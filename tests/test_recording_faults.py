@@ -399,13 +399,6 @@ def test_hdf5_that_matlab_did_not_write_is_said_to_be(tmp_path, header, compress
     assert "save it again in MATLAB" not in str(caught.value)
 
 
-def test_hdf5_of_matlab_that_is_damaged_is_still_called_so(tmp_path):
-    path = tmp_path / "mouse7.mat"
-    inputs.mat73(path, inputs.cell_in_itself)
-    with pytest.raises(OdevaeError, match="not a whole MATLAB file"):
-        read(path)
-
-
 def test_settings_say_nothing_of_what_they_do_not_change(tmp_path):
     """The recording of a plain file is the same with and without the settings that it does not need."""
     plain = read_session(tmp_path, session())

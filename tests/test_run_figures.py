@@ -156,7 +156,7 @@ def test_the_grid_holds_every_point_in_equal_steps():
     assert np.ptp(plane_grid(np.zeros((3, 2))), axis=0).min() > 0
 
 
-def test_tsne_is_the_same_on_every_call_and_keeps_clusters_apart():
+def test_tsne_is_the_same_on_every_call_and_separates_clusters():
     generator = np.random.default_rng(0)
     points = np.concatenate([generator.normal(size=(30, 4)), generator.normal(size=(30, 4)) + 30])
     placed = tsne(points, seed=1)

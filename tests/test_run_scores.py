@@ -175,7 +175,7 @@ def test_predictions_are_those_of_the_checkpoints(evaluated, heldout_fold, train
         np.testing.assert_allclose(predictions[f"test_{checkpoint}"], decoded, atol=1e-5)
 
 
-def test_skill_is_beside_the_best_trivial_reference(evaluated):
+def test_skill_compares_with_the_best_trivial_reference(evaluated):
     values = values_of(evaluated[0])
     for part, space, checkpoint in product(("validation", "test"), SPACES, ("best", "last")):
         best = min(values[f"{part}/{space}/onset/reference/{name}/mse"] for name in REFERENCES)

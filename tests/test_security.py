@@ -8,18 +8,18 @@ import re
 import shutil
 from copy import deepcopy
 from pathlib import Path, PurePosixPath
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import reader_inputs as inputs
 import torch
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
-from workflow_project import Project, small_config
+from test_studies import checked, refusal
+from workflow_project import CHECKOUT, Project, small_config, with_value
 
-from odevae.config.schema import check_config
 from odevae.config.studies import data_file, study_folds, study_runs
 from odevae.data.download import fetch
 from odevae.data.readers import read
@@ -34,8 +34,6 @@ from odevae.storage.files import read_json, write_json
 from odevae.storage.run_folder import CHECKPOINT_FILE, RESUME_FILE, RUN_FILE, TRIALS_FILE
 from odevae.training.resume import load_resume_point
 
-CHECKOUT = Path(__file__).parents[1]
-SCHEMA = yaml.safe_load((CHECKOUT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 MODULES = sorted([*(CHECKOUT / "src").rglob("*.py"), *(CHECKOUT / "workflow/scripts").glob("*.py")])
 RULES = [CHECKOUT / "Snakefile", *sorted((CHECKOUT / "workflow/rules").glob("*.smk"))]
 
@@ -222,18 +220,6 @@ def test_a_recording_that_crashes_its_library_ends_the_stage_with_one_sentence(t
 # Configurations
 
 
-def checked(config: dict) -> dict:
-    return check_config(config, deepcopy(SCHEMA))
-
-
-def refusal(config: dict) -> str:
-    with pytest.raises(OdevaeError) as caught:
-        checked(config)
-    sentence = str(caught.value)
-    assert sentence.startswith("config: ") and sentence.endswith(".") and "\n" not in sentence
-    return sentence
-
-
 def renamed(place: str, name: str) -> dict:
     """The small configuration with its data set, model or study under another name."""
     config = small_config()
@@ -247,7 +233,7 @@ def renamed(place: str, name: str) -> dict:
 @pytest.mark.parametrize("place", ["datasets", "models", "studies"])
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_a_name_that_is_no_plain_word_is_refused(place, name):
-    assert f"config: {place}: " in refusal(renamed(place, name))
+    assert f"{place}: " in refusal(renamed(place, name))
 
 
 @pytest.mark.parametrize(
@@ -261,7 +247,7 @@ def test_a_name_that_is_no_plain_word_is_refused(place, name):
     ],
 )
 def test_a_name_of_files_of_odevae_is_refused(place, name, owner):
-    assert f"config: {place}: {name} would share its files with {owner}, which odevae uses itself" in refusal(
+    assert f"{place}: {name} would share its files with {owner}, which odevae uses itself" in refusal(
         renamed(place, name)
     )
 
@@ -275,16 +261,13 @@ def test_names_that_differ_in_case_only_are_refused(place):
 
 
 def test_covariates_that_differ_in_case_only_are_refused():
-    config = small_config()
-    config["datasets"]["disc"]["colour_by"] = ["x", "X"]
+    config = with_value(small_config(), "datasets.disc.colour_by", ["x", "X"])
     assert "datasets.disc.colour_by: X would share its files with x" in refusal(config)
 
 
 @pytest.mark.parametrize("text", ["5e-4\n", "../5", "5e-4/..", "1e999", "nan", "0x1", "0." + "1" * 30, "-1", "٣"])
 def test_a_weight_that_is_no_plain_number_is_refused(text):
-    config = small_config()
-    config["studies"]["small"]["lambdas_smooth"] = [text]
-    assert "lambdas_smooth" in refusal(config)
+    assert "lambdas_smooth" in refusal(with_value(small_config(), "studies.small.lambdas_smooth", [text]))
 
 
 @pytest.mark.parametrize(
@@ -304,17 +287,15 @@ def test_a_weight_that_is_no_plain_number_is_refused(text):
     ],
 )
 def test_an_address_that_does_not_end_in_a_plain_file_name_is_refused(url):
-    config = small_config()
-    config["datasets"]["disc"] = {"fetch": {"url": url, "sha256": "0" * 64}}
-    assert "datasets.disc.fetch.url" in refusal(config)
+    entry = {"fetch": {"url": url, "sha256": "0" * 64}}
+    assert "datasets.disc.fetch.url" in refusal(with_value(small_config(), "datasets.disc", entry))
 
 
 @pytest.mark.parametrize("key", ["units", "colour_by"])
 @pytest.mark.parametrize("text", ["", "a\nb", "a\x1b[31m", "a\u2028b", "a" * 101])
 def test_text_for_figures_is_one_line(key, text):
-    config = small_config()
-    config["datasets"]["disc"][key] = [text] if key == "colour_by" else text
-    assert f"datasets.disc.{key}" in refusal(config)
+    value = [text] if key == "colour_by" else text
+    assert f"datasets.disc.{key}" in refusal(with_value(small_config(), f"datasets.disc.{key}", value))
 
 
 def inside(path: str) -> bool:
@@ -430,11 +411,8 @@ def test_the_page_loads_nothing():
 
 
 def test_a_file_that_cannot_be_copied_is_named(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise PermissionError(13, "Permission denied")
-
     (tmp_path / "a.npz").write_bytes(b"content")
-    monkeypatch.setattr(shutil, "copyfile", refuse)
+    monkeypatch.setattr(shutil, "copyfile", Mock(side_effect=PermissionError(13, "Permission denied")))
     with pytest.raises(OdevaeError, match=r"a\.npz: cannot be copied .*Permission denied"):
         fetch("https://data.example/a.npz", "0" * 64, tmp_path / "out" / "a.npz", folder=tmp_path)
     assert not list((tmp_path / "out").iterdir())

@@ -122,7 +122,7 @@ def test_the_answer_for_a_trial_does_not_depend_on_the_others(name):
 
 @pytest.mark.slow
 @every_model
-def test_a_dimension_is_the_same_beside_others_and_alone(name):
+def test_a_dimension_is_the_same_with_others_and_alone(name):
     """A cell fits its dimensions one after the other, and a model may share between them what is the same in all."""
     model = quick_class(name)
 

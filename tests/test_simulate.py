@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from odevae.data.simulate.foraging import FIELD_WIDTH, PEAK, STEP, foraging
 from odevae.errors import OdevaeError
 
 SMALL = {"n_neurons": 20, "n_frames": 600, "n_trials": 6}
+SMALL_SPHERE = {"n_neurons": 20, "n_trials": 6, "frames_per_trial": 200}
+both = pytest.mark.parametrize(("kind", "sizes"), [("foraging", SMALL), ("sphere", SMALL_SPHERE)])
 
 
 @pytest.fixture(scope="module")
@@ -71,23 +74,27 @@ def test_time_restarts_in_each_trial_in_seconds():
     np.testing.assert_allclose(recording.covariates["speed"][1:], steps * 20)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
-    one, same, other = foraging(**SMALL, seed=1), foraging(**SMALL, seed=1), foraging(**SMALL, seed=2)
+@both
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(kind, sizes):
+    one, same, other = (simulate(kind, **sizes, noise=0.1, seed=seed) for seed in (1, 1, 2))
     assert one.activity.tobytes() == same.activity.tobytes()
     assert one.source == same.source
     assert one.source["sha256"] != other.source["sha256"]
     assert not np.allclose(one.latents, other.latents)
 
 
-def test_noise_leaves_the_walk_as_it_is_and_has_the_given_size():
-    clean, noisy = foraging(**SMALL), foraging(**SMALL, noise=0.2)
+@both
+def test_noise_leaves_the_motion_as_it_is_and_has_the_given_size(kind, sizes):
+    clean, noisy = simulate(kind, **sizes), simulate(kind, **sizes, noise=0.2)
     np.testing.assert_array_equal(clean.latents, noisy.latents)
     assert (noisy.activity - clean.activity).std() == pytest.approx(0.2, rel=0.05)
 
 
-def test_source_tells_every_setting_and_survives_the_file(tmp_path):
-    recording = simulate("foraging", **SMALL, seed=3, noise=0.1)
-    assert recording.source["settings"] == SMALL | {"seed": 3, "noise": 0.1, "frame_rate_hz": 10.0}
+@both
+def test_the_source_holds_every_setting_and_survives_the_file(tmp_path, kind, sizes):
+    recording = simulate(kind, **sizes, seed=3, noise=0.1)
+    others = {"foraging": {}, "sphere": {"speed": 0.5}}[kind]
+    assert recording.source["settings"] == sizes | {"seed": 3, "noise": 0.1, "frame_rate_hz": 10.0} | others
     assert json.loads(json.dumps(recording.source)) == recording.source
     save_recording(recording, tmp_path / "recording.npz")
     after = load_recording(tmp_path / "recording.npz")
@@ -95,27 +102,43 @@ def test_source_tells_every_setting_and_survives_the_file(tmp_path):
     np.testing.assert_array_equal(after.latents, recording.latents)
 
 
+FORAGING_MISTAKES = [
+    ({"n_frames": 601}, "cannot be cut into n_trials = 6 equal trials"),
+    ({"n_frames": 6}, "fewer than two frames"),
+    ({"n_neurons": 0}, "n_neurons is 0"),
+    ({"n_neurons": 2.5}, "n_neurons is 2.5"),
+    ({"n_trials": 0}, "n_trials is 0"),
+    ({"n_trials": True}, "n_trials is True"),
+    ({"seed": -1}, "seed is -1"),
+    ({"noise": -0.1}, "noise is -0.1"),
+    ({"noise": float("nan")}, "noise is nan"),
+    ({"noise": "loud"}, "noise is 'loud'"),
+    ({"frame_rate_hz": 0}, "frame_rate_hz is 0"),
+    ({"neurons": 3}, "has no setting neurons"),
+]
+SPHERE_MISTAKES = [
+    ({"n_neurons": 0}, "n_neurons is 0"),
+    ({"n_trials": "six"}, "n_trials is 'six'"),
+    ({"frames_per_trial": 1}, "frames_per_trial is 1; give a whole number of 2"),
+    ({"seed": True}, "seed is True"),
+    ({"noise": -0.1}, "noise is -0.1"),
+    ({"speed": 0}, "speed is 0"),
+    ({"speed": float("nan")}, "speed is nan"),
+    ({"frame_rate_hz": 0}, "frame_rate_hz is 0"),
+    ({"radius": 2}, "has no setting radius"),
+]
+
+
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("kind", "settings", "sentence"),
     [
-        ({"n_frames": 601}, "cannot be cut into n_trials = 6 equal trials"),
-        ({"n_frames": 6}, "fewer than two frames"),
-        ({"n_neurons": 0}, "n_neurons is 0"),
-        ({"n_neurons": 2.5}, "n_neurons is 2.5"),
-        ({"n_trials": 0}, "n_trials is 0"),
-        ({"n_trials": True}, "n_trials is True"),
-        ({"seed": -1}, "seed is -1"),
-        ({"noise": -0.1}, "noise is -0.1"),
-        ({"noise": float("nan")}, "noise is nan"),
-        ({"noise": "loud"}, "noise is 'loud'"),
-        ({"frame_rate_hz": 0}, "frame_rate_hz is 0"),
-        ({"neurons": 3}, "has no setting neurons"),
+        *(("foraging", SMALL | settings, sentence) for settings, sentence in FORAGING_MISTAKES),
+        *(("sphere", SMALL_SPHERE | settings, sentence) for settings, sentence in SPHERE_MISTAKES),
     ],
 )
-def test_settings_that_make_no_sense(settings, sentence):
-    with pytest.raises(OdevaeError) as refusal:
-        simulate("foraging", **(SMALL | settings))
-    assert sentence in str(refusal.value)
+def test_settings_that_make_no_sense(kind, settings, sentence):
+    with pytest.raises(OdevaeError, match=re.escape(sentence)):
+        simulate(kind, **settings)
 
 
 def test_an_unknown_simulation_names_the_known_ones():

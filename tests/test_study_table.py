@@ -1,4 +1,3 @@
-import csv
 import math
 
 import numpy as np
@@ -10,7 +9,7 @@ from odevae.protocols.audit import audit
 from odevae.report.study_table import MEAN_ROWS, READABLE, published_rows, study_metrics, study_table
 from odevae.report.table_files import csv_text, latex, markdown, read_csv, write_table
 from odevae.storage.files import read_json
-from odevae.storage.run_folder import RUN_FILE
+from odevae.storage.run_folder import RUN_FILE, RunKey
 from odevae.storage.scores import REFERENCE, Score, scores_of
 
 REFERENCES = {"training_mean": -0.02, "trial_time_mean": 0.01, "hold_first_frame": -0.9, "hold_last_frame": -0.4}
@@ -42,15 +41,7 @@ def a_run(seed=1, final=0.5, **changes) -> dict:
             scores.append(Score(part, "pca", "onset", "best", "mean", metric, 9.0))
     return {
         "run": {
-            "key": {
-                "dataset": "e65",
-                "protocol": about["protocol"],
-                "split": about["split"],
-                "model": "v1",
-                "latent_dim": about["latent_dim"],
-                "lambda_smooth": "5e-4",
-                "seed": seed,
-            },
+            "key": RunKey("e65", about["protocol"], about["split"], "v1", about["latent_dim"], "5e-4", seed).as_dict(),
             "status": about["status"],
             "epochs": 17 if diverged else 150,
             "best_r2": 0.0 if diverged else final + 0.05,
@@ -74,38 +65,14 @@ def sweep() -> list[dict]:
 
 
 def test_the_row_of_a_run(sweep):
+    assert csv_text(study_table(sweep, published_table=1)).splitlines()[:2] == [
+        ",".join(COLUMNS),
+        "e65,published,v1,3,5e-4,1,1,ok,150,0.95,0.9,0.1,0.7,0.8,1,0.01,1,0.25,0.9789,0.06642,"
+        f"id1,{'a' * 40},{'d' * 64},,,,,results/e65/1,node7,12.5",
+    ]
     row = study_rows(sweep, published_table=1)[0]
     assert list(row) == COLUMNS
-    expected = {
-        "dataset": "e65",
-        "protocol": "published",
-        "model": "v1",
-        "latent_dim": 3,
-        "lambda_smooth": "5e-4",
-        "split": 1,
-        "seed": 1,
-        "status": "ok",
-        "epochs": 150,
-        "best_r2": 0.95,
-        "final_r2": 0.9,
-        "best_val_loss": 0.1,
-        "r2_neuron": 0.7,
-        "r2_pooled": 0.8,
-        "r": 1.0,
-        "trivial_r2_neuron": 0.01,
-        "shared_trials": 1.0,
-        "padded_fraction": 0.25,
-        "published_final_r2": 0.9789,
-        "published_best_val_loss": 0.06642,
-        "mlflow_run_id": "id1",
-        "git_commit": "a" * 40,
-        "data_sha256": "d" * 64,
-        "run_directory": "results/e65/1",
-        "host": "node7",
-        "duration_s": 12.5,
-    }
-    for name, value in expected.items():
-        assert row[name] == (pytest.approx(value) if isinstance(value, float) else value), name
+    assert row["lambda_smooth"] == "5e-4"
     assert all(row[name] is None for name in ("n_runs", "best_r2_sd", "final_r2_sd", "r2_neuron_sd"))
 
 
@@ -137,20 +104,13 @@ def test_mean_rows(sweep):
     assert every["mlflow_run_id"] is None
 
 
-def test_groups_are_averaged_apart():
+def test_each_group_has_its_own_mean():
     runs = [a_run(1, 0.9), a_run(1, 0.3, protocol="heldout", split=0), a_run(42, 0.7), a_run(1, 0.5, latent_dim=5)]
     rows = study_rows(runs, published_table=0)
     assert [(row["protocol"], row["latent_dim"], row["seed"]) for row in rows] == [
-        ("published", 3, 1),
-        ("published", 3, 42),
-        ("published", 3, "mean_all"),
-        ("published", 3, "mean_non_collapsed"),
-        ("heldout", 3, 1),
-        ("heldout", 3, "mean_all"),
-        ("heldout", 3, "mean_non_collapsed"),
-        ("published", 5, 1),
-        ("published", 5, "mean_all"),
-        ("published", 5, "mean_non_collapsed"),
+        *(("published", 3, seed) for seed in (1, 42, *MEAN_ROWS)),
+        *(("heldout", 3, seed) for seed in (1, *MEAN_ROWS)),
+        *(("published", 5, seed) for seed in (1, *MEAN_ROWS)),
     ]
     assert rows[2]["final_r2"] == pytest.approx(0.8)
     assert rows[5]["final_r2"] == pytest.approx(0.3)
@@ -181,7 +141,7 @@ def test_when_every_run_collapsed_there_is_no_mean_of_the_others():
 # The paper's values
 
 
-def test_values_of_the_paper_stand_beside_the_same_seed_under_its_protocol_only():
+def test_values_of_the_paper_are_in_the_rows_of_the_same_seed_under_its_protocol_only():
     runs = [a_run(1), a_run(2), a_run(1, protocol="heldout", split=0)]
     for row in study_rows(runs, published_table=1):
         expected = {1: 0.9789, "mean_all": 0.6626, "mean_non_collapsed": 0.8282}.get(row["seed"])
@@ -211,21 +171,12 @@ def test_table_2_as_published():
 
 
 def test_csv_round_trip(sweep, tmp_path):
-    rows = study_rows(sweep, published_table=1)
     write_table(study_table(sweep, published_table=1), READABLE, tmp_path / "table.csv")
-    with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
-        assert next(csv.reader(file)) == COLUMNS
     again = read_csv(tmp_path / "table.csv")
-    assert len(again) == len(rows)
-    for row, original in zip(again, rows, strict=True):
-        for name in COLUMNS:
-            value = original[name]
-            if name == "lambda_smooth":
-                assert row[name] == float(value)
-            elif isinstance(value, (int, float)):
-                assert row[name] == pytest.approx(value, rel=1e-5)
-            else:
-                assert row[name] == value, name
+    for row, original in zip(again, study_rows(sweep, published_table=1), strict=True):
+        assert list(row) == COLUMNS
+        for name, value in (original | {"lambda_smooth": 5e-4}).items():
+            assert row[name] == (pytest.approx(value, rel=1e-5) if isinstance(value, float) else value), name
     assert again[2]["best_val_loss"] == math.inf
 
 
@@ -247,10 +198,6 @@ def test_numbers_and_what_is_missing_in_a_csv_file():
     table = pd.DataFrame([{"n": 3, "x": 2.0, "y": math.nan, "z": "a,b"}, {"n": None, "x": math.inf}], dtype=object)
     table = pd.concat([table[:1], table[1:].assign(y=None, z=None).astype(object)])
     assert csv_text(table) == 'n,x,y,z\n3,2,nan,"a,b"\n,inf,,\n'
-
-
-def test_lambda_is_written_as_it_stands_in_the_config(sweep):
-    assert ",5e-4," in csv_text(study_table(sweep, published_table=1)).splitlines()[1]
 
 
 def test_markdown(sweep):

@@ -152,6 +152,6 @@ def test_time_in_the_trial_alone_is_no_more_than_the_null():
     assert found["null_mean"] > 0.99
 
 
-def test_classes_are_told_from_numbers(parts):
+def test_classes_are_distinguished_from_numbers(parts):
     train, *_ = parts
     assert is_class(train, "Choice") and not is_class(train, "x")

@@ -7,10 +7,12 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from conftest import ABOUT
 from mirrored_runs import COLUMNS, KEY, histories, put, value_of, whole, write_results, write_run
+from tracking_writer import mirror_at_once
 
 from odevae import tracking
 from odevae.errors import OdevaeError
@@ -51,6 +53,13 @@ def artifacts(mirror: Mirror, run_id: str, folder: str | None = None) -> set[str
 
 def active_runs(mirror: Mirror, name=KEY.path) -> list:
     return mirror._search(name)
+
+
+def keep_epochs(folder: Path, n_epochs: int) -> Path:
+    """Cut the history after some epochs; gives its file."""
+    history = folder / run_folder.HISTORY_FILE
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[: 1 + n_epochs]))
+    return history
 
 
 @pytest.fixture(scope="module")
@@ -134,15 +143,11 @@ def test_only_new_epochs_are_appended_while_a_run_grows(mirror, tmp_path, monkey
     run = mirror.client.get_run(run_id)
     assert (run.info.status, run.info.end_time, artifacts(mirror, run_id)) == ("RUNNING", None, set())
 
-    logged = []
-    log_batch = mirror.client.log_batch
-    monkeypatch.setattr(
-        mirror.client,
-        "log_batch",
-        lambda i, metrics=(), **rest: (logged.extend(metrics), log_batch(i, metrics, **rest)),
-    )
+    log_batch = Mock(wraps=mirror.client.log_batch)
+    monkeypatch.setattr(mirror.client, "log_batch", log_batch)
     write_run(tmp_path, epochs=4, status="running", finished_at="", best_r2=0.6)
     assert put(mirror, folder) == run_id
+    logged = [metric for call in log_batch.call_args_list for metrics in call.args[1:] for metric in metrics]
     assert {metric.step for metric in logged if metric.key in COLUMNS} == {2, 3}
     assert [metric.value for metric in logged if metric.key not in COLUMNS] == [0.6]
     write_run(tmp_path, epochs=4, best_r2=0.6)
@@ -154,15 +159,11 @@ def test_only_new_epochs_are_appended_while_a_run_grows(mirror, tmp_path, monkey
 
 def test_a_long_history_goes_in_whole_epochs(mirror, tmp_path, monkeypatch):
     columns = [f"column{number}" for number in range(30)]
-    batches = []
-    log_batch = mirror.client.log_batch
-    monkeypatch.setattr(
-        mirror.client,
-        "log_batch",
-        lambda i, metrics=(), **rest: (batches.append(metrics), log_batch(i, metrics, **rest)),
-    )
+    log_batch = Mock(wraps=mirror.client.log_batch)
+    monkeypatch.setattr(mirror.client, "log_batch", log_batch)
     run_id = put(mirror, write_run(tmp_path, epochs=70, columns=columns))
     assert histories(mirror, run_id, columns) == whole(70, columns)
+    batches = [metrics for call in log_batch.call_args_list for metrics in call.args[1:]]
     epochs = [{metric.step for metric in batch} for batch in batches if batch and batch[0].key in columns]
     assert [len(steps) for steps in epochs] == [33, 33, 4]
 
@@ -170,9 +171,7 @@ def test_a_long_history_goes_in_whole_epochs(mirror, tmp_path, monkeypatch):
 def test_redone_epochs_replace_the_run(mirror, tmp_path):
     folder = write_run(tmp_path, epochs=4)
     old = put(mirror, folder)
-    history = folder / run_folder.HISTORY_FILE
-    history.write_text("".join(history.read_text().splitlines(keepends=True)[:3]))
-    run_folder.append_history(history, {"epoch": 2} | dict.fromkeys(COLUMNS, 9.0))
+    run_folder.append_history(keep_epochs(folder, 2), {"epoch": 2} | dict.fromkeys(COLUMNS, 9.0))
     new = put(mirror, folder)
     assert [run.info.run_id for run in active_runs(mirror)] == [new] != [old]
     assert histories(mirror, new)["kl"][2] == (2, 9.0)
@@ -182,15 +181,11 @@ def test_a_training_that_goes_on_from_a_resume_point_keeps_its_run(mirror, tmp_p
     """Stopped after seven epochs, it repeats the last two with the same values, as after a preemption."""
     folder = write_run(tmp_path, epochs=7, status="running", finished_at="")
     run_id = put(mirror, folder)
-    history = folder / run_folder.HISTORY_FILE
-    for epochs_on_disk in (0, 5):
-        text = history.read_text().splitlines(keepends=True)[: epochs_on_disk + 1 if epochs_on_disk else 0]
-        kept = history.read_text()
-        history.write_text("".join(text))
+    history = (folder / run_folder.HISTORY_FILE).read_text().splitlines(keepends=True)
+    for n_lines in (0, 6):
+        (folder / run_folder.HISTORY_FILE).write_text("".join(history[:n_lines]))
         assert put(mirror, folder) == run_id
         assert histories(mirror, run_id) == whole(7)
-        if not epochs_on_disk:
-            history.write_text(kept)
     for epochs in (6, 8):
         write_run(tmp_path, epochs=epochs, status="running", finished_at="")
         assert put(mirror, folder) == run_id
@@ -230,8 +225,7 @@ def test_a_killed_training_continues_its_run(mirror, tmp_path, monkeypatch, held
 def test_a_training_that_goes_on_with_other_values_replaces_the_run(mirror, tmp_path):
     folder = write_run(tmp_path, epochs=7, status="running", finished_at="")
     old = put(mirror, folder)
-    history = folder / run_folder.HISTORY_FILE
-    history.write_text("".join(history.read_text().splitlines(keepends=True)[:6]))
+    history = keep_epochs(folder, 5)
     assert put(mirror, folder) == old
     run_folder.append_history(history, {"epoch": 5} | dict.fromkeys(COLUMNS, 9.0))
     new = put(mirror, folder)
@@ -241,9 +235,7 @@ def test_a_training_that_goes_on_with_other_values_replaces_the_run(mirror, tmp_
 
 def test_a_finished_run_holds_no_epoch_that_is_not_on_disk(mirror, tmp_path):
     old = put(mirror, write_run(tmp_path, epochs=7, status="running", finished_at=""))
-    folder = tmp_path / KEY.path
-    history = folder / run_folder.HISTORY_FILE
-    history.write_text("".join(history.read_text().splitlines(keepends=True)[:6]))
+    keep_epochs(tmp_path / KEY.path, 5)
     new = put(mirror, write_run(tmp_path, epochs=5))
     assert new != old
     assert histories(mirror, new) == whole(5)
@@ -447,10 +439,7 @@ def test_a_database_that_another_program_holds_costs_one_warning_and_seconds(mom
 
 @pytest.mark.parametrize("damage", ["no JSON", "no key", "history of words", "quotes in the name"])
 def test_one_damaged_run_does_not_stop_the_others(damage, uri, tmp_path, caplog):
-    folder, other = (
-        write_run(tmp_path),
-        write_run(tmp_path, run_folder.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", 2)),
-    )
+    folder, other = (write_run(tmp_path, replace(KEY, seed=seed)) for seed in (1, 2))
     if damage == "no JSON":
         (folder / run_folder.RUN_FILE).write_text("{")
     if damage == "no key":
@@ -483,28 +472,10 @@ def test_reading_a_run_needs_no_store(tmp_path):
 
 def test_eight_jobs_at_once_on_a_missing_store_lose_nothing(tmp_path):
     jobs, epochs, columns = 8, 60, [f"column{number}" for number in range(20)]
-    keys = [run_folder.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", seed) for seed in range(jobs)]
+    keys = [replace(KEY, seed=seed) for seed in range(jobs)]
     folders = [write_run(tmp_path, key, epochs=epochs, columns=columns) for key in keys]
-    uri, signals = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "signals"
-    signals.mkdir()
-    writer = Path(__file__).with_name("tracking_writer.py")
-    command = [sys.executable, str(writer), uri, str(tmp_path / "artifacts")]
-    writers = [
-        subprocess.Popen(
-            [*command, str(folder), str(signals)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for folder in folders
-    ]
-    try:
-        while len(list(signals.glob("*.ready"))) < jobs and all(writer.poll() is None for writer in writers):
-            time.sleep(0.05)
-        (signals / "go").touch()
-        printed = [writer.communicate(timeout=120) for writer in writers]
-    finally:
-        for writer in writers:
-            writer.kill()
-    assert printed == [("", "")] * jobs
-    assert [writer.returncode for writer in writers] == [0] * jobs
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    mirror_at_once(uri, tmp_path / "artifacts", folders, tmp_path / "signals")
 
     mirror = Mirror(uri, tmp_path / "artifacts", "parallel")
     client = mirror.client

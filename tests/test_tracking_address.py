@@ -1,18 +1,14 @@
 """Which store is used, which are refused before anything runs, and that no password is printed or kept."""
 
-import os
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
-import yaml
 from mirrored_runs import write_run
-from workflow_project import CHECKOUT, RUN_TIMEOUT_S, Project, small_config
+from test_studies import checked
+from workflow_project import Project, small_config
 
-from odevae.config.schema import check_config
 from odevae.errors import OdevaeError
 from odevae.storage.files import read_json, write_json
 from odevae.tracking import Mirrors
@@ -81,8 +77,7 @@ def test_the_configuration_wins_over_the_environment():
     assert store_uri(tracking(None), {VARIABLE: address}) == address
     assert store_uri(tracking(None), {VARIABLE: ""}) == "sqlite:///mlflow.db"
     assert store_uri(tracking("sqlite:///other.db"), {VARIABLE: address}) == "sqlite:///other.db"
-    schema = yaml.safe_load((CHECKOUT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    assert store_uri(check_config(small_config(), schema), {VARIABLE: address}) == address
+    assert store_uri(checked(small_config()), {VARIABLE: address}) == address
 
 
 def refusal(uri: str | None, environment=None, mounts=LOCAL) -> str:
@@ -169,21 +164,13 @@ def test_a_database_on_a_network_file_system_is_refused_before_anything_runs(tmp
 
 @pytest.mark.slow
 def test_a_password_in_the_environment_is_kept_nowhere(tmp_path):
-    """A server that refuses everybody, named with a password: it is sent there, and stands in no file and no output."""
+    """A server that refuses everybody, named with a password: it is sent there, and is in no file and no output."""
     project = Project.create(tmp_path / "project", small_config())
     requests = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=refuse, args=(listener, requests), daemon=True).start()
-        environment = os.environ | {
-            "PYTHONPATH": str(project.root / "src"),
-            VARIABLE: f"http://ann:secret7word@127.0.0.1:{listener.getsockname()[1]}",
-        }
-        command = [sys.executable, "-m", "snakemake", "--cores", "1", "-p", "results/mlflow/store.json"]
-        result = subprocess.run(
-            command, cwd=project.root, env=environment, capture_output=True, text=True, timeout=RUN_TIMEOUT_S
-        )
-    output = result.stdout + result.stderr
-    assert result.returncode == 0, output
+        address = f"http://ann:secret7word@127.0.0.1:{listener.getsockname()[1]}"
+        output = project.run("-p", "results/mlflow/store.json", cores=1, **{VARIABLE: address})
     assert any(b"Authorization: Basic YW5uOnNlY3JldDd3b3Jk" in request for request in requests)
     (warning,) = [line for line in output.splitlines() if line.startswith("warning: ")]
     assert "401" in warning

@@ -2,10 +2,9 @@
 
 import re
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 
@@ -13,6 +12,7 @@ import pytest
 from conftest import ABOUT
 from mirrored_runs import COLUMNS, KEY, histories, put, whole, write_results, write_run
 from tracking_server import free_port, running_services
+from tracking_writer import mirror_at_once
 from workflow_project import RUN_TIMEOUT_S, Project, kill, small_config
 
 from odevae.report.study_table import MEAN_ROWS
@@ -54,53 +54,25 @@ def patient(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
 
 
-def open_mirrors(server, tmp_path, study: str) -> Mirrors:
-    return Mirrors(server.uri, tmp_path / "unused", {study: {}})
-
-
 def warnings_in(lines: list[str]) -> list[str]:
     return [line for line in lines if line.startswith("warning: ")]
 
 
 def test_sixteen_jobs_at_once_lose_nothing(postgres, server, patient, tmp_path):
-    jobs, epochs, columns = 16, 50, COLUMNS
+    jobs, epochs = 16, 50
     keys = [RunKey("foraging", "heldout", 0, "v6", 5, "0.01", seed) for seed in range(jobs)]
-    folders = [write_run(tmp_path, key, epochs=epochs, columns=columns) for key in keys]
-    signals = tmp_path / "signals"
-    signals.mkdir()
-    command = [
-        sys.executable,
-        str(Path(__file__).with_name("tracking_writer.py")),
-        server.uri,
-        str(tmp_path / "unused"),
-    ]
-    writers = [
-        subprocess.Popen(
-            [*command, str(folder), str(signals)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for folder in folders
-    ]
-    try:
-        deadline = time.monotonic() + WRITERS_S
-        while len(list(signals.glob("*.ready"))) < jobs and time.monotonic() < deadline:
-            assert all(writer.poll() is None for writer in writers)
-            time.sleep(0.05)
-        (signals / "go").touch()
-        printed = [writer.communicate(timeout=WRITERS_S) for writer in writers]
-    finally:
-        for writer in writers:
-            writer.kill()
-    assert printed == [("", "")] * jobs
+    folders = [write_run(tmp_path, key, epochs=epochs) for key in keys]
+    mirror_at_once(server.uri, tmp_path / "unused", folders, tmp_path / "signals")
 
     study = "(SELECT experiment_id FROM experiments WHERE name = 'parallel')"
     active = f"SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active' AND experiment_id = {study}"
     assert postgres.query("SELECT count(*) FROM experiments WHERE name = 'parallel'") == ["1"]
     assert postgres.query(f"SELECT count(*) FROM runs WHERE run_uuid IN ({active})") == [str(jobs + 1)]
-    history = ", ".join(f"'{name}'" for name in columns)
+    history = ", ".join(f"'{name}'" for name in COLUMNS)
     rows = f"SELECT count(*) FROM metrics WHERE run_uuid IN ({active})"
-    assert postgres.query(f"{rows} AND key IN ({history})") == [str(jobs * epochs * len(columns))]
-    # Besides the history, each run has four values of its own: best_r2, final_r2, best_val_loss and best_epoch.
-    assert postgres.query(rows) == [str(jobs * (epochs * len(columns) + 4))]
+    assert postgres.query(f"{rows} AND key IN ({history})") == [str(jobs * epochs * len(COLUMNS))]
+    # Next to the history, each run has four values of its own: best_r2, final_r2, best_val_loss and best_epoch.
+    assert postgres.query(rows) == [str(jobs * (epochs * len(COLUMNS) + 4))]
 
     mirror = Mirror(server.uri, tmp_path / "unused", "parallel")
     (parent,) = mirror._search(PARENT_NAME)
@@ -110,7 +82,7 @@ def test_sixteen_jobs_at_once_lose_nothing(postgres, server, patient, tmp_path):
     assert sorted(run.data.tags[RUN_TAG] for run in children) == sorted(key.path for key in keys)
     for run in children:
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert histories(mirror, run.info.run_id, columns) == whole(epochs, columns)
+        assert histories(mirror, run.info.run_id) == whole(epochs)
 
 
 def test_of_one_record_from_eight_jobs_at_once_one_run_is_left(server, patient, tmp_path):
@@ -229,22 +201,23 @@ def test_an_outage_costs_a_training_one_warning_and_half_a_minute(
     accident, postgres, server, tmp_path, caplog, heldout_fold, make_key, tiny
 ):
     """The training ends with the same bits as without tracking; afterwards its record is completed from the disk."""
+    begin, end = {
+        "server killed": (server.kill, server.start),
+        "database killed": (postgres.kill, postgres.start),
+        "server hangs": (partial(server.signal, signal.SIGSTOP), partial(server.signal, signal.SIGCONT)),
+    }[accident]
     study, key = accident.replace(" ", "_"), make_key()
     plain = tmp_path / "plain"
     plain.mkdir()
     train(heldout_fold, key, tiny, plain, ABOUT)
-    mirrors = open_mirrors(server, tmp_path, study)
+    mirrors = Mirrors(server.uri, tmp_path / "unused", {study: {}})
     folder = tmp_path / key.path
     folder.mkdir(parents=True)
     held_up = []
 
     def on_epoch() -> None:
         if len(held_up) == 1:
-            {
-                "server killed": server.kill,
-                "database killed": postgres.kill,
-                "server hangs": lambda: server.signal(signal.SIGSTOP),
-            }[accident]()
+            begin()
         started = time.monotonic()
         mirrors.run(folder)
         held_up.append(time.monotonic() - started)
@@ -254,12 +227,7 @@ def test_an_outage_costs_a_training_one_warning_and_half_a_minute(
         train(heldout_fold, key, tiny, folder, about, on_epoch=on_epoch)
         mirrors.run(folder)
     finally:
-        if accident == "server killed":
-            server.start()
-        if accident == "database killed":
-            postgres.start()
-        if accident == "server hangs":
-            server.signal(signal.SIGCONT)
+        end()
     print(f"{accident}: epochs held up by {', '.join(f'{seconds:.2f}' for seconds in held_up)} s")
     assert held_up[1] < HELD_UP_S
     assert not mirrors.working
@@ -267,7 +235,7 @@ def test_an_outage_costs_a_training_one_warning_and_half_a_minute(
     assert warning.startswith("warning: tracking is off for the rest of this job: ")
     assert scores(folder) == scores(plain)
 
-    again = open_mirrors(server, tmp_path, study)
+    again = Mirrors(server.uri, tmp_path / "unused", {study: {}})
     (run_id,) = again.run(folder).values()
     assert again.working
     mirror = again._mirrors[study]
@@ -314,14 +282,11 @@ def test_a_sweep_survives_an_outage_and_its_record_is_completed(server, postgres
         kill(sweep)
         if server.process.poll() is not None:
             server.start()
-    done = project.snakemake("sync")
-    assert done.code == 0, done.output
-    assert "small: 3 of 3 folds and runs on disk are in the record" in done.output
+    assert "small: 3 of 3 folds and runs on disk are in the record" in project.run("sync")
     check_record(server, postgres, project, names)
 
     # The table gets its run ids when the workflow runs again, which then has nothing more to do.
-    again = project.snakemake()
-    assert again.code == 0, again.output
+    project.run()
     rows = [row for row in read_csv(results / "tables/small.csv") if row["seed"] not in MEAN_ROWS]
     ids = check_record(server, postgres, project, names)
     assert [row["mlflow_run_id"] for row in rows] == ids

@@ -131,7 +131,7 @@ def test_padding_counts_but_was_not_recorded(make_recording):
     recording = make_recording([13, 31, 8])
     trials = resample(recording, recording.activity, recording.trial_ids, bins=23, duration_s=2.2)
     assert trials.mask.all()
-    # Last frames at 1.2, 3.0 and 0.7 s; bins 0.1 s apart. Single precision decides the bin on the very end.
+    # Last frames at 1.2, 3.0 and 0.7 s; bins every 0.1 s. Single precision decides the bin on the very end.
     counts = trials.recorded.sum(axis=1)
     assert counts[1] == 23
     assert counts[0] in (12, 13)

@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
+from conftest import ABOUT
 
 from odevae.errors import OdevaeError
 from odevae.evaluation.run_scores import evaluate
@@ -36,8 +37,7 @@ def finished(tmp_path_factory, small, heldout_fold, tiny, make_key):
     folder.mkdir(parents=True)
     seal = save_fold(heldout_fold, fold_folder)
     write_json(fold_folder / AUDIT_FILE, audit(heldout_fold, small) | {"fold_sha256": seal})
-    about = {"data_sha256": "d" * 64, "git_commit": "c" * 40, "fold_sha256": seal, "host": "here"}
-    train(load_fold(fold_folder), make_key(), tiny, folder, about)
+    train(load_fold(fold_folder), make_key(), tiny, folder, ABOUT | {"fold_sha256": seal})
     metrics, predictions = evaluate(load_fold(fold_folder), folder)
     write_predictions(folder, metrics, predictions)
     write_json(folder / METRICS_FILE, metrics)
@@ -50,6 +50,11 @@ def run(finished, tmp_path):
     results, path = finished
     shutil.copytree(results, tmp_path / "results")
     return tmp_path / "results" / path, tmp_path / "results" / FOLD
+
+
+def refused(run, match: str) -> None:
+    with pytest.raises(OdevaeError, match=match):
+        verify_run(*run)
 
 
 def test_an_untouched_run_agrees_with_itself(run):
@@ -66,8 +71,7 @@ def test_a_damaged_file_is_named(run, name, how):
     path.write_bytes(flipped if how == "flipped" else content[:middle])
     if how == "missing":
         path.unlink()
-    with pytest.raises(OdevaeError, match=f"{name}: .* run the workflow again"):
-        verify_run(*run)
+    refused(run, f"{name}: .* run the workflow again")
 
 
 def test_a_forged_score_is_found_even_with_a_valid_seal(run):
@@ -76,29 +80,24 @@ def test_a_forged_score_is_found_even_with_a_valid_seal(run):
     row = next(row for row in metrics["scores"] if Score(**row).name == name)
     row["value"] += 0.01
     write_json(run[0] / METRICS_FILE, metrics)
-    with pytest.raises(OdevaeError, match=f"metrics.json: {name} is .* but the run's files give"):
-        verify_run(*run)
+    refused(run, f"metrics.json: {name} is .* but the run's files give")
     metrics["scores"].remove(row)
     write_json(run[0] / METRICS_FILE, metrics)
-    with pytest.raises(OdevaeError, match=f"metrics.json: {name} is missing"):
-        verify_run(*run)
+    refused(run, f"metrics.json: {name} is missing")
     write_json(run[0] / METRICS_FILE, {key: value for key, value in metrics.items() if key != "scores"})
-    with pytest.raises(OdevaeError, match="holds no rows of scores, so another version of odevae wrote it"):
-        verify_run(*run)
+    refused(run, "holds no rows of scores, so another version of odevae wrote it")
 
 
 def test_forged_predictions_are_found_even_with_a_valid_seal(run):
     arrays, _ = read_arrays(run[0] / PREDICTIONS_FILE)
     write_arrays(run[0] / PREDICTIONS_FILE, arrays | {"test_best": np.zeros_like(arrays["test_best"])})
-    with pytest.raises(OdevaeError, match=r"metrics.json: test/pca/onset/best/mean/"):
-        verify_run(*run)
+    refused(run, r"metrics.json: test/pca/onset/best/mean/")
 
 
 def test_a_forged_summary_is_found(run):
     record = read_json(run[0] / RUN_FILE)
     write_json(run[0] / RUN_FILE, record | {"best_r2": 0.99})
-    with pytest.raises(OdevaeError, match=r"run.json: best_r2 is 0.99, but the run's files give"):
-        verify_run(*run)
+    refused(run, r"run.json: best_r2 is 0.99, but the run's files give")
 
 
 def test_files_of_another_training_run_or_fold_are_found(run, finished, heldout_fold):
@@ -110,18 +109,15 @@ def test_files_of_another_training_run_or_fold_are_found(run, finished, heldout_
         ({"run": "other/run"}, "run.json: belongs to the run other/run"),
     ):
         write_json(folder / RUN_FILE, record | changes)
-        with pytest.raises(OdevaeError, match=said):
-            verify_run(*run)
+        refused(run, said)
     write_json(folder / RUN_FILE, record)
     arrays, _ = read_arrays(folder / PREDICTIONS_FILE)
     write_arrays(folder / PREDICTIONS_FILE, arrays | {"attempt": np.array("another")})
-    with pytest.raises(OdevaeError, match=r"predictions.npz: was made from another training"):
-        verify_run(*run)
+    refused(run, r"predictions.npz: was made from another training")
     write_arrays(folder / PREDICTIONS_FILE, arrays)
     arrays, _ = read_arrays(fold_folder / TRIALS_FILE)
     write_arrays(fold_folder / TRIALS_FILE, arrays | {"raw": arrays["raw"] + 1})
-    with pytest.raises(OdevaeError, match=r"trials.npz: does not belong to preprocessing.json"):
-        verify_run(*run)
+    refused(run, r"trials.npz: does not belong to preprocessing.json")
 
 
 def test_a_table_that_says_something_else_is_found(run, finished):

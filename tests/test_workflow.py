@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 import shutil
 import subprocess
 import sys
@@ -10,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import paper_data_dir
 from test_study_table import COLUMNS
-from workflow_project import CHECKOUT, Project, jobs, paper_data_dir, small_config
+from workflow_project import CHECKOUT, Project, jobs, small_config
 
 from odevae.report.figure_names import BY_COVARIATE, FIGURES, manifold_by
 from odevae.report.study_table import MEAN_ROWS
@@ -19,8 +19,7 @@ from odevae.report.table_files import read_csv
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import read_history
 from odevae.storage.scores import scores_of, select
-from odevae.tracking.mirror import PARENT_NAME, RUN_TAG
-from odevae.tracking.store import open_store
+from odevae.tracking.mirror import PARENT_NAME
 
 RUN = "results/disc/heldout/split0/quick/d2_ls5e-4_seed1"
 RUNS = [
@@ -85,12 +84,6 @@ CHANGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A project whose one study has run; not to be changed."""
-    return Project.finished(tmp_path_factory.mktemp("finished") / "project", small_config())
-
-
 @pytest.fixture
 def project(finished, tmp_path):
     """A finished project to change."""
@@ -121,18 +114,15 @@ def check_figures(folder: Path, names) -> None:
         assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
-def check_store(project: Project, study: str = "small", runs=RUNS, folds=FOLDS) -> None:
+def check_store(project: Project) -> None:
     """The store holds of the study what is on disk: one parent, and below it each run and preprocessing once."""
-    client = open_store(f"sqlite:///{project.root / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name(study)
-    found = client.search_runs([experiment.experiment_id])
-    by_name = {run.data.tags[RUN_TAG]: run for run in found}
-    assert sorted(run.data.tags[RUN_TAG] for run in found) == sorted([PARENT_NAME, *runs, *folds])
+    client, by_name = project.tracked("small")
+    assert by_name.keys() == {PARENT_NAME, *RUNS, *FOLDS}
     parent = by_name.pop(PARENT_NAME)
     for run in by_name.values():
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.info.status == "FINISHED"
-    for name in runs:
+    for name in RUNS:
         run, folder = by_name[name], project.root / "results" / name
         assert run.data.metrics["best_r2"] == pytest.approx(read_json(folder / "run.json")["best_r2"], rel=1e-12)
         found = scores_of(read_json(folder / "metrics.json"))
@@ -143,7 +133,7 @@ def check_store(project: Project, study: str = "small", runs=RUNS, folds=FOLDS) 
         assert [point.value for point in history] == [row["val_loss"] for row in read_history(folder / "history.csv")]
         artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
         assert artifacts == {"run.json", "checkpoint.pt", "figures"}
-    for name in folds:
+    for name in FOLDS:
         audit = read_json(project.root / "results" / name / "audit.json")
         assert by_name[name].data.metrics["shared_trials"] == audit["shared_trials"]
 
@@ -159,14 +149,9 @@ def test_runs_from_nothing(finished):
     rows = read_csv(finished.root / "results/tables/small.csv")
     assert list(rows[0]) == COLUMNS
     assert [(row["protocol"], row["split"], row["seed"]) for row in rows] == [
-        ("published", 1, 1),
-        ("published", 2, 2),
-        ("published", "several", "mean_all"),
-        ("published", "several", "mean_non_collapsed"),
-        ("heldout", 0, 1),
-        ("heldout", 0, 2),
-        ("heldout", 0, "mean_all"),
-        ("heldout", 0, "mean_non_collapsed"),
+        *(("published", 1, 1), ("published", 2, 2)),
+        *(("published", "several", seed) for seed in MEAN_ROWS),
+        *(("heldout", 0, seed) for seed in (1, 2, *MEAN_ROWS)),
     ]
     singles = [row for row in rows if row["seed"] not in MEAN_ROWS]
     for row, name in zip(singles, RUNS, strict=True):
@@ -193,41 +178,31 @@ def test_runs_from_nothing(finished):
 @pytest.mark.slow
 def test_store_repeats_the_disk(finished):
     check_store(finished)
-    client = open_store(f"sqlite:///{finished.root / 'mlflow.db'}")
-    rows = [row for row in read_csv(finished.root / "results/tables/small.csv") if row["seed"] not in MEAN_ROWS]
-    for row, name in zip(rows, RUNS, strict=True):
-        assert client.get_run(row["mlflow_run_id"]).data.tags[RUN_TAG] == name
-    (experiment,) = [found for found in client.search_experiments() if found.name == "small"]
-    (parent,) = client.search_runs([experiment.experiment_id], f"tags.`{RUN_TAG}` = '{PARENT_NAME}'")
+    client, by_name = finished.tracked("small")
+    parent = by_name[PARENT_NAME]
+    rows = read_csv(finished.root / "results/tables/small.csv")
+    ids = [row["mlflow_run_id"] for row in rows if row["seed"] not in MEAN_ROWS]
+    assert ids == [by_name[name].info.run_id for name in RUNS]
+    assert len([found for found in client.search_experiments() if found.name == "small"]) == 1
     assert parent.info.status == "FINISHED"
     assert {file.path for file in client.list_artifacts(parent.info.run_id, "tables")} == {
         f"tables/small.{kind}" for kind in ("csv", "md", "tex")
     }
     assert {file.path for file in client.list_artifacts(parent.info.run_id, "figures")} == {"figures/small.png"}
-    means = {name: value for name, value in parent.data.metrics.items() if name.endswith("/mean_all/r2_neuron")}
-    assert sorted(means.values()) == pytest.approx(
-        sorted(
-            row["r2_neuron"]
-            for row in read_csv(finished.root / "results/tables/small.csv")
-            if row["seed"] == "mean_all"
-        ),
-        rel=1e-5,
-    )
+    means = [value for name, value in parent.data.metrics.items() if name.endswith("/mean_all/r2_neuron")]
+    expected = [row["r2_neuron"] for row in rows if row["seed"] == "mean_all"]
+    assert sorted(means) == pytest.approx(sorted(expected), rel=1e-5)
 
 
 @pytest.mark.slow
 def test_second_call_does_nothing(finished):
-    outcome = finished.snakemake()
-    assert outcome.code == 0
-    assert "Nothing to be done" in outcome.output
+    assert "Nothing to be done" in finished.run()
 
 
 @pytest.mark.slow
 def test_figures_on_demand(project):
     sweep, page = "results/figures/small/disc/heldout/quick_dimensions", f"{RUN}/figures/manifold_trials.html"
-    outcome = project.snakemake(f"{sweep}.png", page)
-    assert outcome.code == 0, outcome.output
-    assert jobs(outcome.output) == {"plot_dimensions": 1, "draw_interactive_manifold": 1}
+    assert jobs(project.run(f"{sweep}.png", page)) == {"plot_dimensions": 1, "draw_interactive_manifold": 1}
     check_figures((project.root / sweep).parent, [Path(sweep).name])
     text = (project.root / page).read_text(encoding="utf-8")
     assert "<html" in text[:100].lower() and "Plotly.newPlot" in text
@@ -259,8 +234,7 @@ def test_tables_and_store_come_back_from_the_disk(project):
     (project.root / "mlflow.db").unlink()
     (project.root / "mlflow.db.lock").unlink()
     assert project.planned() == {"create_store": 1, "sync_study": 1} | TABLES
-    outcome = project.snakemake()
-    assert outcome.code == 0, outcome.output
+    project.run()
     after = {path.name: path.read_text(encoding="utf-8") for path in tables.iterdir()}
     assert after["small.csv"] != before["small.csv"]
     assert without_run_ids(after.pop("small.csv")) == without_run_ids(before.pop("small.csv"))
@@ -270,10 +244,7 @@ def test_tables_and_store_come_back_from_the_disk(project):
 
 
 def study_metrics_in_store(project: Project) -> dict[str, float]:
-    client = open_store(f"sqlite:///{project.root / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("small")
-    (parent,) = client.search_runs([experiment.experiment_id], f"tags.`{RUN_TAG}` = '{PARENT_NAME}'")
-    return parent.data.metrics
+    return project.tracked("small")[1][PARENT_NAME].data.metrics
 
 
 @pytest.mark.slow
@@ -281,9 +252,7 @@ def test_sync_brings_a_lost_store_back(project):
     means = study_metrics_in_store(project)
     (project.root / "mlflow.db").unlink()
     assert project.planned("sync") == {"create_store": 1, "sync": 1}
-    outcome = project.snakemake("sync")
-    assert outcome.code == 0, outcome.output
-    assert "small: 7 of 7 folds and runs on disk are in the record" in outcome.output
+    assert "small: 7 of 7 folds and runs on disk are in the record" in project.run("sync")
     check_store(project)
     assert study_metrics_in_store(project) == means != {}
     assert project.planned("sync") == {"sync": 1}
@@ -292,13 +261,11 @@ def test_sync_brings_a_lost_store_back(project):
 @pytest.mark.slow
 def test_a_lost_store_comes_back_with_the_same_target(project):
     """The table is there, but the store is not: it is made again, once, and the ids in the table with it."""
-    table = project.root / "results/tables/small.csv"
+    target = "results/tables/small.csv"
+    table = project.root / target
     means, before = study_metrics_in_store(project), table.read_text(encoding="utf-8")
     (project.root / "mlflow.db").unlink()
-    target = "results/tables/small.csv"
-    outcome = project.snakemake(target)
-    assert outcome.code == 0, outcome.output
-    assert set(jobs(outcome.output)) == {"create_store", "sync_study", "tabulate_study"}
+    assert set(jobs(project.run(target))) == {"create_store", "sync_study", "tabulate_study"}
     check_store(project)
     assert study_metrics_in_store(project) == means
     assert without_run_ids(table.read_text(encoding="utf-8")) == without_run_ids(before)
@@ -309,8 +276,7 @@ def test_a_lost_store_comes_back_with_the_same_target(project):
 def test_deleting_all_output_leaves_the_store(project):
     database = project.root / "mlflow.db"
     before = database.read_bytes()
-    outcome = project.snakemake("--delete-all-output", "results/tables/small.csv")
-    assert outcome.code == 0, outcome.output
+    project.run("--delete-all-output", "results/tables/small.csv")
     assert not (project.root / "results/tables/small.csv").exists() and not (project.root / RUN / "run.json").exists()
     assert database.read_bytes() == before
 
@@ -320,12 +286,8 @@ def test_a_removed_seed_leaves_the_experiment(project):
     config = small_config()
     config["studies"]["small"]["seeds"] = [2]
     project.write_config(config)
-    outcome = project.snakemake("results/tables/small.csv")
-    assert outcome.code == 0, outcome.output
-    client = open_store(f"sqlite:///{project.root / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("small")
-    names = {run.data.tags[RUN_TAG] for run in client.search_runs([experiment.experiment_id])}
-    assert names == {PARENT_NAME, RUNS[1], RUNS[3], FOLDS[1], FOLDS[2]}
+    project.run("results/tables/small.csv")
+    assert project.tracked("small")[1].keys() == {PARENT_NAME, RUNS[1], RUNS[3], FOLDS[1], FOLDS[2]}
     assert all((project.root / "results" / run / "run.json").exists() for run in RUNS)
 
 
@@ -347,11 +309,8 @@ use rule * from odevae as odevae_*
 """,
         encoding="utf-8",
     )
-    environment = os.environ | {"PYTHONPATH": str(library.root / "src")}
     for arguments in (["results/disc/recording.npz"], ["--dry-run", "results/tables/small.csv"]):
-        command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
-        outcome = subprocess.run(command, cwd=importer, env=environment, capture_output=True, text=True)
-        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+        library.run("--snakefile", "../importer/Snakefile", "--directory", "../importer", *arguments)
     assert (importer / "results/disc/recording.npz").exists()
     assert not (library.root / "results").exists()
 
@@ -366,8 +325,7 @@ def test_sweep_goes_on_next_to_a_diverging_model(project):
         "seeds": [1],
     }
     project.write_config(config)
-    outcome = project.snakemake()
-    assert outcome.code == 0, outcome.output
+    project.run()
     rows = {
         (row["model"], row["seed"]): row
         for row in read_csv(project.root / "results/tables/mixed.csv")
@@ -379,7 +337,7 @@ def test_sweep_goes_on_next_to_a_diverging_model(project):
     assert fine["status"] == "ok" and math.isfinite(fine["best_val_loss"])
     check_run_folder(project.root / RUN.replace("quick", "absurd"), ["x"])
     check_figures(project.root / "results/figures", ["small", "mixed"])
-    client = open_store(f"sqlite:///{project.root / 'mlflow.db'}")
+    client, _ = project.tracked("mixed")
     assert client.get_run(diverged["mlflow_run_id"]).info.status == "FAILED"
     assert project.planned() == {}
 
@@ -394,10 +352,9 @@ def test_broken_store_stops_nothing(project):
     shutil.rmtree(project.root / "results/mlflow")
     text = "This is no database.\n"
     (project.root / "mlflow.db").write_text(text, encoding="utf-8")
-    outcome = project.snakemake()
-    assert outcome.code == 0, outcome.output
-    assert "warning: tracking is off for the rest of this job: " in outcome.output
-    assert "Traceback" not in outcome.output
+    output = project.run()
+    assert "warning: tracking is off for the rest of this job: " in output
+    assert "Traceback" not in output
     check_run_folder(project.root / RUN, ["x"])
     row = read_csv(project.root / "results/tables/small.csv")[0]
     assert (row["seed"], row["status"], row["mlflow_run_id"]) == (1, "ok", None)
@@ -436,11 +393,9 @@ def small_e65_config() -> dict:
 
 @pytest.mark.slow
 def test_table_2_and_the_ladder_on_e65(tmp_path):
-    data_dir = paper_data_dir()
     config = small_e65_config()
     project = Project.create(tmp_path / "project", config)
-    outcome = project.snakemake(data_dir=data_dir)
-    assert outcome.code == 0, outcome.output
+    project.run(ODEVAE_DATA_DIR=paper_data_dir())
     preprocessing = read_json(project.root / "results/e65/published/split1/pca-baseline/preprocessing.json")
     assert (preprocessing["n_trials"], preprocessing["n_channels"]) == (180, 129)
 
@@ -469,12 +424,8 @@ def test_table_2_and_the_ladder_on_e65(tmp_path):
         ("g", "v5q"),
     ]
     by_rung = {row["rung"]: row for row in ladder if row["model"] == "v5q"}
-    assert {rung: row["shared_trials"] > 0 for rung, row in by_rung.items()} == {
-        rung: rung not in "bg" for rung in "abcdefg"
-    }
-    assert {rung: row["padded_fraction"] > 0 for rung, row in by_rung.items()} == {
-        rung: rung not in "cg" for rung in "abcdefg"
-    }
+    for column, without in (("shared_trials", "bg"), ("padded_fraction", "cg")):
+        assert {rung: row[column] > 0 for rung, row in by_rung.items()} == {r: r not in without for r in "abcdefg"}
     for fold, model in (("published/split1", "v5q"), ("heldout/split0", "v5q")):
         check_run_folder(
             project.root / f"results/e65/{fold}/{model}/d5_ls5e-4_seed1", ["Position", "Evidence", "Choice"]
@@ -486,17 +437,11 @@ def test_table_2_and_the_ladder_on_e65(tmp_path):
     "module", ["ruff check --no-cache .", "ruff format --no-cache --check .", "snakefmt --check Snakefile workflow"]
 )
 def test_code_is_in_the_project_s_form(module):
-    result = subprocess.run(
-        [sys.executable, "-m", *module.split()],
-        cwd=CHECKOUT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout
+    command = [sys.executable, "-m", *module.split()]
+    result = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_lint_finds_nothing(tmp_path):
-    outcome = Project.create(tmp_path / "project").snakemake("--lint")
-    assert outcome.code == 0, outcome.output
-    assert "Congratulations, your workflow is in a good condition!" in outcome.output
+    output = Project.create(tmp_path / "project").run("--lint")
+    assert "Congratulations, your workflow is in a good condition!" in output

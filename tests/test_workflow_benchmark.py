@@ -5,8 +5,7 @@ from test_adding_a_model import FIGURES, TABLE, config
 from workflow_project import Project, jobs
 
 from odevae.storage.files import read_json
-from odevae.tracking.mirror import PARENT_NAME, RUN_TAG
-from odevae.tracking.store import open_store
+from odevae.tracking.mirror import PARENT_NAME
 
 pytestmark = pytest.mark.slow
 
@@ -14,25 +13,20 @@ FOLDER = "disc/heldout/split0/benchmark_models"
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Project:
-    project = Project.create(tmp_path_factory.mktemp("benchmark") / "project", config())
-    outcome = project.snakemake(TABLE, FIGURES)
-    assert outcome.code == 0, outcome.output
-    return project
+def whole(tmp_path_factory) -> Project:
+    return Project.finished(tmp_path_factory.mktemp("benchmark") / "project", config(), TABLE, FIGURES)
 
 
 @pytest.fixture
-def project(finished, tmp_path) -> Project:
-    return finished.copy(tmp_path / "project")
+def project(whole, tmp_path) -> Project:
+    return whole.copy(tmp_path / "project")
 
 
 def check_store(project: Project) -> None:
     """Each fit once, with its scores, below one parent that holds the table."""
-    client = open_store(f"sqlite:///{project.root / 'mlflow.db'}")
-    found = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
-    runs = {run.data.tags[RUN_TAG]: run for run in found}
+    client, runs = project.tracked("tiny")
     fits = {f"{FOLDER}/pca/d3": 0, f"{FOLDER}/pca/d5": 1, f"{FOLDER}/mean/d0": 0}
-    assert sorted(run.data.tags[RUN_TAG] for run in found) == sorted([PARENT_NAME, *fits])
+    assert runs.keys() == {PARENT_NAME, *fits}
     parent = runs.pop(PARENT_NAME)
     files = {file.path for file in client.list_artifacts(parent.info.run_id, "tables")}
     assert files == {f"tables/tiny.{ending}" for ending in ("csv", "md", "tex")}
@@ -51,16 +45,13 @@ def check_store(project: Project) -> None:
 def test_every_fit_is_in_mlflow_and_a_lost_store_comes_back(project):
     check_store(project)
     (project.root / "mlflow.db").unlink()
-    outcome = project.snakemake("sync")
-    assert outcome.code == 0, outcome.output
-    assert "tiny: 3 of 3 fits on disk are in the record" in outcome.output
+    assert "tiny: 3 of 3 fits on disk are in the record" in project.run("sync")
     check_store(project)
 
 
 def test_a_number_that_follows_from_nothing_is_noticed(project):
-    outcome = project.snakemake("verify")
-    assert outcome.code == 0, outcome.output
-    assert f"{TABLE}: " in outcome.output and "0 problems" in outcome.output
+    output = project.run("verify")
+    assert f"{TABLE}: " in output and "0 problems" in output
     table = project.root / TABLE
     lines = table.read_text(encoding="utf-8").splitlines()
     table.write_text("\n".join([lines[0], lines[1].replace("0.", "0.9", 1), *lines[2:]]) + "\n", encoding="utf-8")
@@ -75,7 +66,5 @@ def test_another_dimension_is_fitted_next_to_those_on_disk(project):
     changed = config()
     changed["benchmarks"]["tiny"]["datasets"]["disc"] = [3]
     project.write_config(changed)
-    outcome = project.snakemake(TABLE)
-    assert outcome.code == 0, outcome.output
-    assert jobs(outcome.output) == {"fit_benchmark_model": 1, "tabulate_benchmark": 1}
+    assert jobs(project.run(TABLE)) == {"fit_benchmark_model": 1, "tabulate_benchmark": 1}
     assert (project.root / "results" / FOLDER / "pca/d3-5.json").exists()

@@ -4,7 +4,8 @@ import hashlib
 
 import numpy as np
 import pytest
-from workflow_project import Project, paper_data_dir, small_config
+from conftest import paper_data_dir
+from workflow_project import Project, small_config, with_value
 
 RECORDING = {
     "roi": np.arange(24.0).reshape(8, 3),
@@ -13,104 +14,20 @@ RECORDING = {
 }
 WRONG_FILE, WRONG_SHA256 = b"Not what was promised.", "0" * 64
 
-# A change of one value of the small configuration, by its path, and the sentence that follows.
+# A change of one value of the small configuration, and the sentence that follows; test_studies.py has many more.
 CONFIG_MISTAKES = {
-    "unknown key": (
-        ("datasets", "disc", "color_by"),
+    "datasets.disc.color_by": (
         "x",
         "config: unknown key color_by at datasets.disc; known keys there: file, fetch, simulate, units, time_unit, "
         "no_trial, renumber_trials, irregular_trials, bridge_frames, colour_by, decode, published, heldout.",
     ),
-    "unknown key at the top": (
-        ("study",),
-        {},
-        "config: unknown key study at the top level; known keys there: datasets, protocols, models, studies, "
-        "benchmark_models, benchmarks, tracking.",
-    ),
-    "seed as text": (
-        ("studies", "small", "seeds"),
-        ["one"],
-        "config: studies.small.seeds.0: 'one' is not of type 'integer'; expected a whole number from 0 to 4294967295.",
-    ),
-    "no latent dimension": (
-        ("studies", "small", "latent_dims"),
-        [0],
-        "config: studies.small.latent_dims.0: 0 is less than the minimum of 1; expected a whole number, 1 or more.",
-    ),
-    "lambda as a number": (
-        ("studies", "small", "lambdas_smooth"),
-        [5e-4],
-        "config: studies.small.lambdas_smooth.0: 0.0005 is not of type 'string'; expected a weight written as text in "
-        'quotes, such as "5e-4", because it names a folder.',
-    ),
-    "unknown protocol": (
-        ("studies", "small", "protocols"),
-        ["holdout"],
-        "config: studies.small.protocols.0: 'holdout' is not one of ['published', 'published_unshared', "
-        "'published_train_fit', 'published_random', 'published_v2', 'heldout'].",
-    ),
-    "unknown data set": (
-        ("studies", "small", "datasets"),
-        ["disk"],
-        "config: studies.small.datasets names 'disk', which is not under 'datasets'; known: disc.",
-    ),
-    "two origins": (
-        ("datasets", "disc", "file"),
-        "disc.npz",
-        "config: datasets.disc needs exactly one of file, fetch and simulate.",
-    ),
-    "missing file": (
-        ("datasets", "lost"),
+    "datasets.lost": (
         {"file": "lost.npz"},
         "config: datasets.lost.file: there is no file lost.npz; correct the path.",
     ),
-    "a file's setting for a simulation": (
-        ("datasets", "disc", "time_unit"),
+    "datasets.disc.time_unit": (
         "ms",
         "config: datasets.disc.time_unit is for files; a simulation needs none, remove it.",
-    ),
-    "unknown unit of time": (
-        ("datasets", "disc", "time_unit"),
-        "minutes",
-        "config: datasets.disc.time_unit: 'minutes' is not valid under any of the given schemas; expected what Time of "
-        "the file counts: s, ms, us, days, frames (numbers that are used as they are), or the seconds that one unit "
-        "lasts.",
-    ),
-    "braces in a file's name": (
-        ("datasets", "lost"),
-        {"file": "session{1}.npz"},
-        "config: datasets.lost: the file session{1}.npz has braces in its name, which Snakemake would take for "
-        "wildcards; rename it or give a link to it.",
-    ),
-    "unknown model": (
-        ("studies", "small", "models"),
-        ["v9"],
-        "config: model 'v9' is neither a preset nor an entry of 'models'; known: v1, v2, v3, v4, v5, v6, quick.",
-    ),
-    "unknown preset": (
-        ("models", "quick", "preset"),
-        "v9",
-        "config: models.quick: preset 'v9' does not exist; use one of v1, v2, v3, v4, v5, v6.",
-    ),
-    "unknown encoder": (
-        ("models", "quick", "encoder"),
-        "nonsense",
-        "config: models.quick.encoder: 'nonsense' is not one of ",
-    ),
-    "unknown field": (
-        ("models", "quick", "field"),
-        "nonsense",
-        "config: models.quick.field: 'nonsense' is not one of ",
-    ),
-    "unknown decoder": (
-        ("models", "quick", "decoder"),
-        "nonsense",
-        "config: models.quick.decoder: 'nonsense' is not one of ",
-    ),
-    "unknown solver": (
-        ("models", "quick", "solver"),
-        "nonsense",
-        "config: models.quick.solver: 'nonsense' is not one of ",
     ),
 }
 
@@ -145,16 +62,10 @@ FILE_MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("mistake", CONFIG_MISTAKES)
-def test_mistake_in_the_configuration(tmp_path, mistake):
-    path, value, sentence = CONFIG_MISTAKES[mistake]
-    config = small_config()
-    *parents, last = path
-    entry = config
-    for name in parents:
-        entry = entry[name]
-    entry[last] = value
-    project = Project.create(tmp_path / "project", config)
+@pytest.mark.parametrize("path", CONFIG_MISTAKES)
+def test_mistake_in_the_configuration(tmp_path, path):
+    value, sentence = CONFIG_MISTAKES[path]
+    project = Project.create(tmp_path / "project", with_value(small_config(), path, value))
     outcome = project.snakemake("--dry-run")
     assert outcome.code == 1, outcome.output
     (line,) = [line for line in outcome.output.splitlines() if sentence in line]
@@ -190,7 +101,7 @@ def refused(tmp_path_factory):
     config["datasets"] = datasets
     config["studies"]["small"] |= {"datasets": list(datasets), "protocols": ["heldout"], "seeds": [1]}
     project.write_config(config)
-    return project, project.snakemake("--keep-going", "results/tables/small.csv", data_dir="files")
+    return project, project.snakemake("--keep-going", "results/tables/small.csv", ODEVAE_DATA_DIR="files")
 
 
 def check_refusal(project: Project, outcome, log: str, sentence: str) -> None:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import yaml
 
 from odevae.report.table_files import read_csv
@@ -52,12 +51,16 @@ def small_config() -> dict:
     return copy.deepcopy(SMALL)
 
 
-def paper_data_dir() -> Path:
-    """The folder with the paper's data files; without it the test is skipped."""
-    folder = os.environ.get("ODEVAE_DATA_DIR")
-    if not folder:
-        pytest.skip("ODEVAE_DATA_DIR is not set: it names the folder with the paper's data files")
-    return Path(folder)
+def with_value(config: dict, path: str, value) -> dict:
+    """The configuration with one key set, or left out if the value is None."""
+    *parents, last = path.split(".")
+    place = config
+    for name in parents:
+        place = place.setdefault(name, {})
+    place[last] = value
+    if value is None:
+        del place[last]
+    return config
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,10 @@ class Project:
         return project
 
     @classmethod
-    def finished(cls, root: Path, config: dict) -> "Project":
-        """A project whose workflow has run completely."""
+    def finished(cls, root: Path, config: dict, *targets: str) -> "Project":
+        """A project whose workflow has run completely, or as far as some targets."""
         project = cls.create(root, config)
-        outcome = project.snakemake()
-        assert outcome.code == 0, outcome.output
+        project.run(*targets)
         return project
 
     def copy(self, root: Path) -> "Project":
@@ -112,31 +114,29 @@ class Project:
         with (self.root / file).open("a", encoding="utf-8") as stream:
             stream.write(text)
 
-    def snakemake(self, *arguments: str, cores: int = 2, data_dir: str | Path | None = None) -> Outcome:
-        """Run Snakemake in the project and return its output and errors as one text.
-
-        Args:
-            arguments: targets and options.
-            cores: number of cores.
-            data_dir: value of ODEVAE_DATA_DIR; if None, the variable is not set.
-        """
-        process = self.start(*arguments, cores=cores, data_dir=data_dir)
+    def snakemake(self, *arguments: str, cores: int = 2, **variables: str | Path) -> Outcome:
+        """Run Snakemake with targets and options, and with variables of the environment; output includes errors."""
+        process = self.start(*arguments, cores=cores, **variables)
         try:
             output, _ = process.communicate(timeout=RUN_TIMEOUT_S)
         finally:
             kill(process)
         return Outcome(process.returncode, output)
 
-    def start(self, *arguments: str, cores: int = 2, data_dir: str | Path | None = None) -> subprocess.Popen:
+    def run(self, *arguments: str, **settings) -> str:
+        """Like `snakemake`, for a call that must succeed; gives its output."""
+        outcome = self.snakemake(*arguments, **settings)
+        assert outcome.code == 0, outcome.output
+        return outcome.output
+
+    def start(self, *arguments: str, cores: int = 2, **variables: str | Path) -> subprocess.Popen:
         """Like `snakemake`, without waiting; the process leads a group that holds its jobs."""
         environment = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("MLFLOW_", "SNAKEMAKE_")) and name != "ODEVAE_DATA_DIR"
         }
-        environment["PYTHONPATH"] = str(self.root / "src")
-        if data_dir is not None:
-            environment["ODEVAE_DATA_DIR"] = str(data_dir)
+        environment |= {"PYTHONPATH": str(self.root / "src")} | {name: str(value) for name, value in variables.items()}
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments],
             cwd=self.root,
@@ -149,14 +149,23 @@ class Project:
 
     def planned(self, *targets: str) -> dict[str, int]:
         """Number of jobs of each rule that a call would run, without the target rule `all`."""
-        outcome = self.snakemake("--dry-run", *targets)
-        assert outcome.code == 0, outcome.output
-        return jobs(outcome.output)
+        return jobs(self.run("--dry-run", *targets))
 
     def scores(self) -> list[dict]:
         """Rows of the table of `small_config`, without the columns `OF_THE_EXECUTION`."""
         rows = read_csv(self.root / "results/tables/small.csv")
         return [{name: value for name, value in row.items() if name not in OF_THE_EXECUTION} for row in rows]
+
+    def tracked(self, study: str) -> tuple:
+        """MLflow's client of the store, and the study's runs by what they mirror, each of which is there once."""
+        from odevae.tracking.mirror import RUN_TAG
+        from odevae.tracking.store import open_store
+
+        client = open_store(f"sqlite:///{self.root / 'mlflow.db'}")
+        runs = client.search_runs([client.get_experiment_by_name(study).experiment_id])
+        by_name = {run.data.tags[RUN_TAG]: run for run in runs}
+        assert len(by_name) == len(runs)
+        return client, by_name
 
     def checkpoints(self) -> list[Path]:
         return sorted((self.root / "results").rglob("checkpoint.pt"))

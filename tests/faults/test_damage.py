@@ -2,12 +2,13 @@
 
 import json
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
-from workflow_project import Project, small_config
+from workflow_project import small_config
 
 from odevae.storage.files import read_json
 
@@ -29,15 +30,17 @@ READ_BY = {
 }
 
 
-def config() -> dict:
+@pytest.fixture(scope="module")
+def whole(finished, tmp_path_factory):
+    """The finished project, narrowed to one run."""
+    project = finished.copy(tmp_path_factory.mktemp("whole") / "project")
     content = small_config()
     content["studies"]["small"] |= {"protocols": ["heldout"], "seeds": [1]}
-    return content
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return Project.finished(tmp_path_factory.mktemp("whole") / "project", config())
+    project.write_config(content)
+    shutil.rmtree(project.root / "results/disc/published")
+    shutil.rmtree(project.root / "results" / RUN.replace("seed1", "seed2"))
+    project.run()
+    return project
 
 
 def cut(content: bytes) -> bytes:
@@ -78,28 +81,33 @@ def test_damage_ends_in_a_sentence_and_after_its_advice_everything_is_there(whol
         assert "error: results/" + name in outcome.output, outcome.output
         assert "run the workflow again" in outcome.output
     path.unlink()
-    outcome = project.snakemake()
-    assert outcome.code == 0, outcome.output
+    project.run()
     assert project.scores() == whole.scores()
 
 
 def test_damage_that_keeps_its_date_is_found_by_verify(whole, tmp_path):
     project = whole.copy(tmp_path / "project")
-    outcome = project.snakemake("verify")
-    assert outcome.code == 0 and "1 runs verified, 0 problems" in outcome.output
-    names = [name for name in READ_BY if name != "disc/recording.npz"] + ["tables/small.csv"]
-    for name in names:
-        path = project.root / "results" / name
-        content, dates = path.read_bytes(), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
-        path.write_bytes(flipped(content))
-        os.utime(path, ns=dates)
-        assert project.planned() == {}
-        outcome = project.snakemake("verify")
-        assert outcome.code != 0
-        assert f"problem: results/{name}: " in outcome.output, outcome.output
+    assert "1 runs verified, 0 problems" in project.run("verify")
+    paths = [project.root / f"results/{name}" for name in [*list(READ_BY)[1:], "tables/small.csv"]]
+    contents = {path: path.read_bytes() for path in paths}
+
+    def write(path, content):
+        dates = path.stat().st_atime_ns, path.stat().st_mtime_ns
         path.write_bytes(content)
         os.utime(path, ns=dates)
-    assert project.snakemake("verify").code == 0
+
+    for path, content in contents.items():
+        write(path, flipped(content))
+        outcome = project.snakemake("verify")
+        assert outcome.code != 0
+        assert f"problem: {path.relative_to(project.root)}: " in outcome.output, outcome.output
+        write(path, content)
+    for path, content in contents.items():
+        write(path, flipped(content))
+    assert project.planned() == {}
+    for path, content in contents.items():
+        write(path, content)
+    project.run("verify")
 
 
 def test_a_corrupted_database_costs_a_warning_and_no_result(whole, tmp_path):
@@ -108,7 +116,5 @@ def test_a_corrupted_database_costs_a_warning_and_no_result(whole, tmp_path):
     database.write_bytes(b"This was a database." * 100)
     with pytest.raises(sqlite3.DatabaseError):
         sqlite3.connect(database).execute("SELECT * FROM runs")
-    outcome = project.snakemake("--forcerun", "train_model")
-    assert outcome.code == 0, outcome.output
-    assert "warning: tracking is off for the rest of this job" in outcome.output
+    assert "warning: tracking is off for the rest of this job" in project.run("--forcerun", "train_model")
     assert project.scores() == whole.scores()

@@ -210,16 +210,11 @@ def test_odd_arrays_in_mat(campaign, arrays, version, compressed):
     campaign.check_bytes(".mat", content)
 
 
-@given(content=inputs.mat4_files())
+@pytest.mark.parametrize("files", [inputs.mat4_files(), inputs.mat5_files()], ids=["MATLAB 4", "MATLAB 5"])
+@given(data=st.data())
 @fuzz
-def test_matlab_4_built_by_hand(campaign, content):
-    campaign.check_bytes(".mat", content)
-
-
-@given(content=inputs.mat5_files())
-@fuzz
-def test_matlab_5_built_by_hand(campaign, content):
-    campaign.check_bytes(".mat", content)
+def test_matlab_4_and_5_built_by_hand(campaign, files, data):
+    campaign.check_bytes(".mat", data.draw(files))
 
 
 @given(plan=inputs.hdf5_plans(), steps=st.one_of(st.just([]), st.just([]), inputs.changes))
