@@ -9,7 +9,7 @@ import yaml
 from workflow_project import CHECKOUT
 
 from odevae.benchmark.grid import model_class
-from odevae.benchmark.models import history_mlp
+from odevae.benchmark.models.neural import history_mlp
 from odevae.benchmark.models.neural.neural_model import NeuralModel
 from odevae.benchmark.models.ode_vae import Preset
 from odevae.benchmark.scoring import all_scores

@@ -40,6 +40,7 @@ def reconstruction(predicted: torch.Tensor, observed: torch.Tensor, mask: torch.
 def kl(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
     """Eq. 8: divergence of the posterior ``(B, D)`` from the unit Gaussian, mean over trials and dimensions."""
     log_variance = log_variance.clamp(*LOG_VARIANCE_RANGE)
+    # torch.distributions.kl_divergence takes the logarithm of the exponential: other last bits, so other trainings.
     return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
 
 
