@@ -302,7 +302,7 @@ def test_a_signal_loses_no_more_than_it_must(tmp_path, go, whole, process, caplo
 
 
 def test_a_full_disk_ends_the_training_in_one_sentence_and_keeps_the_resume_point(tmp_path, go, whole, process):
-    """A limit on the size of files stands in for the full disk: a write meets the same error."""
+    """A limit on the size of files takes the place of the full disk: a write meets the same error."""
     stopped = process(RESUME_EVERY)
     subprocess.run(["prlimit", "--pid", str(stopped.pid), "--fsize=2000:2000"], check=True)
     output = stopped.communicate()[0]

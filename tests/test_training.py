@@ -277,7 +277,7 @@ def test_data_that_are_no_numbers_end_as_diverged(run, heldout_fold):
     assert record["epochs"] == record["best_epoch"] == 0
 
 
-def test_a_collapse_in_validation_is_told_apart(run, heldout_fold):
+def test_a_collapse_in_validation_is_distinguished(run, heldout_fold):
     observed = heldout_fold.observed.copy()
     observed[heldout_fold.parts["validation"][0], 1, 0] = np.nan
     record = read_json(run("nan", fold=replace(heldout_fold, observed=observed)) / RUN_FILE)

@@ -31,7 +31,7 @@ CHUNK = 65_536  # windows that are forecast at a time: bounds the memory
 class HistoryMLP(BenchmarkModel):
     """A perceptron from a neuron's last `HISTORY` frames to its frames at several horizons, the same for all neurons.
 
-    The first frame of a trial stands in for those before it. Each horizon's squared error is taken relative to that of
+    The first frame of a trial takes the place of those before it. Each horizon's squared error is taken relative to that of
     holding the last frame; otherwise the long horizons, of which little can be known, would drown the short ones. Every
     horizon is forecast with the weights of the epoch that had the least error at that horizon on the validation trials.
 
@@ -174,7 +174,7 @@ class _Windows:
 
         Args:
             network: see `HistoryNetwork`.
-            rows: which of the histories that are not silent stand for all of them, ``(M,)``.
+            rows: the sample of the histories that are not silent, ``(M,)``.
         """
         trial, last, neuron = (index[rows] for index in self._where)
         counted = self._counted[trial, last]
