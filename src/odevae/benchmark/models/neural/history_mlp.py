@@ -31,9 +31,10 @@ CHUNK = 65_536  # windows that are forecast at a time: bounds the memory
 class HistoryMLP(BenchmarkModel):
     """A perceptron from a neuron's last `HISTORY` frames to its frames at several horizons, the same for all neurons.
 
-    The first frame of a trial takes the place of those before it. Each horizon's squared error is taken relative to that of
-    holding the last frame; otherwise the long horizons, of which little can be known, would drown the short ones. Every
-    horizon is forecast with the weights of the epoch that had the least error at that horizon on the validation trials.
+    The first frame of a trial takes the place of those before it. Each horizon's squared error is taken relative to
+    that of holding the last frame; otherwise the long horizons, of which little can be known, would drown the short
+    ones. Every horizon is forecast with the weights of the epoch that had the least error at that horizon on the
+    validation trials.
 
     The network cannot know that some neurons fire more than others, so each neuron's mean residual on the training
     trials is added to its forecasts. If no training value is negative, forecasts are held at the smallest of them.
