@@ -71,7 +71,7 @@ def test_the_answers_are_those_of_a_run_of_the_workflow(preset, recording, parts
     model = fitted[preset]
     fold = heldout(recording, model.spec.observations, split=0, settings=HELDOUT_SMALL)
     run = train(fold, make_key(latent_dim=2, seed=3, model="other"), model.spec, tmp_path, about={})
-    assert run["best_epoch"] == model.run["best_epoch"] > 0
+    assert run["best_epoch"] == model.best.epoch > 0
     ordinary = build(model.spec, fold.preprocessor.n_channels, 2)
     ordinary.load_state_dict(load_checkpoint(tmp_path, run)["best"])
     predicted, path = predict(ordinary, fold, "test")

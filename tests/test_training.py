@@ -9,7 +9,7 @@ from conftest import ABOUT
 from odevae.models.odevae import build
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import CHECKPOINT_FILE, HISTORY_FILE, RUN_FILE, read_history
-from odevae.training.loop import batches
+from odevae.training.loop import batches, fit
 from odevae.training.recorder import train
 from odevae.training.reproducibility import seed_everything
 
@@ -200,6 +200,25 @@ def test_the_adaptive_solver_gives_the_same_bits_too(run):
     assert same_state(states(one)["last"], states(other)["last"])
 
 
+def test_the_loop_goes_on_from_the_end_of_any_epoch_with_the_same_bits(trained, heldout_fold, tiny):
+    def epochs(start=None):
+        seed_everything(7)
+        model = build(tiny, heldout_fold.preprocessor.n_channels, 2)
+        return fit(model, heldout_fold, tiny, 5e-4, start=start)
+
+    whole = list(epochs())
+    assert [epoch.state.epoch for epoch in whole] == [1, 2, 3]
+    assert [{**epoch.row, "seconds": None} for epoch in whole] == [{**row, "seconds": None} for row in history(trained)]
+    assert same_state(whole[-1].state.model, states(trained)["last"])
+    for epoch in whole:
+        rest = list(epochs(start=epoch.state))
+        assert len(rest) == 3 - epoch.state.epoch
+        for again, expected in zip(rest, whole[epoch.state.epoch :], strict=True):
+            assert same_state(again.state.model, expected.state.model)
+            assert same_state(again.state.best.weights, expected.state.best.weights)
+            assert {**again.row, "seconds": None} == {**expected.row, "seconds": None}
+
+
 # Masks
 
 
@@ -258,7 +277,7 @@ def test_data_that_are_no_numbers_end_as_diverged(run, heldout_fold):
     assert record["epochs"] == record["best_epoch"] == 0
 
 
-def test_a_collapse_in_validation_is_told_apart(run, heldout_fold):
+def test_a_collapse_in_validation_is_distinguished(run, heldout_fold):
     observed = heldout_fold.observed.copy()
     observed[heldout_fold.parts["validation"][0], 1, 0] = np.nan
     record = read_json(run("nan", fold=replace(heldout_fold, observed=observed)) / RUN_FILE)

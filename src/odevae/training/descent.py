@@ -9,6 +9,8 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from odevae.errors import OdevaeError
+
 GRADIENT_NORM = 1.0
 
 
@@ -62,19 +64,24 @@ def descend_averaged(
         A module of averaged weights every `look_every` steps and after the last one; the next step changes it.
 
     Raises:
-        Diverged: if the loss is no number.
+        OdevaeError: if the loss is no number.
     """
     optimiser = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay, fused=True)
     schedule = OneCycleLR(optimiser, learning_rate, total_steps=steps)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
     for step, batch in enumerate(islice(batches, steps), start=1):
         model.train()
-        descend(objective(*batch), model, optimiser)
+        try:
+            descend(objective(*batch), model, optimiser)
+        except Diverged as error:
+            raise OdevaeError(
+                f"{type(model).__name__}: its {error} in step {step} of {steps}; check the recording for values far "
+                "beyond the others, or lower the learning rate."
+            ) from error
         schedule.step()
         average.update_parameters(model)
         if step % look_every == 0 or step == steps:
-            with torch.no_grad():
-                yield average.module.eval()
+            yield average.module.eval()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ LLE_NEIGHBOURS, LLE_POINTS, LLE_TEMPERATURE = 8, 256, 0.1
 
 
 class Terms(NamedTuple):
-    """One value for each term of eq. 12: the terms as they stand, or their weights."""
+    """One value for each term of eq. 12: the terms as they are, or their weights."""
 
     reconstruction: torch.Tensor | float
     kl: torch.Tensor | float
@@ -40,6 +40,7 @@ def reconstruction(predicted: torch.Tensor, observed: torch.Tensor, mask: torch.
 def kl(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
     """Eq. 8: divergence of the posterior ``(B, D)`` from the unit Gaussian, mean over trials and dimensions."""
     log_variance = log_variance.clamp(*LOG_VARIANCE_RANGE)
+    # torch.distributions.kl_divergence takes the logarithm of the exponential: other last bits, so other trainings.
     return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
 
 
@@ -92,7 +93,7 @@ def weights(spec: ModelSpec, lambda_smooth: float, epoch: int | None) -> Terms:
 
 
 def terms(output: Output, observed: torch.Tensor, mask: torch.Tensor, times: torch.Tensor, weight: Terms) -> Terms:
-    """Every term as it stands; one of no weight is left out (zero), as in the source."""
+    """Every term as it is; one of no weight is left out (zero), as in the source."""
 
     def wanted(weight_of_term: float, compute) -> torch.Tensor:
         return compute() if weight_of_term else observed.new_zeros(())

@@ -29,7 +29,7 @@ LAMBDA_SMOOTH = 5e-4
 
 @dataclass(eq=False)
 class Preset(BenchmarkModel):
-    """A model of `PRESETS`, whose encoder sees the first frame only and whose field has to predict the rest.
+    """A model of `PRESETS`, whose encoder sees the first frame only and whose field gives the rest.
 
     A preset with baseline correction (v3 to v6) sees the mean of the first five frames too. Where it is given one frame
     alone, that frame is its own baseline: the encoder sees zeros, and every trial the same change from its first frame.

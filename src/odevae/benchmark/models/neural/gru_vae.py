@@ -27,7 +27,7 @@ from odevae.benchmark.models.neural.two_way_gru import TwoWayGRU
 
 # Units of the generator's memory.
 MEMORY_WIDTH = 64
-# Weight of the divergence, in nats a frame, beside the squared error in units of the scale.
+# Weight of the divergence, in nats a frame, next to the squared error in units of the scale.
 KL_WEIGHT = 1e-3
 # Forecasts of up to this many frames ahead are trained; validation looks at one.
 TRAINED_HORIZON, VALIDATED_HORIZON = 10, 3

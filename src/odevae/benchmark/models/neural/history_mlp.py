@@ -6,12 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from odevae.benchmark.models.autoregression import past_bins
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
+from odevae.training.descent import Best, descend_averaged, weights_of
+from odevae.training.reproducibility import random_state_kept, seed_everything
 
 HISTORY = 12  # frames that are seen; E65 is smoothed over 11
 WIDTH = 64
@@ -30,9 +31,10 @@ CHUNK = 65_536  # windows that are forecast at a time: bounds the memory
 class HistoryMLP(BenchmarkModel):
     """A perceptron from a neuron's last `HISTORY` frames to its frames at several horizons, the same for all neurons.
 
-    The first frame of a trial stands in for those before it. Each horizon's squared error is taken relative to that of
-    holding the last frame; otherwise the long horizons, of which little can be known, would drown the short ones. Every
-    horizon is forecast with the weights of the epoch that had the least error at that horizon on the validation trials.
+    The first frame of a trial takes the place of those before it. Each horizon's squared error is taken relative to
+    that of holding the last frame; otherwise the long horizons, of which little can be known, would drown the short
+    ones. Every horizon is forecast with the weights of the epoch that had the least error at that horizon on the
+    validation trials.
 
     The network cannot know that some neurons fire more than others, so each neuron's mean residual on the training
     trials is added to its forecasts. If no training value is negative, forecasts are held at the smallest of them.
@@ -66,11 +68,10 @@ class HistoryMLP(BenchmarkModel):
         # Where neurons rest most of the time the median is their rest, and a network of small biases starts out there.
         self._centre = np.median(frames)
         self._scale = np.sqrt(((active - self._centre) ** 2).mean(dtype=np.float64)).astype(np.float32) or np.float32(1)
-        generator = np.random.default_rng(self.seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            network = _Network(len(self._fitted))
-        self._networks = _trained(network, self._windows(train), self._windows(validation), generator)
+        with random_state_kept():
+            seed_everything(self.seed)
+            network = HistoryNetwork(len(self._fitted))
+            self._networks = _trained(network, self._windows(train), self._windows(validation), self.seed)
         self._residuals = [self._mean_residual(train, horizon) for horizon in self._fitted]
 
     def forecast(self, trials: Trials, horizon: int) -> np.ndarray:
@@ -118,7 +119,7 @@ class HistoryMLP(BenchmarkModel):
         return _Windows(self._scaled(trials.values), trials.recorded, self._scaled(self._silence), self._fitted)
 
 
-class _Network(nn.Module):
+class HistoryNetwork(nn.Module):
     """``12 -> 64 -> 64 -> H`` with GELU, added to a linear map: the AR(12) that all neurons share."""
 
     def __init__(self, n_horizons: int):
@@ -173,8 +174,8 @@ class _Windows:
         """Squared error relative to that of holding the last frame, ``(H,)``.
 
         Args:
-            network: see `_Network`.
-            rows: which of the histories that are not silent stand for all of them, ``(M,)``.
+            network: see `HistoryNetwork`.
+            rows: the sample of the histories that are not silent, ``(M,)``.
         """
         trial, last, neuron = (index[rows] for index in self._where)
         counted = self._counted[trial, last]
@@ -189,32 +190,31 @@ class _Windows:
         return squared / torch.from_numpy(np.where(self.held > 0, self.held, 1))
 
 
-def _trained(
-    network: _Network, train: _Windows, validation: _Windows, generator: np.random.Generator
-) -> list[_Network]:
+def _trained(network: HistoryNetwork, train: _Windows, validation: _Windows, seed: int) -> list[HistoryNetwork]:
     """For each horizon, the averaged weights of the epoch with the least error on the validation trials."""
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))
-    optimiser = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=EPOCHS * STEPS_PER_EPOCH)
+    generator = np.random.default_rng(seed)
     judged = generator.permutation(len(validation))[:VALIDATION_WINDOWS]
-    best = [averaged.module] * len(train.held)
-    least, last_progress = np.full(len(train.held), np.inf), 0
-    for epoch in range(EPOCHS):
-        for _ in range(STEPS_PER_EPOCH):
-            optimiser.zero_grad()
-            train.error(network, generator.integers(len(train), size=BATCH)).mean().backward()
-            optimiser.step()
-            schedule.step()
-            averaged.update_parameters(network)
+    epochs = descend_averaged(
+        network,
+        iter(lambda: (generator.integers(len(train), size=BATCH),), None),
+        lambda rows: train.error(network, rows).mean(),
+        steps=EPOCHS * STEPS_PER_EPOCH,
+        look_every=STEPS_PER_EPOCH,
+        learning_rate=LEARNING_RATE,
+        weight_decay=WEIGHT_DECAY,
+        decay=AVERAGING,
+    )
+    best = [Best(weights_of(network))] * len(train.held)
+    for epoch, averaged in enumerate(epochs, start=1):
         with torch.no_grad():
-            errors = validation.error(averaged, judged).numpy()
-        if (errors < least).any():
-            copied, last_progress = copy.deepcopy(averaged.module), epoch
-            best = [copied if error < so_far else kept for error, so_far, kept in zip(errors, least, best, strict=True)]
-            least = np.minimum(errors, least)
-        elif epoch - last_progress >= PATIENCE:
+            errors = validation.error(averaged, judged).tolist()
+        best = [so_far.or_better(epoch, -error, averaged) for so_far, error in zip(best, errors, strict=True)]
+        if epoch - max(so_far.epoch for so_far in best) >= PATIENCE:
             break
-    return best
+    networks = [copy.deepcopy(network) for _ in best]
+    for network, so_far in zip(networks, best, strict=True):
+        network.load_state_dict(so_far.weights)
+    return networks
 
 
 def _moving(values: np.ndarray, silence: float) -> np.ndarray:

@@ -27,7 +27,7 @@ from odevae.benchmark.models.neural.two_way_gru import TwinLinear, TwoWayGRU
 FIELD_WIDTH = 64
 # The largest speed of a latent, per frame. It keeps every path finite, however the field is drawn or trained.
 SPEED = 0.3
-# Weight of the divergence, in nats a trial, beside the squared error in units of the scale.
+# Weight of the divergence, in nats a trial, next to the squared error in units of the scale.
 KL_WEIGHT = 1e-4
 # Share of the trials of a step of which the encoder sees the first frames only, as it does in the onset task.
 CUT_SHARE = 1 / 3
@@ -122,7 +122,7 @@ class LatentODENetwork(Network):
         return from_bin(self.decoder(self.ahead(filtered, horizon)), horizon)
 
     def onset(self, values: torch.Tensor, recorded: torch.Tensor, n_frames: int) -> torch.Tensor:
-        """The whole trial from the initial state that the first frames tell."""
+        """The whole trial from the initial state that the first frames give."""
         z0 = self.encode(values[:, :n_frames], recorded[:, :n_frames])[0]
         return self.decoder(self.solve(z0, values.shape[1] - 1))
 

@@ -6,24 +6,23 @@ by its own would make the error on neurons that hardly fire count as much as tha
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
+from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
+from odevae.training.descent import Best, descend_averaged, weights_of
+from odevae.training.reproducibility import random_state_kept, seed_everything
 
-GRADIENT_NORM = 1.0
 # The weights that are validated and kept are a running mean over about this share of the steps.
 AVERAGED = 0.1
-# Share of the steps in which the learning rate rises.
-WARM_UP = 0.2
 # Trials of one batch have similar lengths: they are drawn in the order of their length times one plus or minus this.
 LENGTH_JITTER = 0.3
 # Trials that are answered at once.
@@ -118,8 +117,8 @@ class NeuralModel(BenchmarkModel):
         self.nonnegative = bool(frames.min() >= 0)
         self.scale = float(frames.std()) or 1.0
         mean = torch.from_numpy((frames.mean(axis=0) / self.scale).astype(np.float32))
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed)
+        with random_state_kept():
+            seed_everything(self.seed)
             network = self.build(mean, self.nonnegative)
             rest = torch.zeros_like(mean) if self.nonnegative else mean
             self.network, self.history = train_network(
@@ -181,47 +180,30 @@ def train_network(
         The network, its weights their running mean where that predicted the validation trials best; and the error on
         those trials at each look.
     """
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    looks = descend_averaged(
+        network,
+        jittered(batches(*train, settings.frames_per_batch), rest, settings.jitter),
+        network.objective,
+        steps=settings.steps,
+        look_every=settings.check_every,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        decay=max(0.0, 1 - 1 / (AVERAGED * settings.steps)),
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle((step + 1) / (settings.steps + 1)))
-    kept = max(0.0, 1 - 1 / (AVERAGED * settings.steps))
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(kept))
-    best, history, best_look = {}, [], 0
-    draw = batches(*train, settings.frames_per_batch)
-    for step in range(1, settings.steps + 1):
-        values, recorded = next(draw)
-        gain = torch.exp(settings.jitter * torch.randn(len(values), 1, values.shape[2]))
-        network.train()
-        optimiser.zero_grad()
-        network.objective(recorded[..., None] * (rest + (values - rest) * gain), recorded).backward()
-        nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
-        optimiser.step()
-        schedule.step()
-        average.update_parameters(network)
-        if step % settings.check_every and step != settings.steps:
-            continue
-        average.eval()
+    best, history = Best(weights_of(network)), []
+    for look, average in enumerate(looks, start=1):
         with torch.no_grad():
-            history.append(float(average.module.validation_error(*validation)))
-        if history[-1] < min(history[:-1], default=math.inf):
-            best, best_look = {name: w.clone() for name, w in average.module.state_dict().items()}, len(history)
-        if len(history) - best_look >= settings.patience:
+            history.append(float(average.validation_error(*validation)))
+        best = best.or_better(look, -history[-1], average)
+        if look - best.epoch >= settings.patience:
             break
-    if not best:
+    if not best.epoch:
         raise OdevaeError(
-            f"{type(network).__name__}: its error on the validation trials is {history[-1]} after {step} steps; check "
-            "the recording for values far beyond the others, or lower the learning rate."
+            f"{type(network).__name__}: its error on the validation trials is {history[-1]}; check the recording for "
+            "values far beyond the others, or lower the learning rate."
         )
-    network.load_state_dict(best)
+    network.load_state_dict(best.weights)
     return network.eval().requires_grad_(False), history
-
-
-def one_cycle(progress: float) -> float:
-    """Share of the peak learning rate when this share of the steps is done: half a cosine up, another one down."""
-    if progress < WARM_UP:
-        return (1 - math.cos(math.pi * progress / WARM_UP)) / 2
-    return (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
 
 
 def batches(values: torch.Tensor, recorded: torch.Tensor, frames: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -234,6 +216,15 @@ def batches(values: torch.Tensor, recorded: torch.Tensor, frames: int) -> Iterat
         for i in torch.randperm(len(parts)).tolist():
             length = int(lengths[parts[i]].max())
             yield values[parts[i], :length], recorded[parts[i], :length]
+
+
+def jittered(
+    draw: Iterable[tuple[torch.Tensor, torch.Tensor]], rest: torch.Tensor, jitter: float
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The same batches with a random gain on each neuron of each trial, see `Settings`."""
+    for values, recorded in draw:
+        gain = torch.exp(jitter * torch.randn(len(values), 1, values.shape[2]))
+        yield recorded[..., None] * (rest + (values - rest) * gain), recorded
 
 
 def squared_error(
@@ -267,8 +258,9 @@ def gaussian_kl(
     mean: torch.Tensor, log_variance: torch.Tensor, prior_mean: torch.Tensor, prior_log_variance: torch.Tensor
 ) -> torch.Tensor:
     """Divergence of one diagonal Gaussian ``(..., D)`` from another, summed over dimensions: ``(...)``."""
-    distance = (mean - prior_mean) ** 2 + log_variance.exp()
-    return 0.5 * (prior_log_variance - log_variance + distance / prior_log_variance.exp() - 1).sum(dim=-1)
+    posterior = Normal(mean, torch.exp(log_variance / 2), validate_args=False)
+    prior = Normal(prior_mean, torch.exp(prior_log_variance / 2), validate_args=False)
+    return kl_divergence(posterior, prior).sum(dim=-1)
 
 
 class LinearOutput(nn.Module):
