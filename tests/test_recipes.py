@@ -78,7 +78,7 @@ def test_published_steps(small):
     # Trial ids 0 to 11: the first ten are dropped.
     assert fold.raw.trial_ids.tolist() == [10, 11]
     everything = fit_preprocessor(small.activity, "pca", floored=False)
-    for name, array in everything.arrays().items():
+    for name, array in vars(everything).items():
         np.testing.assert_array_equal(getattr(fold.preprocessor, name), array)
     assert fold.scored_part == "validation"
     assert (len(fold.parts["train"]), len(fold.parts["validation"])) == (10, 2)
@@ -157,7 +157,7 @@ def test_observations_go_back_to_recorded_units(small):
 def what_training_sees(fold) -> dict[str, np.ndarray]:
     rows = fold.parts["train"]
     return {
-        **fold.preprocessor.arrays(),
+        **vars(fold.preprocessor),
         "observed": fold.observed[rows],
         "baseline": fold.baseline[rows],
         "rows": rows,
@@ -241,8 +241,8 @@ def test_a_fold_survives_the_disk(request, tmp_path, name):
     assert sorted(again.parts) == sorted(fold.parts)
     for part, rows in fold.parts.items():
         np.testing.assert_array_equal(again.parts[part], rows)
-    for array_name, array in fold.preprocessor.arrays().items():
-        np.testing.assert_array_equal(again.preprocessor.arrays()[array_name], array)
+    for array_name, array in vars(fold.preprocessor).items():
+        np.testing.assert_array_equal(vars(again.preprocessor)[array_name], array)
     assert again.time_scale_s == fold.time_scale_s
     assert again.about["fitted_before_split"] == fold.about["fitted_before_split"]
     assert again.about["n_sequences"] == {part: len(rows) for part, rows in fold.parts.items()}
