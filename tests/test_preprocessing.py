@@ -129,7 +129,7 @@ def test_silence_everywhere_is_only_centred():
 
 def test_arrays_rebuild_it(frames):
     preprocessor = fit_preprocessor(frames, "pca", floored=True)
-    again = Preprocessor(**preprocessor.arrays())
+    again = Preprocessor(**vars(preprocessor))
     np.testing.assert_array_equal(again.transform(frames), preprocessor.transform(frames))
 
 

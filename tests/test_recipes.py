@@ -76,7 +76,7 @@ def test_published_steps(small):
     # Trial ids 0 to 11: the first ten are dropped.
     assert fold.raw.trial_ids.tolist() == [10, 11]
     everything = fit_preprocessor(small.activity, "pca", floored=False)
-    np.testing.assert_equal(fold.preprocessor.arrays(), everything.arrays())
+    np.testing.assert_equal(vars(fold.preprocessor), vars(everything))
     assert fold.scored_part == "validation"
     assert (len(fold.parts["train"]), len(fold.parts["validation"])) == (10, 2)
     assert fold.observed.shape == (2, 15, everything.n_channels)
@@ -153,7 +153,7 @@ def test_observations_go_back_to_recorded_units(small):
 def what_training_sees(fold) -> dict[str, np.ndarray]:
     rows = fold.parts["train"]
     return {
-        **fold.preprocessor.arrays(),
+        **vars(fold.preprocessor),
         "observed": fold.observed[rows],
         "baseline": fold.baseline[rows],
         "rows": rows,
@@ -226,7 +226,7 @@ def test_a_fold_survives_the_disk(request, tmp_path, fold_name):
     np.testing.assert_equal(vars(again.raw), vars(fold.raw))
     assert list(again.raw.covariates) == list(fold.raw.covariates)
     np.testing.assert_equal(again.parts, fold.parts)
-    np.testing.assert_equal(again.preprocessor.arrays(), fold.preprocessor.arrays())
+    np.testing.assert_equal(vars(again.preprocessor), vars(fold.preprocessor))
     for name in ("observed", "baseline", "grid_s", "times"):
         np.testing.assert_array_equal(getattr(again, name), getattr(fold, name))
         assert getattr(again, name).dtype == getattr(fold, name).dtype
