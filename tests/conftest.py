@@ -25,7 +25,7 @@ ABOUT = {"data_sha256": "d" * 64, "git_commit": "c" * 40, "fold_sha256": "f" * 6
 
 
 # Each of these takes minutes to make, so pytest-xdist runs all tests that share one in the same process.
-SHARED_PROJECTS = ("finished", "refused", "whole")
+SHARED_PROJECTS = ("finished", "refused")
 
 
 def pytest_collection_modifyitems(items):
