@@ -75,7 +75,7 @@ rule sync_study:
 # count as an output, and what has its outputs does not run again.
 rule sync:
     input:
-        store=STORE,
+        store=STORE_RECORD,
     log:
         "logs/sync.log",
     localrule: True
