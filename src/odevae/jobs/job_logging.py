@@ -1,6 +1,7 @@
 """What every workflow script needs: a log file, and one sentence instead of a traceback for a mistake of the user."""
 
 import errno
+import gc
 import io
 import logging
 import signal
@@ -31,6 +32,7 @@ def stage(log_path: str | Path) -> Iterator[None]:
     traceback. SIGTERM (a cluster wants its node back) and SIGINT (Ctrl-C) become a `SystemExit`.
     """
     Path(log_path).parent.mkdir(parents=True, exist_ok=True)
+    gc.freeze()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     with _logging_to(log_path) as file:
@@ -54,6 +56,8 @@ def stage(log_path: str | Path) -> Iterator[None]:
                 "the workflow again, what is finished is kept."
             )
             sys.exit(1)
+        finally:
+            gc.freeze()
 
 
 def _leave(signal_number: int, frame) -> None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from odevae.errors import OdevaeError
 from odevae.protocols.observations import BASELINE_BINS
@@ -105,7 +104,10 @@ def _mean_and_scale(frames: np.ndarray, floored: bool) -> tuple[np.ndarray, np.n
     return mean, np.maximum(sd, SCALE_FLOOR * np.median(sd[active]) if active.any() else 1.0)
 
 
-def _fit_pca(frames: np.ndarray) -> PCA:
+def _fit_pca(frames: np.ndarray):
+    # Only a job that fits needs it; it takes a second to import.
+    from sklearn.decomposition import PCA
+
     if not np.ptp(frames, axis=0).any():
         raise OdevaeError("every neuron is silent in the frames to fit on; PCA needs activity, so choose other trials.")
     return PCA(n_components=VARIANCE_KEPT, svd_solver="full").fit(frames)

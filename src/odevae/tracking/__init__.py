@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from odevae.config.studies import study_folds, study_runs
+from odevae.jobs.garbage import collector_paused
 from odevae.storage.run_folder import RunKey
 from odevae.tracking.address import STORE_RECORD, project_of, redacted, store_uri
 from odevae.tracking.records import Record, record_of_cell, record_of_preprocessing, record_of_run
@@ -78,12 +79,14 @@ class Mirrors:
 
     def _open(self, uri, artifact_root, studies, store_record) -> None:
         project = project_of(uri, Path(store_record)) if store_record else ""
-        # Importing MLflow takes seconds and may fail, so only a job that tracks does it, and does it here.
-        from odevae.tracking.mirror import Mirror
+        # Importing MLflow takes a second and may fail, so only a job that tracks does it, and does it here. MLflow
+        # imports SQLAlchemy when the store is opened.
+        with collector_paused():
+            from odevae.tracking.mirror import Mirror
 
-        self._mirrors = {
-            study: Mirror(uri, artifact_root, study, settings, project) for study, settings in studies.items()
-        }
+            self._mirrors = {
+                study: Mirror(uri, artifact_root, study, settings, project) for study, settings in studies.items()
+            }
 
     def _put(self, study: str | None, place: str | Path, read: Callable[..., Record], *arguments) -> dict[str, str]:
         if not self.working:

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from odevae.errors import OdevaeError
+from odevae.training.optimisers import AdamW
 
 GRADIENT_NORM = 1.0
 
@@ -66,7 +67,7 @@ def descend_averaged(
     Raises:
         OdevaeError: if the loss is no number.
     """
-    optimiser = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay, fused=True)
+    optimiser = AdamW(model.parameters(), learning_rate, weight_decay=weight_decay, fused=True)
     schedule = OneCycleLR(optimiser, learning_rate, total_steps=steps)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
     for step, batch in enumerate(islice(batches, steps), start=1):

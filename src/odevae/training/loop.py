@@ -16,6 +16,7 @@ from odevae.models.solvers import SolverError
 from odevae.protocols.fold import Fold
 from odevae.training import losses
 from odevae.training.descent import Best, Diverged, descend, require_finite, weights_of
+from odevae.training.optimisers import Adam
 from odevae.training.reproducibility import generators, restore_generators
 
 
@@ -66,7 +67,7 @@ def fit(
         Diverged: if the loss is no longer a number or the latent path cannot be integrated; the message names the
             epoch.
     """
-    optimiser = torch.optim.Adam(model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay)
+    optimiser = Adam(model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay)
     epoch, seconds, best = 0, 0.0, Best(weights_of(model))
     if start is not None:
         epoch, seconds, best = start.epoch, start.seconds, start.best

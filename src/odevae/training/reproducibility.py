@@ -21,7 +21,8 @@ def require_deterministic() -> None:
     """Let PyTorch refuse operations whose result could differ from call to call."""
     # Without it cuBLAS gives other bits from call to call, and PyTorch refuses to use it.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    # The same as use_deterministic_algorithms(True), which also imports the compiler of PyTorch: a second of CPU time.
+    torch.set_deterministic_debug_mode("error")
 
 
 def generators() -> dict:
@@ -49,9 +50,9 @@ def restore_generators(states: dict) -> None:
 @contextmanager
 def random_state_kept() -> Iterator[None]:
     """Seed and draw inside as you like: afterwards the generators and PyTorch's determinism are as they were."""
-    states, deterministic = generators(), torch.are_deterministic_algorithms_enabled()
+    states, deterministic = generators(), torch.get_deterministic_debug_mode()
     try:
         yield
     finally:
         restore_generators(states)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)
