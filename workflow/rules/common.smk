@@ -25,7 +25,7 @@ from odevae.data.frames import ReadingSettings
 from odevae.errors import OdevaeError
 from odevae.jobs.code_digest import digest_of_code
 from odevae.models.presets import PRESETS, model_spec
-from odevae.report.figure_names import BY_COVARIATE, FIGURES
+from odevae.report.figure_names import BY_COVARIATE, FIGURES, MORE_FIGURES
 from odevae.storage.run_folder import RunKey
 from odevae.tracking.address import outages_of
 

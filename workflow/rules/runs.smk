@@ -58,7 +58,6 @@ rule plot_run:
         fold=fold_of,
         run=f"results/{RUN}/run.json",
         history=f"results/{RUN}/history.csv",
-        checkpoint=f"results/{RUN}/checkpoint.pt",
         predictions=f"results/{RUN}/predictions.npz",
         store=STORE,
     output:
@@ -69,7 +68,6 @@ rule plot_run:
             subcategory="{dataset}, {protocol}, split {split}",
             labels={"model": "{model}", "d": "{latent_dim}", "seed": "{seed}"},
         ),
-        [f"results/{RUN}/figures/{name}.pdf" for name in FIGURES],
         directory(f"results/{RUN}/figures/{BY_COVARIATE}"),
         manifold=f"results/{RUN}/manifold.json",
     log:
@@ -88,6 +86,36 @@ rule plot_run:
         colour_by=colour_of,
     script:
         "../scripts/plot_run.py"
+
+
+# On demand: `snakemake results/<run>/figures/neuron_scores.png`, or the PDF of any figure.
+rule draw_run_figure:
+    input:
+        fold=fold_of,
+        run=f"results/{RUN}/run.json",
+        history=f"results/{RUN}/history.csv",
+        checkpoint=f"results/{RUN}/checkpoint.pt",
+        predictions=f"results/{RUN}/predictions.npz",
+        store=STORE,
+    output:
+        f"results/{RUN}/figures/{{figure}}",
+    log:
+        f"logs/draw_run_figure/{RUN}/{{figure}}.log",
+    benchmark:
+        f"benchmarks/draw_run_figure/{RUN}/{{figure}}.tsv"
+    wildcard_constraints:
+        figure=rf"({'|'.join(MORE_FIGURES)})\.png|({'|'.join([*FIGURES, *MORE_FIGURES])}|manifold_trials_[\w-]+)\.pdf",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        code=code("draw_run_figure.py"),
+        colour_by=colour_of,
+    script:
+        "../scripts/draw_run_figure.py"
 
 
 # On demand, 5 MB each: `snakemake results/<run>/figures/manifold_trials.html`.

@@ -8,9 +8,8 @@ from odevae.evaluation.run_scores import evaluate
 from odevae.jobs.job_logging import log, stage
 from odevae.protocols.fold import load_fold
 from odevae.storage.files import write_json
-from odevae.storage.run_folder import METRICS_FILE, RunKey, write_predictions
+from odevae.storage.run_folder import METRICS_FILE, write_predictions
 from odevae.storage.scores import Score, scores_of
-from odevae.tracking import mirrors_of_run
 
 
 def main(fold_folder: Path, folder: Path, threads: int) -> None:
@@ -24,7 +23,8 @@ def main(fold_folder: Path, folder: Path, threads: int) -> None:
 
 
 with stage(snakemake.log[0]):
-    folder = Path(snakemake.output.metrics).parent
-    main(fold_folder=Path(snakemake.input.fold[0]).parent, folder=folder, threads=snakemake.threads)
-    key = RunKey.from_text(**snakemake.wildcards)
-    mirrors_of_run(snakemake.config, key).run(folder)
+    main(
+        fold_folder=Path(snakemake.input.fold[0]).parent,
+        folder=Path(snakemake.output.metrics).parent,
+        threads=snakemake.threads,
+    )

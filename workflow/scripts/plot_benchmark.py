@@ -15,7 +15,8 @@ def main(config: dict, table: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     asked = {Task.parse(row["task"]).family for row in rows}
     for family in (family for family in FAMILIES if family in asked):
-        save(benchmark_scores(rows, family, f"{table.stem}: {family}"), folder / family)
+        files = (folder / f"{family}.{kind}" for kind in ("png", "pdf"))
+        save(benchmark_scores(rows, family, f"{table.stem}: {family}"), *files)
     mirrors_of_studies(config, table.stem).study(table.stem, sorted(folder.glob("*.png")), {})
 
 

@@ -12,17 +12,17 @@ from odevae.storage.run_folder import RUN_FILE, read_predictions
 RESULTS = Path("results")
 
 
-def main(runs: dict[str, str], title: str, output: Path) -> None:
+def main(runs: dict[str, str], title: str, files: list[Path]) -> None:
     rows = []
     for run, fold in runs.items():
         record = read_json(RESULTS / run / RUN_FILE)
         rows += scores_of_trials(load_fold(RESULTS / fold), record, read_predictions(RESULTS / run, record))
-    save(scores_by_dimension(rows, title), output.with_suffix(""))
+    save(scores_by_dimension(rows, title), *files)
 
 
 with stage(snakemake.log[0]):
     main(
         runs=snakemake.params.runs,
         title="{study}: {dataset}, {protocol}, {model}".format(**snakemake.wildcards),
-        output=Path(snakemake.output.png),
+        files=[Path(file) for file in snakemake.output],
     )

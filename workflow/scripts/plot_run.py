@@ -1,12 +1,11 @@
-"""Draw the manifolds, the learning curves and the diagnostics of one run."""
+"""Draw what a reader needs to judge a run: learning curves, manifolds and activity."""
 
 from pathlib import Path
 
 from odevae.jobs.job_logging import log, stage
 from odevae.plots import save
 from odevae.protocols.fold import load_fold
-from odevae.report.figure_names import BY_COVARIATE, FIGURES
-from odevae.report.latent_field import load_latent_field
+from odevae.report.figure_names import BY_COVARIATE, FIGURES, manifold_by
 from odevae.report.run_figures import figures_of_run
 from odevae.storage.files import read_json, write_json
 from odevae.storage.run_folder import (
@@ -17,6 +16,7 @@ from odevae.storage.run_folder import (
     RunKey,
     read_history,
     read_predictions,
+    remove_older_figures,
 )
 from odevae.tracking import mirrors_of_run
 
@@ -24,14 +24,16 @@ from odevae.tracking import mirrors_of_run
 def main(fold_folder: Path, folder: Path, colour_by: list[str]) -> None:
     fold, run = load_fold(fold_folder), read_json(folder / RUN_FILE)
     history = read_history(folder / HISTORY_FILE, run["files"][HISTORY_FILE])
-    predictions = read_predictions(folder, run)
-    figures, stress = figures_of_run(fold, run, history, predictions, colour_by, load_latent_field(fold, folder))
-    by_covariate = folder / FIGURES_FOLDER / BY_COVARIATE
-    by_covariate.mkdir(parents=True)
-    for name, figure in figures.items():
-        save(figure, (folder / FIGURES_FOLDER if name in FIGURES else by_covariate) / name)
-    write_json(folder / MANIFOLD_FILE, {"run": run["run"], "attempt": run["attempt"], "values": stress})
-    log.info(f"{run['run']}: {len(figures)} figures; stress {stress}")
+    draw, stress = figures_of_run(fold, run, history, read_predictions(folder, run), colour_by)
+    remove_older_figures(folder)
+    figures = folder / FIGURES_FOLDER
+    (figures / BY_COVARIATE).mkdir(parents=True)
+    for name in FIGURES:
+        save(draw[name](), figures / f"{name}.png")
+    for name in map(manifold_by, colour_by):
+        save(draw[name](), figures / BY_COVARIATE / f"{name}.png")
+    write_json(folder / MANIFOLD_FILE, {"run": run["run"], "attempt": run["attempt"], "values": stress()})
+    log.info(f"{run['run']}: {len(FIGURES) + len(colour_by)} figures; stress {stress()}")
 
 
 with stage(snakemake.log[0]):

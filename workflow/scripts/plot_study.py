@@ -10,11 +10,11 @@ from odevae.tracking import mirrors_of_studies
 PLOTS = {"scores": seed_sweep, "ladder": audit_ladder}
 
 
-def main(config: dict, table: Path, study: str, plot: str, output: Path) -> None:
+def main(config: dict, table: Path, study: str, plot: str, png: Path, pdf: Path) -> None:
     # A mean row says on how many runs it rests.
     rows = [row for row in read_csv(table) if row["n_runs"] is None]
-    save(PLOTS[plot](rows, study), output.with_suffix(""))
-    mirrors_of_studies(config, study).study(study, [output], {})
+    save(PLOTS[plot](rows, study), png, pdf)
+    mirrors_of_studies(config, study).study(study, [png], {})
 
 
 with stage(snakemake.log[0]):
@@ -23,5 +23,6 @@ with stage(snakemake.log[0]):
         table=Path(snakemake.input.table),
         study=snakemake.wildcards.study,
         plot=snakemake.params.plot,
-        output=Path(snakemake.output.png),
+        png=Path(snakemake.output.png),
+        pdf=Path(snakemake.output.pdf),
     )

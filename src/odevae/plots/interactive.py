@@ -3,7 +3,6 @@
 import html
 
 import numpy as np
-import plotly.graph_objects as go
 
 from odevae.plots.colours import GREY
 
@@ -33,6 +32,9 @@ def interactive_manifold(
     coordinates, trial, colour = coordinates[seen], trial[seen], np.asarray(colour, dtype=float)[seen]
     names = np.array([f"trial {number}" for number in trial])
     known = np.isfinite(colour)
+    # It takes half a second to import, and only this figure needs it.
+    import plotly.graph_objects as go
+
     figure = go.Figure()
     lines, dots = {"mode": "lines", "hoverinfo": "skip"}, {"mode": "markers", "hoverinfo": "text"}
     paths = _xyz(_with_gaps(coordinates, trial))

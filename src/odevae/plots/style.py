@@ -17,7 +17,7 @@ from odevae.plots.fonts import fonts_for
 
 DPI = 160
 # Matplotlib would write its version and the date into the file; without them a rerun writes the same bytes.
-METADATA = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
+METADATA = {".png": {"Software": None}, ".pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
 
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 10, 9, 8
 NOTE = {"fontsize": SMALL_SIZE, "color": VERMILION}
@@ -26,14 +26,14 @@ LEGEND_BELOW = LEGEND | {"loc": "outside lower center"}
 TITLE_CHARACTERS_PER_INCH = 12  # at TITLE_SIZE, with some room
 
 
-def save(figure: Figure, stem: Path) -> None:
-    """Write ``<stem>.png`` and ``<stem>.pdf``; the same figure gives the same bytes."""
+def save(figure: Figure, *files: Path) -> None:
+    """Write a figure into files, each of the kind that its name ends with; the same figure gives the same bytes."""
     with fonts_for(figure):
         # The layout is computed at every drawing and changes a little each time, so it is computed once and kept.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        for suffix, metadata in METADATA.items():
-            figure.savefig(stem.with_name(f"{stem.name}.{suffix}"), dpi=DPI, metadata=metadata)
+        for file in files:
+            figure.savefig(file, dpi=DPI, metadata=METADATA[file.suffix])
 
 
 def message(text: str, title: str) -> Figure:

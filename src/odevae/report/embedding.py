@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.manifold import TSNE, smacof
-from sklearn.metrics import euclidean_distances
-from threadpoolctl import threadpool_limits
 
 from odevae.errors import OdevaeError
 
@@ -13,7 +10,8 @@ from odevae.errors import OdevaeError
 DEFAULT_LIMIT = 600
 # Points whose spread is below this share of their distance from the origin differ by rounding only.
 COLLAPSED_SPREAD = 1e-12
-SMACOF = {"n_init": 1, "max_iter": 300, "eps": 1e-6, "normalized_stress": False}
+# SMACOF ends when a step lowers the stress by less than this share of the sum of squared distances, as in scikit-learn.
+MOST_STEPS, ENOUGH = 300, 1e-6
 # The source draws its vector field on a grid of 20 x 20.
 GRID_SIDE = 20
 PERPLEXITY = 30.0
@@ -63,17 +61,42 @@ def embed(points: np.ndarray, n_dims: int = 3) -> Embedding:
     spread = np.abs(centred).max()
     if spread <= COLLAPSED_SPREAD * np.abs(points).max():
         return Embedding(np.zeros((len(points), n_dims)), stress=0.0, raw_stress=0.0)
-    # scikit-learn adds an absolute 1e-5 in divisions, so it must not see points of very small or large scale.
+    # Squares of very small or large numbers would leave the range of floats.
     scaled = centred / spread
-    distances = euclidean_distances(scaled)
+    distances = _distances(scaled)
     coordinates = principal(scaled, n_dims).coordinates
     if min(len(points) - 1, points.shape[1]) > n_dims:
-        coordinates, _ = smacof(distances, n_components=n_dims, init=coordinates, **SMACOF)
-        coordinates = principal(coordinates, n_dims).coordinates
-    embedded = euclidean_distances(coordinates)
+        coordinates = principal(smacof(distances, coordinates), n_dims).coordinates
+    embedded = _distances(coordinates)
     # The matrices hold each pair twice.
     raw, total = np.square(embedded - distances).sum() / 2, np.square(embedded).sum() / 2
     return Embedding(coordinates * spread, float(np.sqrt(raw / total)), float(raw) * spread**2)
+
+
+def smacof(distances: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Coordinates ``(n, k)`` whose distances are close to some, by majorization (De Leeuw 1977), from a start.
+
+    The same steps as scikit-learn's ``smacof``, whose import takes a job longer than they do.
+
+    Args:
+        distances: ``(n, n)``, symmetric, zeros on the diagonal.
+        start: ``(n, k)``.
+    """
+    coordinates, embedded, stress = start, _distances(start), np.inf
+    for _ in range(MOST_STEPS):
+        ratio = np.divide(distances, embedded, out=np.zeros_like(distances), where=embedded > 0)
+        # The Guttman transform.
+        coordinates = (ratio.sum(axis=1, keepdims=True) * coordinates - ratio @ coordinates) / len(coordinates)
+        embedded = _distances(coordinates)
+        before, stress = stress, np.square(embedded - distances).sum()
+        if before - stress < ENOUGH * np.square(embedded).sum():
+            break
+    return coordinates
+
+
+def _distances(points: np.ndarray) -> np.ndarray:
+    """Euclidean distances ``(n, n)`` of ``(n, D)`` points; exactly zero where points are the same."""
+    return np.sqrt(sum(np.square(np.subtract.outer(x, x)) for x in points.T))
 
 
 def thin(recorded: np.ndarray, limit: int = DEFAULT_LIMIT) -> tuple[np.ndarray, np.ndarray]:
@@ -177,6 +200,10 @@ def tsne(points: np.ndarray, seed: int) -> np.ndarray:
     Raises:
         OdevaeError: if a point is NaN or infinite.
     """
+    # It takes a second to import, and only this figure needs it.
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
     points = np.asarray(points, dtype=float)
     if not np.isfinite(points).all():
         raise OdevaeError("A point given to t-SNE is NaN or infinite; leave the points of a diverged run out.")

@@ -2,33 +2,27 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
 
-FIGURES = (
-    "learning_curves",
+# Drawn for every run: what a reader needs to judge it.
+FIGURES = ("learning_curves", "manifold_trials", "example_neurons", "activity_heatmaps")
+
+# Drawn when their file is asked for.
+MORE_FIGURES = (
     "manifold_trial",
-    "manifold_trials",
     "manifold_pca",
     "latent_dimensions",
     "vector_field",
     "latent_tsne",
-    "example_neurons",
     "worst_neurons",
     "neuron_scores",
-    "activity_heatmaps",
     "error_heatmap",
     "error_over_time",
     "trial_errors",
 )
 
 # Folder of the manifolds that are coloured by covariates, in the folder of the other figures; they depend on the data
-# set.
+# set, and are drawn for every run too.
 BY_COVARIATE = "by_covariate"
-
-
-def figure_names(colour_by: Sequence[str]) -> list[str]:
-    """Names of all figures of a run: `FIGURES`, and a manifold of many trials for each covariate."""
-    return [*FIGURES, *map(manifold_by, colour_by)]
 
 
 def manifold_by(covariate: str) -> str:

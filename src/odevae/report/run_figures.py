@@ -1,6 +1,7 @@
-"""The figures of one run, made from the files of its run folder."""
+"""The figures of one run, made from the files of its run folder; each is drawn when it is asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,8 +10,7 @@ from odevae import plots
 from odevae.data.recording import require_covariates
 from odevae.protocols.fold import Fold
 from odevae.report.embedding import Embedding, embed, perplexity_of, plane_grid, principal, thin, tsne
-from odevae.report.figure_names import figure_names, manifold_by
-from odevae.report.latent_field import LatentField
+from odevae.report.figure_names import FIGURES, MORE_FIGURES, manifold_by
 from odevae.report.run_predictions import Scored, scored_of_run
 
 
@@ -20,9 +20,9 @@ def figures_of_run(
     history: list[dict],
     predictions: dict[str, np.ndarray],
     colour_by: Sequence[str],
-    field: LatentField | None,
-) -> tuple[dict[str, Figure], dict[str, float]]:
-    """All figures of `figure_names`, of the best epoch, on the part that is scored.
+    load_field: Callable[[], Callable] | None = None,
+) -> tuple[dict[str, Callable[[], Figure]], Callable[[], dict[str, float]]]:
+    """What draws each figure of a run, of the best epoch, on the part that is scored.
 
     Figures of one trial show the first one. Activity and errors are in recorded units; heatmaps are in units of each
     neuron's SD, so that all neurons share one scale.
@@ -33,30 +33,33 @@ def figures_of_run(
         history: rows of ``history.csv``.
         predictions: arrays of ``predictions.npz``.
         colour_by: covariates, each of which colours one more manifold of many trials.
-        field: the latent field at the best epoch, or None for a run that diverged.
+        load_field: loads the latent field at the best epoch; only ``vector_field`` needs it.
 
     Returns:
-        Figures by name, and the stress of each embedding by name.
+        By each name of `FIGURES`, of `MORE_FIGURES` and of the covariates a function that draws it. A function that
+        gives the stress of each embedding by name.
 
     Raises:
         OdevaeError: if a covariate does not exist.
     """
     require_covariates(colour_by, fold.raw.covariates, f"datasets.{fold.about['recording']}.colour_by")
-    curves = {"learning_curves": plots.learning_curves(history, run["run"], run["best_epoch"] or None)}
+    curves = {"learning_curves": lambda: plots.learning_curves(history, run["run"], run["best_epoch"] or None)}
     scored = scored_of_run(fold, run, predictions)
-    if scored is None or field is None:
+    if scored is None:
         reason = run["reason"] or "the path of a held-out trial cannot be integrated"
-        nothing = plots.message(f"There is no latent path to show ({reason}).", run["run"])
-        return dict.fromkeys(figure_names(colour_by), nothing) | curves, {}
-    one, many = embed(scored.path[0, scored.counted[0]]), embed_trials(scored)
+        text = f"There is no latent path to show ({reason})."
+        names = [*FIGURES, *MORE_FIGURES, *map(manifold_by, colour_by)]
+        return dict.fromkeys(names, lambda: plots.message(text, run["run"])) | curves, dict
+    one = cache(lambda: embed(scored.path[0, scored.counted[0]]))
+    many = cache(lambda: embed_trials(scored))
     figures = {
         **curves,
         **_of_latents(fold, scored, one, many, colour_by),
-        "vector_field": _vector_field(scored, field),
+        "vector_field": lambda: _vector_field(scored, load_field()),
         **_of_activity(fold, scored),
         **_of_errors(fold, scored),
     }
-    return figures, {"manifold_trial_stress": one.stress, "manifold_trials_stress": many.stress}
+    return figures, lambda: {"manifold_trial_stress": one().stress, "manifold_trials_stress": many().stress}
 
 
 def interactive_manifold_of_run(
@@ -78,30 +81,43 @@ def embed_trials(scored: Scored) -> Embedding:
 
 
 def _of_latents(
-    fold: Fold, scored: Scored, one: Embedding, many: Embedding, colour_by: Sequence[str]
-) -> dict[str, Figure]:
+    fold: Fold,
+    scored: Scored,
+    one: Callable[[], Embedding],
+    many: Callable[[], Embedding],
+    colour_by: Sequence[str],
+) -> dict[str, Callable[[], Figure]]:
     first, time_s = scored.counted[0], fold.grid_s[scored.counted[0]]
     trial, bin_ = thin(scored.counted)
-    flat = principal(scored.path[0, first])
     points = scored.path[trial, bin_]
-    flat_points = tsne(points, seed=0)
-    paths = np.where(scored.counted[..., None], scored.path, np.nan)
 
     def by(covariate: str) -> Figure:
         colour, label = _colour(fold, scored.rows, covariate)
-        return plots.manifold_of_trials(many.coordinates, trial, colour[trial, bin_], label, many.stress, scored.all)
+        shown = (trial, colour[trial, bin_], label, many().stress, scored.all)
+        return plots.manifold_of_trials(many().coordinates, *shown)
+
+    def by_components() -> Figure:
+        flat = principal(scored.path[0, first])
+        return plots.manifold_pca(flat.coordinates, flat.explained, time_s, scored.one)
+
+    def against_time() -> Figure:
+        paths = np.where(scored.counted[..., None], scored.path, np.nan)
+        return plots.latent_dimensions(paths, fold.grid_s, 0, f"trial {scored.trial_ids[0]}", scored.all)
+
+    def by_neighbours() -> Figure:
+        return plots.latent_tsne(tsne(points, seed=0), fold.grid_s[bin_], perplexity_of(len(points)), scored.all)
 
     return {
-        "manifold_trial": plots.manifold_of_trial(one.coordinates, time_s, one.stress, scored.one),
-        "manifold_trials": by(""),
-        **{manifold_by(covariate): by(covariate) for covariate in colour_by},
-        "manifold_pca": plots.manifold_pca(flat.coordinates, flat.explained, time_s, scored.one),
-        "latent_dimensions": plots.latent_dimensions(paths, fold.grid_s, 0, f"trial {scored.trial_ids[0]}", scored.all),
-        "latent_tsne": plots.latent_tsne(flat_points, fold.grid_s[bin_], perplexity_of(len(points)), scored.all),
+        "manifold_trial": lambda: plots.manifold_of_trial(one().coordinates, time_s, one().stress, scored.one),
+        "manifold_trials": partial(by, ""),
+        **{manifold_by(covariate): partial(by, covariate) for covariate in colour_by},
+        "manifold_pca": by_components,
+        "latent_dimensions": against_time,
+        "latent_tsne": by_neighbours,
     }
 
 
-def _vector_field(scored: Scored, field: LatentField) -> Figure:
+def _vector_field(scored: Scored, field: Callable[[np.ndarray], np.ndarray]) -> Figure:
     """The field on the first principal plane of the latent points, other components at their mean, at t = 0."""
     if scored.path.shape[2] < 2:
         return plots.message("The latent has one dimension: there is no plane to draw a field on.", scored.all)
@@ -113,28 +129,37 @@ def _vector_field(scored: Scored, field: LatentField) -> Figure:
     return plots.vector_field(positions, velocities, *shown)
 
 
-def _of_activity(fold: Fold, scored: Scored) -> dict[str, Figure]:
+def _of_activity(fold: Fold, scored: Scored) -> dict[str, Callable[[], Figure]]:
     first, units = scored.counted[0], fold.about["units"]
     true, predicted, time_s = scored.true[0, first], scored.predicted[0, first], fold.grid_s[first]
-    zscored = [fold.preprocessor.zscore(values) for values in (true, predicted)]
+    trial, zscored = (true, predicted, time_s), [fold.preprocessor.zscore(values) for values in (true, predicted)]
     return {
-        "example_neurons": plots.example_neurons(true, predicted, time_s, plots.most_active(true), units, scored.one),
-        "worst_neurons": plots.worst_neurons(true, predicted, time_s, units, scored.one),
-        "activity_heatmaps": plots.activity_heatmaps(*zscored, time_s, "SD of the neuron", scored.one),
-        "error_heatmap": plots.error_heatmap(*zscored, time_s, "SD of the neuron", scored.one),
+        "example_neurons": lambda: plots.example_neurons(*trial, plots.most_active(true), units, scored.one),
+        "worst_neurons": lambda: plots.worst_neurons(*trial, units, scored.one),
+        "activity_heatmaps": lambda: plots.activity_heatmaps(*zscored, time_s, "SD of the neuron", scored.one),
+        "error_heatmap": lambda: plots.error_heatmap(*zscored, time_s, "SD of the neuron", scored.one),
     }
 
 
-def _of_errors(fold: Fold, scored: Scored) -> dict[str, Figure]:
+def _of_errors(fold: Fold, scored: Scored) -> dict[str, Callable[[], Figure]]:
     units, counted = fold.about["units"], scored.counted
-    error = np.where(counted[..., None], scored.predicted - scored.true, np.nan)
-    by_trial = np.nanmean(np.square(error), axis=(1, 2))
-    by_time = np.abs(error).mean(axis=2)
-    return {
-        "neuron_scores": plots.neuron_scores(scored.true[counted], scored.predicted[counted], units, scored.all),
-        "trial_errors": plots.trial_errors(by_trial, scored.trial_ids, units, scored.all),
-        "error_over_time": plots.error_over_time(by_time, scored.recorded, fold.grid_s, units, scored.all),
-    }
+
+    def error() -> np.ndarray:
+        """``(B, L, N)``, NaN in bins that do not count."""
+        return np.where(counted[..., None], scored.predicted - scored.true, np.nan)
+
+    def by_neuron() -> Figure:
+        return plots.neuron_scores(scored.true[counted], scored.predicted[counted], units, scored.all)
+
+    def by_trial() -> Figure:
+        squared = np.nanmean(np.square(error()), axis=(1, 2))
+        return plots.trial_errors(squared, scored.trial_ids, units, scored.all)
+
+    def by_time() -> Figure:
+        absolute = np.abs(error()).mean(axis=2)
+        return plots.error_over_time(absolute, scored.recorded, fold.grid_s, units, scored.all)
+
+    return {"neuron_scores": by_neuron, "trial_errors": by_trial, "error_over_time": by_time}
 
 
 def _colour(fold: Fold, rows: np.ndarray, covariate: str) -> tuple[np.ndarray, str]:

@@ -122,6 +122,14 @@ def read_predictions(folder: str | Path, run: dict) -> dict[str, np.ndarray]:
     return predictions
 
 
+def remove_older_figures(folder: str | Path) -> None:
+    """Remove the figures of a run that are older than its training, because they show an earlier one."""
+    trained = (Path(folder) / RUN_FILE).stat().st_mtime
+    for file in (Path(folder) / FIGURES_FOLDER).rglob("*"):
+        if file.is_file() and file.stat().st_mtime < trained:
+            file.unlink()
+
+
 def read_result(folder: str | Path, fold_folder: str | Path) -> tuple[dict, dict, dict]:
     """``run.json``, ``metrics.json`` and the fold's ``audit.json``, which belong together.
 
