@@ -195,7 +195,7 @@ def figures_need_no_pyplot(monkeypatch):
 
 @pytest.fixture
 def check_saved(tmp_path):
-    """Saves a figure twice; both files must be there and must not change."""
+    """Saves a figure twice as PNG and PDF; the files must be there and must not change."""
 
     from odevae import plots
 
@@ -203,8 +203,9 @@ def check_saved(tmp_path):
         saved = []
         for folder in ("one", "two"):
             (tmp_path / folder).mkdir(exist_ok=True)
-            plots.save(figure, tmp_path / folder / "d5_ls0.5_seed1")
-            saved.append([(tmp_path / folder / f"d5_ls0.5_seed1.{kind}").read_bytes() for kind in ("png", "pdf")])
+            files = [tmp_path / folder / f"d5_ls0.5_seed1.{kind}" for kind in ("png", "pdf")]
+            plots.save(figure, *files)
+            saved.append([file.read_bytes() for file in files])
         assert saved[0] == saved[1]
         assert saved[0][0].startswith(b"\x89PNG")
         assert saved[0][1].startswith(b"%PDF")

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.spatial.distance import pdist
-from sklearn.manifold import MDS
+from scipy.spatial.distance import pdist, squareform
+from sklearn import manifold
 
 from odevae.errors import OdevaeError
-from odevae.report.embedding import embed, thin
+from odevae.report.embedding import embed, smacof, thin
 
 
 def rotation(n_dims, seed=0):
@@ -60,8 +60,17 @@ def test_stress_is_kruskals_definition():
 
 def test_stress_is_that_of_scikit_learn():
     points = curve(6)
-    mds = MDS(3, init="classical_mds", n_init=1, normalized_stress=True, random_state=0, metric_mds=True)
+    mds = manifold.MDS(3, init="classical_mds", n_init=1, normalized_stress=True, random_state=0, metric_mds=True)
     assert embed(points).stress == pytest.approx(mds.fit(points).stress_, rel=1e-3)
+
+
+def test_smacof_takes_the_steps_of_scikit_learn():
+    distances = squareform(pdist(curve(6)))
+    start = np.random.default_rng(0).normal(size=(60, 3))
+    expected, _ = manifold.smacof(
+        distances, n_components=3, init=start, n_init=1, max_iter=300, eps=1e-6, normalized_stress=False
+    )
+    np.testing.assert_allclose(smacof(distances, start), expected, atol=1e-9)
 
 
 def test_a_perturbed_embedding_has_more_stress():

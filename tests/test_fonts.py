@@ -24,7 +24,7 @@ def own_fonts_only(monkeypatch):
     fonts._fonts_with.cache_clear()
 
 
-def save_figure(stem) -> None:
+def save_figure(file) -> None:
     """A figure with names in two scripts in its title, a label, a legend and a tick; every warning is an error."""
     figure = style.new_figure(4, 3, "小鼠 7")
     axes = figure.add_subplot()
@@ -34,7 +34,7 @@ def save_figure(stem) -> None:
     style.describe(axes, "頭部方向 (rad)", "activity")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        style.save(figure, stem)
+        style.save(figure, file)
 
 
 def write_font(path, family: str, characters: str) -> None:
@@ -59,7 +59,7 @@ def write_font(path, family: str, characters: str) -> None:
 
 def test_characters_that_no_font_has_are_named_in_one_line(own_fonts_only, tmp_path, caplog):
     for name in ("first", "second"):
-        save_figure(tmp_path / name)
+        save_figure(tmp_path / f"{name}.pdf")
     (error,) = caplog.messages
     assert error.startswith("warning: no font on this machine has ")
     assert all(character in error for character in "小鼠頭部方向왼쪽")
@@ -68,7 +68,7 @@ def test_characters_that_no_font_has_are_named_in_one_line(own_fonts_only, tmp_p
 
 
 def test_installed_fonts_are_used_for_the_characters_that_they_have(own_fonts_only, tmp_path, caplog):
-    save_figure(tmp_path / "boxes")
+    save_figure(tmp_path / "boxes.png")
     caplog.clear()
     fonts._fonts_with.cache_clear()
     fonts._warned.clear()
@@ -76,7 +76,7 @@ def test_installed_fonts_are_used_for_the_characters_that_they_have(own_fonts_on
     write_font(tmp_path / "hangul.ttf", "Some Hangul", "왼쪽")
     for name in ("hanzi", "hangul"):
         fontManager.addfont(tmp_path / f"{name}.ttf")
-    save_figure(tmp_path / "names")
+    save_figure(tmp_path / "names.png")
     assert not caplog.records
     assert (tmp_path / "names.png").read_bytes() != (tmp_path / "boxes.png").read_bytes()
 
@@ -86,5 +86,5 @@ def test_a_font_whose_file_is_gone_is_left_out(own_fonts_only, tmp_path, caplog)
     write_font(font, "Gone", "小鼠頭部方向왼쪽")
     fontManager.addfont(font)
     font.unlink()
-    save_figure(tmp_path / "figure")
+    save_figure(tmp_path / "figure.png")
     assert caplog.messages[0].startswith("warning: no font on this machine has ")

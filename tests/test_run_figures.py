@@ -1,5 +1,6 @@
 """Every figure of a run is there, under the names that the workflow expects, for good runs and diverged ones."""
 
+import os
 import re
 from dataclasses import replace
 
@@ -12,32 +13,36 @@ from test_plots import words
 from odevae.errors import OdevaeError
 from odevae.evaluation.run_scores import evaluate
 from odevae.report.embedding import perplexity_of, plane_grid, principal, tsne
-from odevae.report.figure_names import FIGURES, figure_names
+from odevae.report.figure_names import FIGURES, MORE_FIGURES, manifold_by
 from odevae.report.latent_field import LatentField, load_latent_field
 from odevae.report.run_figures import figures_of_run, interactive_manifold_of_run
 from odevae.report.run_predictions import scored_of_run
 from odevae.storage.files import read_json
-from odevae.storage.run_folder import HISTORY_FILE, RUN_FILE, read_history
+from odevae.storage.run_folder import HISTORY_FILE, RUN_FILE, read_history, remove_older_figures
 from odevae.training.recorder import train
+
+NAMES = {*FIGURES, *MORE_FIGURES}
 
 
 def figures(fold, folder, colour_by=(), **changed):
+    """What draws each figure of a run, and the stress of its embeddings."""
     predictions = evaluate(fold, folder)[1] | changed
     run, history = read_json(folder / RUN_FILE), read_history(folder / HISTORY_FILE)
-    return figures_of_run(fold, run, history, predictions, colour_by, load_latent_field(fold, folder))
+    draw, stress = figures_of_run(fold, run, history, predictions, colour_by, lambda: load_latent_field(fold, folder))
+    return draw, stress()
 
 
 def test_names_are_those_of_files():
-    assert figure_names([]) == list(FIGURES)
-    plain, changed, other = figure_names(["x", "head angle (rad)", "head-angle-rad-"])[-3:]
+    plain, changed, other = map(manifold_by, ["x", "head angle (rad)", "head-angle-rad-"])
     assert (plain, other) == ("manifold_trials_x", "manifold_trials_head-angle-rad-")
     assert re.fullmatch(r"manifold_trials_head-angle-rad--[0-9a-f]{8}", changed)
 
 
 def test_every_figure_of_a_run_is_there(heldout_fold, trained):
-    found, stress = figures(heldout_fold, trained, ["x", "y"])
-    assert sorted(found) == sorted(figure_names(["x", "y"]))
+    draw, stress = figures(heldout_fold, trained, ["x", "y"])
+    assert set(draw) == NAMES | {"manifold_trials_x", "manifold_trials_y"}
     assert set(stress) == {"manifold_trial_stress", "manifold_trials_stress"}
+    found = {name: function() for name, function in draw.items()}
     for figure in found.values():
         figure.draw_without_rendering()
         assert "small/heldout/split0/tiny" in words(figure)
@@ -46,32 +51,33 @@ def test_every_figure_of_a_run_is_there(heldout_fold, trained):
 
 
 def test_figures_show_the_scored_part_in_recorded_units(heldout_fold, trained):
-    found, _ = figures(heldout_fold, trained)
+    draw, _ = figures(heldout_fold, trained)
     rows = heldout_fold.parts["test"]
     predicted = heldout_fold.to_raw(evaluate(heldout_fold, trained)[1]["test_best"], rows)
     error = [
         np.square(predicted[i] - heldout_fold.raw.values[row])[heldout_fold.raw.mask[row]].mean()
         for i, row in enumerate(rows)
     ]
-    axes = found["trial_errors"].axes[0]
+    axes = draw["trial_errors"]().axes[0]
     np.testing.assert_allclose([bar.get_height() for bar in axes.patches], error, rtol=1e-5)
     assert [label.get_text() for label in axes.get_xticklabels()] == list(map(str, heldout_fold.raw.trial_ids[rows]))
-    assert f"test trial {heldout_fold.raw.trial_ids[rows[0]]}, best epoch" in words(found["error_heatmap"])
+    assert f"test trial {heldout_fold.raw.trial_ids[rows[0]]}, best epoch" in words(draw["error_heatmap"]())
 
 
 def test_a_diverged_run_has_messages_under_every_name(heldout_fold, diverged):
-    found, stress = figures(heldout_fold, diverged, ["x"])
-    assert sorted(found) == sorted(figure_names(["x"]))
+    draw, stress = figures(heldout_fold, diverged, ["x"])
+    assert set(draw) == NAMES | {"manifold_trials_x"}
     assert stress == {}
-    assert all("no latent path to show" in words(figure) for name, figure in found.items() if name != "learning_curves")
+    for name, function in draw.items():
+        assert ("no latent path to show" in words(function())) == (name != "learning_curves")
     run = read_json(diverged / RUN_FILE)
     assert "finite" in interactive_manifold_of_run(heldout_fold, run, evaluate(heldout_fold, diverged)[1], [])
 
 
 def test_a_path_that_cannot_be_integrated_gives_messages(heldout_fold, trained):
     path = evaluate(heldout_fold, trained)[1]["test_best_path"]
-    found, _ = figures(heldout_fold, trained, test_best_path=np.full_like(path, np.nan))
-    assert "cannot be integrated" in words(found["vector_field"]).replace("\n", " ")
+    draw, _ = figures(heldout_fold, trained, test_best_path=np.full_like(path, np.nan))
+    assert "cannot be integrated" in words(draw["vector_field"]()).replace("\n", " ")
 
 
 def test_an_unknown_covariate_is_refused(heldout_fold, trained):
@@ -82,19 +88,28 @@ def test_an_unknown_covariate_is_refused(heldout_fold, trained):
 @pytest.mark.parametrize("changes", [{"latent_dim": 1}, {"latent_dim": 4}])
 def test_latents_of_other_dimensions(heldout_fold, tiny, make_key, tmp_path, changes):
     train(heldout_fold, make_key(**changes), replace(tiny, epochs=1), tmp_path, ABOUT)
-    found, _ = figures(heldout_fold, tmp_path)
-    assert sorted(found) == sorted(FIGURES)
-    assert ("one dimension" in words(found["vector_field"])) == (changes["latent_dim"] == 1)
+    draw, _ = figures(heldout_fold, tmp_path)
+    words_of = {name: words(function()) for name, function in draw.items()}
+    assert ("one dimension" in words_of["vector_field"]) == (changes["latent_dim"] == 1)
 
 
 def test_a_fold_with_repeated_sequences(published_fold, tiny, make_key, tmp_path):
     repeated = replace(published_fold, parts=published_fold.parts | {"validation": np.array([2, 2, 5])})
     train(repeated, make_key(protocol="published"), replace(tiny, epochs=1), tmp_path, ABOUT)
-    found, _ = figures(repeated, tmp_path)
-    assert "3 validation sequences of 2 trials, best epoch" in words(found["manifold_trials"])
+    draw, _ = figures(repeated, tmp_path)
+    assert "3 validation sequences of 2 trials, best epoch" in words(draw["manifold_trials"]())
     run, predictions = read_json(tmp_path / RUN_FILE), evaluate(repeated, tmp_path)[1]
     assert len(set(scored_of_run(repeated, run, predictions).names)) == 3
     assert "(sequence 2)" in interactive_manifold_of_run(repeated, run, predictions, [])
+
+
+def test_figures_of_an_earlier_training_are_removed(tmp_path):
+    for number, name in enumerate(["figures/by_covariate/old.png", "figures/old.pdf", RUN_FILE, "figures/new.pdf"]):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (number, number))
+    remove_older_figures(tmp_path)
+    assert [path.name for path in (tmp_path / "figures").rglob("*") if path.is_file()] == ["new.pdf"]
 
 
 # The field

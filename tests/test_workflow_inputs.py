@@ -70,6 +70,7 @@ def jobs(tmp_path_factory) -> list[dict]:
         "results/figures/tiny",
         "results/figures/small/disc/heldout/quick_dimensions.png",
         "results/disc/heldout/split0/quick/d2_ls5e-4_seed1/figures/manifold_trials.html",
+        "results/disc/heldout/split0/quick/d2_ls5e-4_seed1/figures/vector_field.png",
         ODEVAE_DATA_DIR=folder,
     )
     return [json.loads(path.read_text(encoding="utf-8")) for path in (project.root / "jobs").iterdir()]

@@ -70,7 +70,9 @@ def _fonts_with(characters: str) -> list[str]:
 
 def _without_glyph(characters: str, font: FontProperties) -> str:
     """Those of some characters, each once, that none of a font's families can draw."""
-    characters = "".join(character for character in dict.fromkeys(characters) if not character.isspace())
+    # Every font has those of ASCII.
+    wanted = (character for character in dict.fromkeys(characters) if not (character.isascii() or character.isspace()))
+    characters = "".join(wanted)
     for family in font.get_family() if characters else []:
         properties = font.copy()
         properties.set_family([family])
