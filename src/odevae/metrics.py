@@ -35,7 +35,8 @@ def mse(true: np.ndarray, predicted: np.ndarray) -> float:
 
 def std_ratio(true: np.ndarray, predicted: np.ndarray) -> float:
     """SD of the prediction over SD of the truth; NaN for a constant truth."""
-    return float(predicted.std() / true.std()) if true.std() > 0 else float("nan")
+    deviation = true.std()
+    return float(predicted.std() / deviation) if deviation > 0 else float("nan")
 
 
 def event_r2(true: np.ndarray, predicted: np.ndarray) -> float:

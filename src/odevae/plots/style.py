@@ -30,7 +30,8 @@ def save(figure: Figure, *files: Path) -> None:
     """Write a figure into files, each of the kind that its name ends with; the same figure gives the same bytes."""
     with fonts_for(figure):
         # The layout is computed at every drawing and changes a little each time, so it is computed once and kept.
-        figure.get_layout_engine().execute(figure)
+        if figure.axes:
+            figure.get_layout_engine().execute(figure)
         figure.set_layout_engine("none")
         for file in files:
             figure.savefig(file, dpi=DPI, metadata=METADATA[file.suffix])
