@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from odevae.errors import OdevaeError
 from odevae.jobs.job_logging import log, stage
 from odevae.plots import save
 from odevae.protocols.fold import load_fold
@@ -18,6 +19,8 @@ def main(fold_folder: Path, folder: Path, colour_by: list[str], output: Path) ->
     history = read_history(folder / HISTORY_FILE, run["files"][HISTORY_FILE])
     field = partial(load_latent_field, fold, folder)
     draw, _ = figures_of_run(fold, run, history, read_predictions(folder, run), colour_by, field)
+    if output.stem not in draw:
+        raise OdevaeError(f"{output}: there is no such figure; the names are {', '.join(sorted(draw))}.")
     save(draw[output.stem](), output)
     log.info(f"{output}: written")
 
@@ -30,5 +33,4 @@ with stage(snakemake.log[0]):
         colour_by=snakemake.params.colour_by,
         output=Path(snakemake.output[0]),
     )
-    key = {name: snakemake.wildcards[name] for name in RunKey.__dataclass_fields__}
-    mirrors_of_run(snakemake.config, RunKey.from_text(**key)).run(folder)
+    mirrors_of_run(snakemake.config, RunKey.from_text(**snakemake.wildcards)).run(folder)
