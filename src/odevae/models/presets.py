@@ -14,7 +14,7 @@ class ModelSpec:
 
     Attributes:
         encoder, field, decoder, solver: names of parts, see `encoders.ENCODERS`, `dynamics.FIELDS`,
-            `decoders.DECODERS` and `solvers.METHODS`.
+            `decoders.DECODERS` and `solvers.SOLVERS`.
         time_dependent: the field also sees the time.
         second_order: the state also has velocities, and the field gives their change.
         observations: what the model sees, see `odevae.protocols.observations`.

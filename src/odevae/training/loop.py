@@ -88,6 +88,7 @@ def fit(
                 loss = losses.total(terms, weight)  # eq. 12
                 descend(loss, model, optimiser)  # backward, clip, step
                 trained.append([loss.item(), *(term.item() for term in terms)])
+            solver = model.solver.end_epoch()
             validated, r2 = validate(model, fold, spec, full_weight, device)
         except (Diverged, SolverError) as error:
             raise Diverged(f"epoch {epoch}: {error}") from error
@@ -98,6 +99,7 @@ def fit(
             | _columns("train", trained, weight)
             | _columns("val", validated, full_weight)
             | {"val_r2": r2}
+            | solver
             | {f"weight_{name}": value for name, value in weight._asdict().items()}
             | {"seconds": seconds}
         )
