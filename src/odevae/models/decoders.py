@@ -82,16 +82,23 @@ class MoEDecoder(nn.Module):
 
     def __init__(self, latent_dim: int, n_channels: int, n_experts: int = 8):
         super().__init__()
-        self.experts = Experts(n_experts, (latent_dim, HIDDEN, HIDDEN, n_channels), functional.relu)
+        self.experts = Experts(n_experts, (latent_dim, HIDDEN, HIDDEN, n_channels), functional.relu_)
         self.channel_logits = nn.Parameter(torch.zeros(n_channels, n_experts))
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """``(..., D)`` -> ``(..., C)``."""
         share = torch.softmax(self.channel_logits, dim=-1).T[:, None, :]  # (E, 1, C)
-        hidden = self.experts.hidden(z.reshape(-1, z.shape[-1]))  # (E, M, H)
         # The shares are the same for every state, so they can be put into the last layer and the experts summed there.
-        weight, bias = self.experts.weights[-1] * share, (self.experts.biases[-1] * share).sum(dim=0)
-        mixed = hidden.transpose(0, 1).flatten(1) @ weight.flatten(0, 1) + bias
+        last, bias = self.experts.weights[-1] * share, (self.experts.biases[-1] * share).sum(dim=0)  # (E, H, C), (1, C)
+        states = z.reshape(-1, z.shape[-1])  # (M, D)
+        if z.is_cuda:
+            # One product for all experts: a GPU has room for it.
+            mixed = self.experts.hidden(states).transpose(0, 1).flatten(1) @ last.flatten(0, 1) + bias
+        else:
+            # One expert after another: its hidden units stay in the processor's cache (benchmarks/run.py).
+            mixed = bias.expand(len(states), -1).contiguous()
+            for hidden, weight in zip(self.experts.hidden_one_by_one(states), last.unbind(), strict=True):
+                mixed.addmm_(hidden, weight)
         return mixed.reshape(*z.shape[:-1], -1)
 
 
