@@ -66,7 +66,7 @@ def fit(
         Diverged: if the loss is no longer a number or the latent path cannot be integrated; the message names the
             epoch.
     """
-    optimiser = torch.optim.Adam(model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay)
+    optimiser = torch.optim.Adam(model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
     epoch, seconds, best = 0, 0.0, Best(weights_of(model))
     if start is not None:
         epoch, seconds, best = start.epoch, start.seconds, start.best
