@@ -104,7 +104,10 @@ def test_runge_kutta_is_of_fourth_order(solve):
 
 def test_times_between_the_steps_are_of_fourth_order_too():
     times = np.linspace(0, 2, 101)
-    errors = [np.abs(dense_rk4(linear, torch.tensor(Z0), torch.tensor(times), n).numpy() - exact(times)).max() for n in (8, 16)]
+    errors = [
+        np.abs(dense_rk4(linear, torch.tensor(Z0), torch.tensor(times), n).numpy() - exact(times)).max()
+        for n in (8, 16)
+    ]
     assert 11 < errors[0] / errors[1] < 20
 
 
@@ -267,9 +270,7 @@ def test_evaluation_leaves_the_steps_as_they_are():
 def test_a_field_that_explodes_is_a_solver_error(solver, dtype):
     # dz/dt = z^2 from 2 has no solution beyond t = 1/2.
     with pytest.raises(SolverError):
-        SOLVERS[solver]()(
-            lambda t, z: z**2, torch.full((1, 1), 2.0, dtype=dtype), torch.linspace(0, 1, 5, dtype=dtype)
-        )
+        SOLVERS[solver]()(lambda t, z: z**2, torch.full((1, 1), 2.0, dtype=dtype), torch.linspace(0, 1, 5, dtype=dtype))
 
 
 @pytest.mark.parametrize("solver", ["dopri5", "rk4_dense"])

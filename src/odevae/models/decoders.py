@@ -87,19 +87,31 @@ class MoEDecoder(nn.Module):
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """``(..., D)`` -> ``(..., C)``."""
-        share = torch.softmax(self.channel_logits, dim=-1).T[:, None, :]  # (E, 1, C)
-        # The shares are the same for every state, so they can be put into the last layer and the experts summed there.
-        last, bias = self.experts.weights[-1] * share, (self.experts.biases[-1] * share).sum(dim=0)  # (E, H, C), (1, C)
-        states = z.reshape(-1, z.shape[-1])  # (M, D)
-        if z.is_cuda:
-            # One product for all experts: a GPU has room for it.
-            mixed = self.experts.hidden(states).transpose(0, 1).flatten(1) @ last.flatten(0, 1) + bias
-        else:
-            # One expert after another: its hidden units stay in the processor's cache (benchmarks/run.py).
-            mixed = bias.expand(len(states), -1).contiguous()
-            for hidden, weight in zip(self.experts.hidden_one_by_one(states), last.unbind(), strict=True):
-                mixed.addmm_(hidden, weight)
+        states = z.reshape(-1, z.shape[-1])
+        # benchmarks/run.py compares the two.
+        mixed = self.batched(states) if z.is_cuda else self.one_by_one(states)
         return mixed.reshape(*z.shape[:-1], -1)
+
+    def one_by_one(self, states: torch.Tensor) -> torch.Tensor:
+        """``(M, D)`` -> ``(M, C)``, one expert after another: its hidden units stay in the processor's cache."""
+        weights, bias = self._last_layer()
+        mixed = bias.expand(len(states), -1).contiguous()
+        for hidden, weight in zip(self.experts.hidden_one_by_one(states), weights.unbind(), strict=True):
+            mixed.addmm_(hidden, weight)
+        return mixed
+
+    def batched(self, states: torch.Tensor) -> torch.Tensor:
+        """The same in one product for all experts, which a GPU has room for."""
+        weights, bias = self._last_layer()
+        return self.experts.hidden(states).transpose(0, 1).flatten(1) @ weights.flatten(0, 1) + bias
+
+    def _last_layer(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights ``(E, H, C)`` and bias ``(1, C)`` of the last layer, mixed.
+
+        The shares are the same for every state, so they can be put into the weights, and the experts summed there.
+        """
+        share = torch.softmax(self.channel_logits, dim=-1).T[:, None, :]  # (E, 1, C)
+        return self.experts.weights[-1] * share, (self.experts.biases[-1] * share).sum(dim=0)
 
 
 def _one_output(n_inputs: int) -> nn.Sequential:

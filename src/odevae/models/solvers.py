@@ -13,8 +13,8 @@ Field = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 # Tolerances of the paper's source, on CPU and CUDA.
 RTOL, ATOL = 1e-3, 1e-4
 
-# Error of a path that `DenseRK4` allows, as `path_error` measures it. `Dopri5` errs by 1e-4 to 7e-3 on the fields of v1 and
-# v5 (docs/speed.md).
+# Error of a path that `DenseRK4` allows, as `path_error` measures it. `Dopri5` errs by 1e-4 to 7e-3 on the fields of v1
+# and v5 (docs/speed.md).
 TOLERANCE = 3e-4
 FIRST_STEPS, FEWEST_STEPS, MOST_STEPS = 8, 2, 64
 # Training solves from one check of the error to the next.
@@ -67,22 +67,24 @@ class Dopri5(Solver):
 
 
 class FixedRK4(Solver):
-    """Runge-Kutta of order four with steps of half the first interval, as the source uses on Apple's MPS device. The times
-    must be at a steady interval."""
+    """Runge-Kutta of order four with steps of half the first interval, as the source uses on Apple's MPS device.
+
+    The times must be at a steady interval.
+    """
 
     def forward(self, field: Field, z0: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         return _odeint(field, z0, times, method="rk4", options={"step_size": float(times[1] - times[0]) / 2})
 
 
 class DenseRK4(Solver):
-    """A few coarse Runge-Kutta steps, read at all times by cubic Hermite interpolation. Trials may have their own times.
+    """A few coarse Runge-Kutta steps, read at all times by cubic Hermite interpolation.
 
-    The number of steps is one for the whole batch. It follows from step doubling: a path is compared with that of half as
-    many steps, and a fifteenth of the difference estimates its error, which is of order four. In training the first solve of an epoch and every
-    `CHECK_EVERY`-th one after it are such checks, and the solves between them take the steps that the last check asked
-    for. In evaluation every solve is checked and nothing is stored, so that a result does not depend on what was solved
-    before. Where `MOST_STEPS` do not suffice, `Dopri5` solves, with a hundredth of the tolerance, because its
-    error grows along the path.
+    Trials may have their own times. The number of steps is one for the whole batch. It follows from step doubling: a
+    path is compared with that of half as many steps, and a fifteenth of the difference estimates its error, which is of
+    order four. In training the first solve of an epoch and every `CHECK_EVERY`-th one after it are such checks, and the
+    solves between them take the steps that the last check asked for. In evaluation every solve is checked and nothing
+    is stored, so that a result does not depend on what was solved before. Where `MOST_STEPS` do not suffice, `Dopri5`
+    solves, with a hundredth of the tolerance, because its error grows along the path.
 
     Attributes:
         tolerance: the `path_error` allowed.
@@ -98,7 +100,7 @@ class DenseRK4(Solver):
         self._errors: list[float] = []
 
     def forward(self, field: Field, z0: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-        """As `Solver.forward`, but the times can also be ``(B, L)``: increasing, and a trial's last one may be repeated."""
+        """As `Solver.forward`, but the times can also be ``(B, L)``: increasing, a trial's last one may be repeated."""
         n_steps = int(self.n_steps)
         if not self.training:
             return self._checked(field, z0, times, n_steps)[0]
@@ -114,8 +116,10 @@ class DenseRK4(Solver):
         return path
 
     def end_epoch(self) -> dict[str, float]:
-        """The mean number of steps (`MOST_STEPS` stands for `Dopri5`), and the largest error that a check found for as many
-        steps as the solves before it took (the tolerance, where these were by `Dopri5`)."""
+        """The mean number of steps, and the largest error that a check found for as many steps as the solves before it.
+
+        `MOST_STEPS` and the tolerance stand for solves by `Dopri5`.
+        """
         report = {"solver_steps": sum(self._steps) / len(self._steps), "solver_error": max(self._errors)}
         self._steps, self._errors = [], []
         return report
@@ -166,7 +170,7 @@ def dense_rk4(field: Field, z0: torch.Tensor, times: torch.Tensor, n_steps: int)
         n_steps: at least 1.
 
     Returns:
-        ``(B, L, D)``, with an error of order four in the step (Hairer, Norsett and Wanner 1993, sections II.1 and II.6).
+        ``(B, L, D)``, with an error of order four in the step (Hairer, Norsett and Wanner 1993, II.1 and II.6).
     """
     if times.shape[-1] == 1:
         return z0[:, None]
