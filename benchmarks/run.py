@@ -115,7 +115,7 @@ def solves(case: str, fold: Fold, model: ODEVAE, weights: dict[int, Weights], de
         seconds = clock.medians(calls, 5)
         for name, solve in solvers.items():
             rms, largest = errors(solve, field, starts, exact)
-            steps = f"{float(solve.n_steps):.0f}" if isinstance(solve, DenseRK4) else ""
+            steps = str(solve.n_steps(span_of(starts))) if isinstance(solve, DenseRK4) else ""
             rows.append(
                 [str(epoch), name, steps, f"{1e3 * seconds[name] / CHECK_EVERY:.1f}", f"{rms:.1e}", f"{largest:.1e}"]
                 + [f"{seconds[other] / seconds[name]:.2f}" for other in ("dopri5, rtol 1e-3", "dopri5, rtol 1e-5")]
@@ -148,6 +148,10 @@ def initial_states(model: ODEVAE, fold: Fold, device: str) -> list[tuple[torch.T
     return starts
 
 
+def span_of(starts) -> float:
+    return float(starts[0][1][-1] - starts[0][1][0])
+
+
 def solve_all(solve, field, starts) -> None:
     """As many solves as from one check of the error to the next."""
     for z0, times in islice(cycle(starts), CHECK_EVERY):
@@ -160,7 +164,7 @@ def errors(solve, field, starts, exact) -> tuple[float, float]:
     rms, largest = [], []
     for (z0, times), path in zip(starts, exact, strict=True):
         if isinstance(solve, DenseRK4):  # without a check, as most solves of a training
-            found = dense_rk4(field, z0, times, int(solve.n_steps)).detach()
+            found = dense_rk4(field, z0, times, solve.n_steps(span_of(starts))).detach()
         else:
             found = solve(field, z0, times).detach()
         rms.append(path_error(found, path))

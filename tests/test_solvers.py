@@ -221,7 +221,7 @@ def test_the_steps_follow_the_field():
     for speed in (1, 4, 10, 200, 1):
         for _ in range(2 * CHECK_EVERY):
             path = solver(Scaled(linear, speed), z0, times)
-        steps.append(int(solver.n_steps))
+        steps.append(solver.n_steps(1.0))
         assert path_error(path, torch.tensor(exact(speed * times.numpy()))) < TOLERANCE
     assert FEWEST_STEPS <= steps[0] < steps[1] < steps[2] < steps[3] == MOST_STEPS
     assert steps[4] == steps[0]
@@ -244,16 +244,26 @@ def test_a_field_beyond_the_most_steps_is_left_to_dopri5(monkeypatch):
 def test_an_epoch_reports_its_steps_and_its_error():
     solver, times = DenseRK4(), torch.linspace(0, 1, 60, dtype=torch.float64)
     for _ in range(2):
-        steps = int(solver.n_steps)
+        steps = solver.n_steps(1.0)
         for _ in range(CHECK_EVERY):
             solver(linear, torch.tensor(Z0), times)
         report = solver.end_epoch()
-        assert report["solver_steps"] == int(solver.n_steps)
+        assert report["solver_steps"] == solver.n_steps(1.0)
         coarse, fine = (dense_rk4(linear, torch.tensor(Z0), times, n) for n in (steps // 2, steps))
         assert report["solver_error"] == path_error(coarse, fine) / 15
     true = torch.tensor(exact(times.numpy()))
     assert path_error(fine, true) == pytest.approx(report["solver_error"], rel=0.2)
     assert all(Solver().end_epoch() == {} for Solver in (Dopri5, FixedRK4))
+
+
+def test_longer_trials_take_more_steps_of_the_same_length():
+    solver = DenseRK4()
+    solver(linear, torch.tensor(Z0), torch.linspace(0, 1, 60, dtype=torch.float64))
+    one = solver.n_steps(1.0)
+    assert [solver.n_steps(span) for span in (2.0, 5.0, 0.01, 1e6)] == [2 * one, 5 * one, FEWEST_STEPS, MOST_STEPS]
+    before = solver.step.clone()
+    solver(linear, torch.tensor(Z0), torch.zeros(1, dtype=torch.float64))
+    assert solver.step == before
 
 
 def test_evaluation_leaves_the_steps_as_they_are():

@@ -79,34 +79,37 @@ class FixedRK4(Solver):
 class DenseRK4(Solver):
     """A few coarse Runge-Kutta steps, read at all times by cubic Hermite interpolation.
 
-    Trials may have their own times. The number of steps is one for the whole batch. It follows from step doubling: a
-    path is compared with that of half as many steps, and a fifteenth of the difference estimates its error, which is of
-    order four. In training the first solve of an epoch and every `CHECK_EVERY`-th one after it are such checks, and the
-    solves between them take the steps that the last check asked for. In evaluation every solve is checked and nothing
-    is stored, so that a result does not depend on what was solved before. Where `MOST_STEPS` do not suffice, `Dopri5`
-    solves, with a hundredth of the tolerance, because its error grows along the path.
+    Trials may have their own times; all of them take the same number of steps. How long a step may be follows from step
+    doubling: a path is compared with that of half as many steps, and a fifteenth of the difference estimates its error,
+    which is of order four. In training the first solve of an epoch and every `CHECK_EVERY`-th one after it are such
+    checks, and the solves between them take steps as long as the last check allowed. In evaluation every solve is
+    checked and nothing is stored, so that a result does not depend on what was solved before. Where `MOST_STEPS` do not
+    suffice, `Dopri5` solves, with a hundredth of the tolerance, because its error grows along the path.
 
     Attributes:
         tolerance: the `path_error` allowed.
-        n_steps: of the next training solve. It is saved with the weights.
+        step: the longest of the next solve, in units of the times; 0 before the first check. Saved with the weights.
     """
 
     def __init__(self, tolerance: float = TOLERANCE):
         super().__init__()
         self.tolerance = tolerance
-        self.register_buffer("n_steps", torch.tensor(FIRST_STEPS))
+        self.register_buffer("step", torch.tensor(0.0, dtype=torch.float64))
         self.fallback = Dopri5(rtol=tolerance / 100, atol=tolerance / 100)
         self._steps: list[int] = []
         self._errors: list[float] = []
 
     def forward(self, field: Field, z0: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         """As `Solver.forward`, but the times can also be ``(B, L)``: increasing, a trial's last one may be repeated."""
-        n_steps = int(self.n_steps)
+        span = (times[..., -1] - times[..., 0]).max().item()
+        if span == 0:
+            return z0[:, None].expand(-1, times.shape[-1], -1)
+        n_steps = self.n_steps(span)
         if not self.training:
             return self._checked(field, z0, times, n_steps)[0]
         if len(self._steps) % CHECK_EVERY == 0:
             path, n_steps, error = self._checked(field, z0, times, n_steps)
-            self.n_steps.fill_(n_steps)
+            self.step.fill_(span / n_steps)
             self._errors.append(error)
         elif n_steps < MOST_STEPS:
             path = _finite(dense_rk4(field, z0, times, n_steps))
@@ -115,8 +118,16 @@ class DenseRK4(Solver):
         self._steps.append(n_steps)
         return path
 
+    def n_steps(self, span: float) -> int:
+        """The number of steps for trials of this length, in units of the times; with `MOST_STEPS`, `Dopri5` solves."""
+        step = self.step.item()
+        if not step:
+            return FIRST_STEPS
+        # Less a little, so that a quotient of rounded numbers does not add a step.
+        return min(max(math.ceil(span / step - 1e-6), FEWEST_STEPS), MOST_STEPS)
+
     def end_epoch(self) -> dict[str, float]:
-        """The mean number of steps, and the largest error that a check found for as many steps as the solves before it.
+        """The mean number of steps, and the largest error that a check found for steps as long as those before it.
 
         `MOST_STEPS` and the tolerance stand for solves by `Dopri5`.
         """
@@ -129,6 +140,7 @@ class DenseRK4(Solver):
     ) -> tuple[torch.Tensor, int, float]:
         """A path within the tolerance, the number of steps that the field needs, and the error of `n_steps`."""
         error_now = self.tolerance if n_steps >= MOST_STEPS else None
+        n_steps += n_steps % 2
         with torch.no_grad():
             coarse = dense_rk4(field, z0, times, n_steps // 2)
         while True:
@@ -172,8 +184,6 @@ def dense_rk4(field: Field, z0: torch.Tensor, times: torch.Tensor, n_steps: int)
     Returns:
         ``(B, L, D)``, with an error of order four in the step (Hairer, Norsett and Wanner 1993, II.1 and II.6).
     """
-    if times.shape[-1] == 1:
-        return z0[:, None]
     times = times.to(z0.dtype)
     start, end = (times[..., i].reshape(-1, 1) for i in (0, -1))
     step = (end - start) / n_steps
