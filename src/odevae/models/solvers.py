@@ -155,6 +155,7 @@ class DenseRK4(Solver):
             n_steps, coarse = min(2 * n_steps, MOST_STEPS), fine.detach()
 
     def _fall_back(self, field: Field, z0: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        _finite(z0)
         if times.dim() == 1:
             return self.fallback(field, z0, times)
         # One clock for all trials: the share of a trial's own time that has passed.
