@@ -1,7 +1,7 @@
 """The models by name, as data: which parts, which loss weights, which optimiser settings.
 
-``v1`` to ``v6`` follow the paper's code where its text differs. Only the solver is another one: `DenseRK4` is faster and
-errs less than the paper's ``dopri5``, and the tables stay where they were (docs/speed.md).
+``v1`` to ``v6`` follow the paper's code where its text differs. Only the solver is another one: `DenseRK4` is faster
+and errs less than the paper's ``dopri5``, and the tables stay where they were (docs/speed.md).
 """
 
 from dataclasses import asdict, dataclass, fields, replace
