@@ -153,7 +153,6 @@ def tiny():
         PRESETS["v5"],
         field="mlp",
         decoder="mlp",
-        solver="rk4",
         observations="pca",
         epochs=3,
         batch_size=3,

@@ -19,7 +19,7 @@ MASK = torch.arange(9) < torch.tensor(LENGTHS)[:, None]
 @pytest.mark.parametrize("name", PRESETS)
 def test_one_pass(name):
     torch.manual_seed(0)
-    model = build(PRESETS[name], n_channels=6, latent_dim=3)
+    model = build(PRESETS[name], n_channels=6, latent_dim=3).eval()
     observed, times = torch.randn(4, 9, 6), torch.linspace(0, 1, 9)
     with torch.no_grad():
         output = model(observed, MASK, times, sample=False)
@@ -85,7 +85,7 @@ def test_a_second_order_path_starts_with_the_velocity_that_was_encoded():
 
 def test_an_encoder_of_the_whole_trial_sees_counted_bins_only():
     torch.manual_seed(0)
-    model = build(replace(PRESETS["v1"], encoder="gru"), n_channels=6, latent_dim=3)
+    model = build(replace(PRESETS["v1"], encoder="gru"), n_channels=6, latent_dim=3).eval()
     observed, times = torch.randn(4, 9, 6), torch.linspace(0, 1, 9)
     with torch.no_grad():
         path = model(observed, MASK, times, sample=False).path
@@ -128,7 +128,7 @@ def test_parameters_of_v5_counted_by_hand():
         ("encoder", "first_frame, gru, transformer, attention"),
         ("field", "mlp, gated, moe"),
         ("decoder", "mlp, narrow_mlp, neuron_aware, local_attention, moe"),
-        ("solver", "dopri5, rk4"),
+        ("solver", "dopri5, rk4, rk4_dense"),
     ],
 )
 def test_a_part_that_does_not_exist_is_refused(part, known):
@@ -144,7 +144,7 @@ V1 = {
     "decoder": "mlp",
     "time_dependent": False,
     "second_order": False,
-    "solver": "dopri5",
+    "solver": "rk4_dense",
     "observations": "pca",
     "epochs": 150,
     "batch_size": 8,

@@ -165,6 +165,6 @@ def test_a_path_that_cannot_be_integrated_is_refused(parts, fitted, monkeypatch)
     def broken(*arguments):
         raise SolverError("the latent path is not finite")
 
-    monkeypatch.setattr("odevae.models.odevae.integrate", broken)
+    monkeypatch.setattr("odevae.models.solvers.Dopri5.forward", broken)
     with pytest.raises(OdevaeError, match=r"v1 .*cannot be integrated \(the latent path is not finite\)"):
         fitted[V1].onset(parts["test"], 1)

@@ -22,14 +22,14 @@ from odevae.models.decoders import DECODERS
 from odevae.models.dynamics import FIELDS
 from odevae.models.encoders import ENCODERS
 from odevae.models.presets import PRESETS, ModelSpec
-from odevae.models.solvers import METHODS
+from odevae.models.solvers import SOLVERS
 from odevae.protocols.observations import Observations
 from odevae.protocols.recipes import PROTOCOLS
 from odevae.storage.run_folder import RunKey
 
 SCHEMA = yaml.safe_load((CHECKOUT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 
-PARTS = {"encoder": ENCODERS, "field": FIELDS, "decoder": DECODERS, "solver": METHODS}
+PARTS = {"encoder": ENCODERS, "field": FIELDS, "decoder": DECODERS, "solver": SOLVERS}
 SPHERE_WITH_FRAMES = {"kind": "sphere", "settings": {"n_frames": 50}}
 
 

@@ -7,6 +7,7 @@ import torch
 from conftest import ABOUT
 
 from odevae.models.odevae import build
+from odevae.models.solvers import SOLVERS, TOLERANCE
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import CHECKPOINT_FILE, HISTORY_FILE, RUN_FILE, read_history
 from odevae.training.loop import batches, fit
@@ -105,7 +106,8 @@ def test_history_holds_each_term_as_it_stands_and_as_it_counts(trained, tiny):
     rows = read_history(trained / HISTORY_FILE)
     names = [f"{part}_{kind}{term}" for part in ("train", "val") for kind in ("", "weighted_") for term in TERMS]
     weights = [f"weight_{term}" for term in TERMS]
-    assert set(rows[0]) == {"epoch", "seconds", "train_loss", "val_loss", "val_r2", *names, *weights}
+    solver = {"solver_steps", "solver_error"}
+    assert set(rows[0]) == {"epoch", "seconds", "train_loss", "val_loss", "val_r2", *solver, *names, *weights}
     full = {"reconstruction": 1, "kl": 0.02, "smoothness": 5e-4, "transition": 0.01, "lle": 0.01}
     for epoch, row in enumerate(rows, start=1):
         share = {"kl": epoch / 4, "transition": min(1, epoch / 2)}
@@ -119,6 +121,14 @@ def test_history_holds_each_term_as_it_stands_and_as_it_counts(trained, tiny):
         for part in ("train", "val"):
             total = sum(row[f"{part}_weighted_{term}"] for term in TERMS)
             assert row[f"{part}_loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_history_holds_the_steps_and_the_error_of_the_adaptive_solver(trained, run):
+    for row in read_history(trained / HISTORY_FILE):
+        assert 2 <= row["solver_steps"] <= 64
+        assert 0 < row["solver_error"] < 100 * TOLERANCE
+    paper = run("paper", solver="dopri5", epochs=1)
+    assert not [column for column in read_history(paper / HISTORY_FILE)[0] if column.startswith("solver")]
 
 
 def test_the_first_step_against_a_pass_by_hand(run, heldout_fold, tiny):
@@ -260,7 +270,7 @@ def test_a_diverged_run_is_recorded_as_the_paper_records_it(diverged):
     assert '"best_val_loss": "inf"' in (diverged / RUN_FILE).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("solver", ["dopri5", "rk4"])
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("learning_rate", [1e12, 1e30])
 def test_every_way_to_collapse_ends_alike(run, solver, learning_rate):
     record = read_json(run("blown_up", solver=solver, learning_rate=learning_rate, epochs=20) / RUN_FILE)

@@ -82,17 +82,36 @@ class MoEDecoder(nn.Module):
 
     def __init__(self, latent_dim: int, n_channels: int, n_experts: int = 8):
         super().__init__()
-        self.experts = Experts(n_experts, (latent_dim, HIDDEN, HIDDEN, n_channels), functional.relu)
+        self.experts = Experts(n_experts, (latent_dim, HIDDEN, HIDDEN, n_channels), functional.relu_)
         self.channel_logits = nn.Parameter(torch.zeros(n_channels, n_experts))
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """``(..., D)`` -> ``(..., C)``."""
-        share = torch.softmax(self.channel_logits, dim=-1).T[:, None, :]  # (E, 1, C)
-        hidden = self.experts.hidden(z.reshape(-1, z.shape[-1]))  # (E, M, H)
-        # The shares are the same for every state, so they can be put into the last layer and the experts summed there.
-        weight, bias = self.experts.weights[-1] * share, (self.experts.biases[-1] * share).sum(dim=0)
-        mixed = hidden.transpose(0, 1).flatten(1) @ weight.flatten(0, 1) + bias
+        states = z.reshape(-1, z.shape[-1])
+        # benchmarks/run.py compares the two.
+        mixed = self.batched(states) if z.is_cuda else self.one_by_one(states)
         return mixed.reshape(*z.shape[:-1], -1)
+
+    def one_by_one(self, states: torch.Tensor) -> torch.Tensor:
+        """``(M, D)`` -> ``(M, C)``, one expert after another: its hidden units stay in the processor's cache."""
+        weights, bias = self._last_layer()
+        mixed = bias.expand(len(states), -1).contiguous()
+        for hidden, weight in zip(self.experts.hidden_one_by_one(states), weights.unbind(), strict=True):
+            mixed.addmm_(hidden, weight)
+        return mixed
+
+    def batched(self, states: torch.Tensor) -> torch.Tensor:
+        """The same in one product for all experts, which a GPU has room for."""
+        weights, bias = self._last_layer()
+        return self.experts.hidden(states).transpose(0, 1).flatten(1) @ weights.flatten(0, 1) + bias
+
+    def _last_layer(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights ``(E, H, C)`` and bias ``(1, C)`` of the last layer, mixed.
+
+        The shares are the same for every state, so they can be put into the weights, and the experts summed there.
+        """
+        share = torch.softmax(self.channel_logits, dim=-1).T[:, None, :]  # (E, 1, C)
+        return self.experts.weights[-1] * share, (self.experts.biases[-1] * share).sum(dim=0)
 
 
 def _one_output(n_inputs: int) -> nn.Sequential:

@@ -72,7 +72,7 @@ class TimeDependentField(nn.Module):
 
     def forward(self, t: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         """``(B, S)`` -> ``(B, D)``."""
-        features = self.clock(t.reshape(1, 1).to(state.dtype)).expand(len(state), TIME_FEATURES)
+        features = self.clock(t.reshape(-1, 1).to(state.dtype)).expand(len(state), TIME_FEATURES)
         return self.field(t, torch.cat([state, features], dim=-1))
 
 

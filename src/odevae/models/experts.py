@@ -1,6 +1,6 @@
-"""Several small networks of one shape, computed at once."""
+"""Several small networks of one shape."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -8,7 +8,7 @@ from torch import nn
 
 
 class Experts(nn.Module):
-    """``E`` networks of linear layers with one activation between them, all computed in one matrix product.
+    """``E`` networks of linear layers with one activation between them, whose weights are stacked.
 
     Attributes:
         weights: one ``(E, n_in, n_out)`` parameter for each layer.
@@ -32,6 +32,17 @@ class Experts(nn.Module):
         for weight, bias in list(zip(self.weights, self.biases, strict=True))[:-1]:
             h = self.activation(torch.baddbmm(bias, h, weight))
         return h
+
+    def hidden_one_by_one(self, x: torch.Tensor) -> Iterator[torch.Tensor]:
+        """As `hidden`, one expert after another: each ``(M, n_hidden)``."""
+        # Unbound once: a view of each expert by itself would add a whole stack of zeros to the gradient of every layer.
+        weights = [weight.unbind() for weight in self.weights[:-1]]
+        biases = [bias.unbind() for bias in self.biases[:-1]]
+        for expert in range(len(weights[0])):
+            h = x
+            for weight, bias in zip(weights, biases, strict=True):
+                h = self.activation(torch.addmm(bias[expert], h, weight[expert]))
+            yield h
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(M, n_in)`` to ``(E, M, n_out)``."""

@@ -10,7 +10,7 @@ from odevae.models.decoders import DECODERS
 from odevae.models.dynamics import FIELDS, build_field
 from odevae.models.encoders import ENCODERS
 from odevae.models.presets import ModelSpec
-from odevae.models.solvers import METHODS, integrate
+from odevae.models.solvers import SOLVERS
 
 
 class Output(NamedTuple):
@@ -28,7 +28,7 @@ class ODEVAE(nn.Module):
     The first `latent_dim` entries of the state are decoded; a second-order field adds as many velocities after them.
     """
 
-    def __init__(self, encoder: nn.Module, field: nn.Module, decoder: nn.Module, solver: str, latent_dim: int):
+    def __init__(self, encoder: nn.Module, field: nn.Module, decoder: nn.Module, solver: nn.Module, latent_dim: int):
         super().__init__()
         self.encoder = encoder
         self.field = field
@@ -53,7 +53,7 @@ class ODEVAE(nn.Module):
         # eq. 2: one draw, or the mean
         z0 = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean) if sample else mean
         # eq. 3: the latent path
-        path = integrate(self.field, z0, times, self.solver)[..., : self.latent_dim]
+        path = self.solver(self.field, z0, times)[..., : self.latent_dim]
         # eq. 5: back to observations
         return Output(self.decoder(path), path, mean, log_variance)
 
@@ -64,13 +64,13 @@ def build(spec: ModelSpec, n_channels: int, latent_dim: int) -> ODEVAE:
     Raises:
         OdevaeError: if a part does not exist.
     """
-    for part, table in (("encoder", ENCODERS), ("field", FIELDS), ("decoder", DECODERS), ("solver", METHODS)):
+    for part, table in (("encoder", ENCODERS), ("field", FIELDS), ("decoder", DECODERS), ("solver", SOLVERS)):
         if getattr(spec, part) not in table:
             raise OdevaeError(f"{part} {getattr(spec, part)!r} is unknown; use one of {', '.join(table)}.")
     return ODEVAE(
         encoder=ENCODERS[spec.encoder](n_channels, 2 * latent_dim if spec.second_order else latent_dim),
         field=build_field(spec.field, latent_dim, spec.time_dependent, spec.second_order),
         decoder=DECODERS[spec.decoder](latent_dim, n_channels),
-        solver=spec.solver,
+        solver=SOLVERS[spec.solver](),
         latent_dim=latent_dim,
     )

@@ -67,7 +67,7 @@ def fit(
         Diverged: if the loss is no longer a number or the latent path cannot be integrated; the message names the
             epoch.
     """
-    optimiser = Adam(model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay)
+    optimiser = Adam(model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
     epoch, seconds, best = 0, 0.0, Best(weights_of(model))
     if start is not None:
         epoch, seconds, best = start.epoch, start.seconds, start.best
@@ -89,6 +89,7 @@ def fit(
                 loss = losses.total(terms, weight)  # eq. 12
                 descend(loss, model, optimiser)  # backward, clip, step
                 trained.append([loss.item(), *(term.item() for term in terms)])
+            solver = model.solver.end_epoch()
             validated, r2 = validate(model, fold, spec, full_weight, device)
         except (Diverged, SolverError) as error:
             raise Diverged(f"epoch {epoch}: {error}") from error
@@ -99,6 +100,7 @@ def fit(
             | _columns("train", trained, weight)
             | _columns("val", validated, full_weight)
             | {"val_r2": r2}
+            | solver
             | {f"weight_{name}": value for name, value in weight._asdict().items()}
             | {"seconds": seconds}
         )
