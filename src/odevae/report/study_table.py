@@ -15,7 +15,7 @@ MEAN_ROWS = ("mean_all", "mean_non_collapsed")
 _GROUP = ["dataset", "protocol", "model", "latent_dim", "lambda_smooth"]
 _OF_RUN, _OF_BEST = ["epochs", "best_r2", "final_r2", "best_val_loss"], ["r2_neuron", "r2_pooled", "r"]
 _OF_AUDIT = ["shared_trials", "padded_fraction"]
-_AVERAGED = [*_OF_RUN, *_OF_BEST, "trivial_r2_neuron", *_OF_AUDIT]
+_AVERAGED = [*_OF_RUN, *_OF_BEST, "trivial_r2_neuron", "test_trials", *_OF_AUDIT]
 _SPREAD = ["best_r2", "final_r2", "r2_neuron"]
 # What the readable tables show, with their headings.
 READABLE = {
@@ -36,6 +36,7 @@ READABLE = {
     "best_val_loss": "best validation loss",
     "r2_neuron": "r2_neuron (raw, best epoch)",
     "trivial_r2_neuron": "best trivial r2_neuron",
+    "test_trials": "scored trials",
     "shared_trials": "shared trials",
     "padded_fraction": "padding",
 }
@@ -120,6 +121,8 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
         **{name: record[name] for name in ("status", *_OF_RUN)},
         **{name: best.get(name) for name in _OF_BEST},
         "trivial_r2_neuron": best_reference(select(raw, metric="r2_neuron")).value,
+        # How many trials the scores rest on.
+        "test_trials": len(set(audit["scored_trial_ids"])),
         **{name: audit[name] for name in _OF_AUDIT},
         "published_final_r2": in_paper.get("final_r2"),
         "published_best_val_loss": in_paper.get("best_val_loss"),

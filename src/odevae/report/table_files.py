@@ -45,10 +45,11 @@ def latex(table: pd.DataFrame, headings: dict[str, str]) -> str:
 def _readable(table: pd.DataFrame, headings: dict[str, str]) -> pd.DataFrame:
     """The cells of the columns that have a heading as text; ``mean ± SD`` where the table has the SD."""
     rows = table.to_dict("records")
-    return pd.DataFrame({headings[name]: [_cell(row, name) for row in rows] for name in headings if name in table})
+    return pd.DataFrame({headings[name]: [cell_text(row, name) for row in rows] for name in headings if name in table})
 
 
-def _cell(row: dict, name: str) -> str:
+def cell_text(row: dict, name: str) -> str:
+    """A cell as a reader sees it: four digits, ``mean ± SD`` where the row has the SD, a dash where it has no value."""
     value = row[name]
     if value is None:
         return "–"
