@@ -14,6 +14,7 @@ from PIL import Image
 from odevae.benchmark.families import Task
 from odevae.benchmark.table import SATURATION
 from odevae.report.findings import benchmark_findings, findings, is_mean
+from odevae.report.study_table import MEAN_ROWS
 from odevae.report.table_files import cell_text
 
 # Of a figure, in pixels: sharp on a screen of 1400 pixels and on a phone. WebP of this quality hides no line.
@@ -33,7 +34,9 @@ HEADLINE = {
     "shared_trials": "shared trials",
     "padded_fraction": "padding",
 }
+SETTINGS = ("dataset", "model", "latent_dim")
 WHOLE = ("latent_dim", "n_runs", "test_trials")
+SHARES = ("shared_trials", "padded_fraction")
 
 
 def study_page(
@@ -49,14 +52,13 @@ def study_page(
         settings: of the study in the configuration, as text.
         manifold: ``row`` of a run, and ``figure``, its manifold by Plotly; None if no run has one.
     """
-    means = [row for row in rows if is_mean(row) and row["n_runs"]]
     return (
         _environment()
         .get_template("study.html.j2")
         .render(
             name=study,
             asked=_asked(rows),
-            table=_cells(means, HEADLINE),
+            table=_headline(rows),
             figure=embedded(figure),
             findings=findings(rows),
             runs=[
@@ -154,28 +156,43 @@ def _scores(row: dict) -> str:
     if row["status"] != "ok":
         return f"{row['status']} after {row['epochs']:.0f} epochs"
     return (
-        f"published R2 {cell_text(row, 'best_r2')} at best and {cell_text(row, 'final_r2')} at the last epoch; "
-        f"r2_neuron {cell_text(row, 'r2_neuron')}, best guess {cell_text(row, 'trivial_r2_neuron')}; {row['duration_s']:.0f} s"
+        f"published R2 {_cell(row, 'best_r2')} at best and {_cell(row, 'final_r2')} at the last epoch; "
+        f"r2_neuron {_cell(row, 'r2_neuron')}, best guess {_cell(row, 'trivial_r2_neuron')}; "
+        f"{row['duration_s']:.0f} s"
     )
 
 
-def _cells(rows: Sequence[dict], headings: dict[str, str]) -> dict:
-    names = [name for name in headings if any(row.get(name) is not None for row in rows)]
+def _headline(rows: Sequence[dict]) -> dict:
+    """The means of a study as text; settings that all runs share stand in the question above the table."""
+    shown, n_runs = [], 0
+    for row in filter(is_mean, rows):
+        if row["seed"] == MEAN_ROWS[0]:
+            n_runs = row["n_runs"]
+            shown.append(row)
+        elif 0 < row["n_runs"] < n_runs:  # some runs collapsed
+            shown.append(row)
+    names = [name for name in HEADLINE if name not in SETTINGS or len({row[name] for row in shown}) > 1]
     return {
-        "head": [headings[name] for name in names],
-        "rows": [[_cell(row, name) for name in names] for row in rows],
+        "head": [HEADLINE[name] for name in names],
+        "rows": [[_cell(row, name) for name in names] for row in shown],
     }
 
 
 def _cell(row: dict, name: str) -> str:
     if name == "protocol":
         return _label(row)
-    return f"{row[name]:.0f}" if name in WHOLE and row[name] is not None else cell_text(row, name)
+    if row[name] is None:
+        return "–"
+    if name in WHOLE:
+        return f"{row[name]:.0f}"
+    if name in SHARES:
+        return f"{row[name]:.0%}"
+    return cell_text(row, name, digits=3)
 
 
 def _label(row: dict) -> str:
     """The protocol, and which runs the mean is of if not of all."""
-    return row["protocol"] + (", without collapsed runs" if row["seed"] == "mean_non_collapsed" else "")
+    return row["protocol"] + (", without collapsed runs" if row["seed"] == MEAN_ROWS[1] else "")
 
 
 def _by_dimension(rows: Sequence[dict]) -> list[dict]:

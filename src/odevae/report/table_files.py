@@ -48,15 +48,15 @@ def _readable(table: pd.DataFrame, headings: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame({headings[name]: [cell_text(row, name) for row in rows] for name in headings if name in table})
 
 
-def cell_text(row: dict, name: str) -> str:
-    """A cell as a reader sees it: four digits, ``mean ± SD`` where the row has the SD, a dash where it has no value."""
+def cell_text(row: dict, name: str, digits: int = 4) -> str:
+    """A cell as a reader sees it: some digits, ``mean ± SD`` where the row has the SD, a dash where it has no value."""
     value = row[name]
     if value is None:
         return "–"
     if not isinstance(value, float):
         return str(value)
     spread = row.get(f"{name}_sd")
-    return f"{value:.4f}" + ("" if spread is None else f" ± {spread:.4f}")
+    return f"{value:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
 
 
 def _plain(value) -> str:
