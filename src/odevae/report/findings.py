@@ -120,7 +120,7 @@ def benchmark_findings(rows: Sequence[dict]) -> list[str]:
     """
     tasks: dict[tuple, list[dict]] = {}
     for row in rows:
-        if Task.parse(row["task"]).family in FAMILIES and row["mean"] is not None:
+        if Task.parse(row["task"]).family in FAMILIES and row["mean"] is not None and np.isfinite(row["mean"]):
             tasks.setdefault((row["dataset"], row["task"]), []).append(row)
     return [_best_of(dataset, task, found) for (dataset, task), found in tasks.items()]
 
