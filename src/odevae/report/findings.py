@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from odevae.benchmark.families import FAMILIES, Task
+from odevae.report.study_table import FEW_TRIALS
 
-# Scores on fewer trials depend on which trials they are.
-FEW_TRIALS = 5
 # Protocols whose scored trials are never training trials.
 UNSEEN = ("heldout",)
 

@@ -4,6 +4,7 @@ A cell without a value is None. NaN is a value: a score that is not defined.
 """
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,11 +12,15 @@ import pandas as pd
 from odevae.storage.files import write_bytes
 
 
-def write_table(table: pd.DataFrame, headings: dict[str, str], path: Path) -> None:
-    """Write every column to the ``.csv`` `path`; next to it those with a heading, as ``.md`` and ``.tex``."""
+def write_table(table: pd.DataFrame, headings: dict[str, str], path: Path, notes: Sequence[str] = ()) -> None:
+    """Write every column to the ``.csv`` `path`; next to it those with a heading, as ``.md`` and ``.tex``.
+
+    The notes are sentences that stand below the table for readers.
+    """
+    below = "".join(f"\n{note}\n" for note in notes)
     write_bytes(path, csv_text(table).encode())
-    write_bytes(path.with_suffix(".md"), markdown(table, headings).encode())
-    write_bytes(path.with_suffix(".tex"), latex(table, headings).encode())
+    write_bytes(path.with_suffix(".md"), (markdown(table, headings) + below).encode())
+    write_bytes(path.with_suffix(".tex"), (latex(table, headings) + below).encode())
 
 
 def csv_text(table: pd.DataFrame) -> str:
