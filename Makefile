@@ -30,9 +30,11 @@ rooms: .venv/installed
 verify: .venv/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores 1 verify
 
-# One HTML file with tables, figures and run times.
+# One web page about a study or a benchmark: make report, or make report STUDY=e65_quick.
+STUDY ?= seed_sweep
 report: .venv/installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --report results/report.html results/tables/seed_sweep.csv results/figures/seed_sweep.png
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores all results/report/$(STUDY).html
+	@echo "Open results/report/$(STUDY).html in a browser."
 
 lint: .venv/installed
 	$(BIN)/ruff check .

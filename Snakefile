@@ -15,6 +15,7 @@ include: "workflow/rules/recordings.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/benchmarks.smk"
+include: "workflow/rules/pages.smk"
 
 
 rule all:

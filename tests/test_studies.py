@@ -176,8 +176,8 @@ def test_a_mistake_is_named_with_its_place(path, value, complaint):
 def test_defaults_are_filled_in():
     whole = checked(config())
     assert whole["protocols"] == {
-        "published": {"bins": 120, "duration_s": 12, "drop_first_trials": 10, "landmarks": 100, "holdout": 20},
-        "heldout": {"drop_first_trials": 10, "test_fraction": 0.1, "validation_fraction": 0.1, "seed": 0},
+        "published": {"bins": 120, "duration_s": 12, "drop_first_trials": 0, "landmarks": 100, "holdout": 20},
+        "heldout": {"drop_first_trials": 0, "test_fraction": 0.1, "validation_fraction": 0.1, "seed": 0},
     }
     assert whole["datasets"]["toy"]["simulate"]["settings"] == {
         "n_neurons": 300,

@@ -6,7 +6,7 @@ import pytest
 
 from odevae.evaluation.run_scores import evaluate
 from odevae.protocols.audit import audit
-from odevae.report.study_table import MEAN_ROWS, READABLE, published_rows, study_metrics, study_table
+from odevae.report.study_table import MEAN_ROWS, READABLE, notes_of, published_rows, study_metrics, study_table
 from odevae.report.table_files import csv_text, latex, markdown, read_csv, write_table
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import RUN_FILE, RunKey
@@ -16,7 +16,7 @@ REFERENCES = {"training_mean": -0.02, "trial_time_mean": 0.01, "hold_first_frame
 COLUMNS = [
     *("dataset", "protocol", "model", "latent_dim", "lambda_smooth", "split", "seed", "status", "epochs"),
     *("best_r2", "final_r2", "best_val_loss", "r2_neuron", "r2_pooled", "r", "trivial_r2_neuron"),
-    *("shared_trials", "padded_fraction", "published_final_r2", "published_best_val_loss"),
+    *("test_trials", "shared_trials", "padded_fraction", "published_final_r2", "published_best_val_loss"),
     *("mlflow_run_id", "git_commit", "data_sha256"),
     *("n_runs", "best_r2_sd", "final_r2_sd", "r2_neuron_sd"),
     *("run_directory", "host", "duration_s"),
@@ -54,7 +54,7 @@ def a_run(seed=1, final=0.5, **changes) -> dict:
             "duration_s": 12.5,
         },
         "metrics": {"scores": [s._asdict() for s in scores], "scored_part": part, "task": "onset"},
-        "audit": {"shared_trials": 1.0, "padded_fraction": 0.25},
+        "audit": {"shared_trials": 1.0, "padded_fraction": 0.25, "scored_trial_ids": about.get("trials", [4, 7, 7, 9])},
         "mlflow_run_id": f"id{seed}",
     }
 
@@ -67,7 +67,7 @@ def sweep() -> list[dict]:
 def test_the_row_of_a_run(sweep):
     assert csv_text(study_table(sweep, published_table=1)).splitlines()[:2] == [
         ",".join(COLUMNS),
-        "e65,published,v1,3,5e-4,1,1,ok,150,0.95,0.9,0.1,0.7,0.8,1,0.01,1,0.25,0.9789,0.06642,"
+        "e65,published,v1,3,5e-4,1,1,ok,150,0.95,0.9,0.1,0.7,0.8,1,0.01,3,1,0.25,0.9789,0.06642,"
         f"id1,{'a' * 40},{'d' * 64},,,,,results/e65/1,node7,12.5",
     ]
     row = study_rows(sweep, published_table=1)[0]
@@ -178,6 +178,17 @@ def test_csv_round_trip(sweep, tmp_path):
         for name, value in (original | {"lambda_smooth": 5e-4}).items():
             assert row[name] == (pytest.approx(value, rel=1e-5) if isinstance(value, float) else value), name
     assert again[2]["best_val_loss"] == math.inf
+
+
+def test_few_trials_are_called_an_anecdote_below_the_table(tmp_path):
+    many = {"protocol": "heldout", "split": 0, "trials": [1, 2, 3, 4, 5]}
+    table = study_table([a_run(1), a_run(2, trials=[8, 8]), a_run(3, **many)], published_table=0)
+    assert list(table["test_trials"]) == [3, 1, 2.0, 2.0, 5, 5.0, 5.0]
+    (note,) = notes_of(table)
+    assert note == "e65, published: scored on 1 trial; that is an anecdote, not a result."
+    write_table(table, READABLE, tmp_path / "table.csv", [note])
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == f"{markdown(table, READABLE)}\n{note}\n"
+    assert (tmp_path / "table.tex").read_text(encoding="utf-8") == f"{latex(table, READABLE)}\n{note}\n"
 
 
 def test_the_same_values_give_the_same_bytes(sweep, tmp_path):

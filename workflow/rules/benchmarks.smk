@@ -39,7 +39,7 @@ rule tabulate_benchmark:
             "results/tables/{benchmark}.csv",
             caption="../report/benchmark.rst",
             category="Tables",
-            labels={"benchmark": "{benchmark}"},
+            labels={"study": "{benchmark}", "what": "table"},
         ),
         md="results/tables/{benchmark}.md",
         tex="results/tables/{benchmark}.tex",
@@ -73,7 +73,7 @@ rule plot_benchmark:
             patterns=["{family}.png"],
             caption="../report/benchmark_figure.rst",
             category="Tables",
-            labels={"benchmark": "{benchmark}", "task": "{family}"},
+            labels={"study": "{benchmark}", "what": "figure, {family}"},
         ),
     log:
         "logs/plot_benchmark/{benchmark}.log",

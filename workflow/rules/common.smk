@@ -155,6 +155,12 @@ def colour_of(wildcards):
     return config["datasets"][wildcards.dataset]["colour_by"]
 
 
+def colours_of_study(wildcards):
+    """The covariates that colour manifolds, of each data set of a study."""
+    datasets = {key.dataset for key in study_runs(config, wildcards.study)}
+    return {name: config["datasets"][name]["colour_by"] for name in sorted(datasets)}
+
+
 def runs_of(wildcards):
     """Folders of the runs of a study and of their folds, below results/."""
     return folds_of_runs(config, wildcards.study)

@@ -10,7 +10,10 @@ rule tabulate_study:
         store=STORE,
     output:
         csv=report(
-            "results/tables/{study}.csv", caption="../report/table.rst", category="Tables", labels={"study": "{study}"}
+            "results/tables/{study}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"study": "{study}", "what": "table"},
         ),
         md="results/tables/{study}.md",
         tex="results/tables/{study}.tex",
@@ -49,7 +52,7 @@ rule tabulate_ladder:
             "results/tables/{study}.csv",
             caption="../report/ladder.rst",
             category="Tables",
-            labels={"study": "{study}"},
+            labels={"study": "{study}", "what": "table"},
         ),
         md="results/tables/{study}.md",
         tex="results/tables/{study}.tex",
@@ -81,7 +84,7 @@ rule plot_study:
             "results/figures/{study}.png",
             caption="../report/study_figure.rst",
             category="Tables",
-            labels={"study": "{study}"},
+            labels={"study": "{study}", "what": "figure"},
         ),
         pdf="results/figures/{study}.pdf",
     log:
@@ -132,7 +135,7 @@ rule plot_dimensions:
             f"results/figures/{SWEEP}_dimensions.png",
             caption="../report/dimensions.rst",
             category="Tables",
-            labels={"study": "{study}", "protocol": "{protocol}", "model": "{model}"},
+            labels={"study": "{study}", "what": "scores by dimension, {dataset}, {protocol}, {model}"},
         ),
         pdf=f"results/figures/{SWEEP}_dimensions.pdf",
     log:

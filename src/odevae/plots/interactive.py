@@ -16,19 +16,31 @@ DIGITS = 5  # significant, of the coordinates
 def interactive_manifold(
     coordinates: np.ndarray, trial: np.ndarray, colour: np.ndarray, colour_label: str, title: str
 ) -> str:
-    """A web page with a scatter of many trials that can be rotated, and a thin line for each trial.
+    """A web page with `rotating_manifold`. It includes plotly.js (about 5 MB) and loads no other file."""
+    figure = rotating_manifold(coordinates, trial, colour, colour_label, title)
+    if figure is None:
+        return _sentence("No latent state of these trials is finite.", title)
+    look = {"config": {"displaylogo": False}, "default_height": f"{HEIGHT}px"}
+    return figure.to_html(include_plotlyjs=True, full_html=True, div_id=ELEMENT_ID, **look)
 
-    All axes have one scale. The page includes plotly.js (about 5 MB) and loads no other file.
+
+def rotating_manifold(coordinates: np.ndarray, trial: np.ndarray, colour: np.ndarray, colour_label: str, title: str):
+    """A Plotly figure: a scatter of many trials that can be rotated, and a thin line for each trial.
+
+    All axes have one scale.
 
     Args:
         coordinates: ``(n, 3)``, each trial's points in order of time; points that are not finite are left out.
         trial: ``(n,)``, id of the trial of each point.
         colour: ``(n,)``, the covariate; points where it is NaN are grey.
         colour_label: name and unit of the covariate.
+
+    Returns:
+        None if no point is finite.
     """
     seen = np.isfinite(coordinates).all(axis=1)
     if not seen.any():
-        return _sentence("No latent state of these trials is finite.", title)
+        return None
     coordinates, trial, colour = coordinates[seen], trial[seen], np.asarray(colour, dtype=float)[seen]
     names = np.array([f"trial {number}" for number in trial])
     known = np.isfinite(colour)
@@ -56,8 +68,7 @@ def interactive_manifold(
         legend={"x": 0, "y": 1},
         margin={"l": 10, "r": 10, "t": 70, "b": 10},
     )
-    look = {"config": {"displaylogo": False}, "default_height": f"{HEIGHT}px"}
-    return figure.to_html(include_plotlyjs=True, full_html=True, div_id=ELEMENT_ID, **look)
+    return figure
 
 
 def _with_gaps(coordinates: np.ndarray, trial: np.ndarray) -> np.ndarray:

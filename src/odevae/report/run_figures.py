@@ -66,13 +66,25 @@ def interactive_manifold_of_run(
     fold: Fold, run: dict, predictions: dict[str, np.ndarray], colour_by: Sequence[str]
 ) -> str:
     """A web page with the manifold of many trials, coloured by the first covariate, or by time if there is none."""
+    return plots.interactive_manifold(*_rotating(fold, run, predictions, colour_by))
+
+
+def rotating_manifold_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray], colour_by: Sequence[str]):
+    """The same as a Plotly figure; None if no latent state is finite."""
+    return plots.rotating_manifold(*_rotating(fold, run, predictions, colour_by))
+
+
+def _rotating(
+    fold: Fold, run: dict, predictions: dict[str, np.ndarray], colour_by: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, str, str]:
+    """What `plots.rotating_manifold` takes."""
     scored = scored_of_run(fold, run, predictions)
     if scored is None:
         nothing = np.empty(0)
-        return plots.interactive_manifold(np.empty((0, 3)), nothing, nothing, "", run["run"])
+        return np.empty((0, 3)), nothing, nothing, "", run["run"]
     many, (trial, bin_) = embed_trials(scored), thin(scored.counted)
     colour, label = _colour(fold, scored.rows, colour_by[0] if colour_by else "")
-    return plots.interactive_manifold(many.coordinates, scored.names[trial], colour[trial, bin_], label, scored.all)
+    return many.coordinates, scored.names[trial], colour[trial, bin_], label, scored.all
 
 
 def embed_trials(scored: Scored) -> Embedding:

@@ -10,12 +10,14 @@ from odevae.evaluation.group_means import mean_of, sd_of
 from odevae.storage.run_folder import read_result
 from odevae.storage.scores import REFERENCE, best_reference, scores_of, select
 
+# Scores on fewer trials depend on which trials they are.
+FEW_TRIALS = 5
 MEAN_ROWS = ("mean_all", "mean_non_collapsed")
 # Runs that differ in seed and split only are averaged together.
 _GROUP = ["dataset", "protocol", "model", "latent_dim", "lambda_smooth"]
 _OF_RUN, _OF_BEST = ["epochs", "best_r2", "final_r2", "best_val_loss"], ["r2_neuron", "r2_pooled", "r"]
 _OF_AUDIT = ["shared_trials", "padded_fraction"]
-_AVERAGED = [*_OF_RUN, *_OF_BEST, "trivial_r2_neuron", *_OF_AUDIT]
+_AVERAGED = [*_OF_RUN, *_OF_BEST, "trivial_r2_neuron", "test_trials", *_OF_AUDIT]
 _SPREAD = ["best_r2", "final_r2", "r2_neuron"]
 # What the readable tables show, with their headings.
 READABLE = {
@@ -36,6 +38,7 @@ READABLE = {
     "best_val_loss": "best validation loss",
     "r2_neuron": "r2_neuron (raw, best epoch)",
     "trivial_r2_neuron": "best trivial r2_neuron",
+    "test_trials": "scored trials",
     "shared_trials": "shared trials",
     "padded_fraction": "padding",
 }
@@ -61,6 +64,15 @@ def study_table(runs: list[dict], published_table: int) -> pd.DataFrame:
         means = [_mean_row(name, some, members, published) for name, some in zip(MEAN_ROWS, averaged, strict=True)]
         parts += [members, pd.DataFrame(means, columns=rows.columns, dtype=object)]
     return pd.concat(parts, ignore_index=True)
+
+
+def notes_of(table: pd.DataFrame) -> list[str]:
+    """What a reader of the table must know: which scores rest on few trials."""
+    few = table[table["n_runs"].isna() & (table["test_trials"] < FEW_TRIALS)]
+    return [
+        f"{dataset}, {protocol}: scored on {n} {'trial' if n == 1 else 'trials'}; that is an anecdote, not a result."
+        for (dataset, protocol), n in few.groupby(["dataset", "protocol"], sort=False)["test_trials"].min().items()
+    ]
 
 
 def results_of_study(
@@ -120,6 +132,8 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
         **{name: record[name] for name in ("status", *_OF_RUN)},
         **{name: best.get(name) for name in _OF_BEST},
         "trivial_r2_neuron": best_reference(select(raw, metric="r2_neuron")).value,
+        # How many trials the scores rest on.
+        "test_trials": len(set(audit["scored_trial_ids"])),
         **{name: audit[name] for name in _OF_AUDIT},
         "published_final_r2": in_paper.get("final_r2"),
         "published_best_val_loss": in_paper.get("best_val_loss"),

@@ -4,6 +4,7 @@ A cell without a value is None. NaN is a value: a score that is not defined.
 """
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,11 +12,15 @@ import pandas as pd
 from odevae.storage.files import write_bytes
 
 
-def write_table(table: pd.DataFrame, headings: dict[str, str], path: Path) -> None:
-    """Write every column to the ``.csv`` `path`; next to it those with a heading, as ``.md`` and ``.tex``."""
+def write_table(table: pd.DataFrame, headings: dict[str, str], path: Path, notes: Sequence[str] = ()) -> None:
+    """Write every column to the ``.csv`` `path`; next to it those with a heading, as ``.md`` and ``.tex``.
+
+    The notes are sentences that stand below the table for readers.
+    """
+    below = "".join(f"\n{note}\n" for note in notes)
     write_bytes(path, csv_text(table).encode())
-    write_bytes(path.with_suffix(".md"), markdown(table, headings).encode())
-    write_bytes(path.with_suffix(".tex"), latex(table, headings).encode())
+    write_bytes(path.with_suffix(".md"), (markdown(table, headings) + below).encode())
+    write_bytes(path.with_suffix(".tex"), (latex(table, headings) + below).encode())
 
 
 def csv_text(table: pd.DataFrame) -> str:
@@ -45,17 +50,18 @@ def latex(table: pd.DataFrame, headings: dict[str, str]) -> str:
 def _readable(table: pd.DataFrame, headings: dict[str, str]) -> pd.DataFrame:
     """The cells of the columns that have a heading as text; ``mean ± SD`` where the table has the SD."""
     rows = table.to_dict("records")
-    return pd.DataFrame({headings[name]: [_cell(row, name) for row in rows] for name in headings if name in table})
+    return pd.DataFrame({headings[name]: [cell_text(row, name) for row in rows] for name in headings if name in table})
 
 
-def _cell(row: dict, name: str) -> str:
+def cell_text(row: dict, name: str, digits: int = 4) -> str:
+    """A cell as a reader sees it: some digits, ``mean ± SD`` where the row has the SD, a dash where it has no value."""
     value = row[name]
     if value is None:
         return "–"
     if not isinstance(value, float):
         return str(value)
     spread = row.get(f"{name}_sd")
-    return f"{value:.4f}" + ("" if spread is None else f" ± {spread:.4f}")
+    return f"{value:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
 
 
 def _plain(value) -> str:

@@ -1,0 +1,126 @@
+import base64
+import gzip
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_findings import run
+
+from odevae.plots import rotating_manifold
+from odevae.report.page import WIDTH, benchmark_page, embedded, packed_plotly, study_page
+
+FOLDER = "results/mouse7/heldout/split0/v5/d5_ls5e-4_seed1"
+
+
+@pytest.fixture
+def figure(tmp_path):
+    """A picture of 2400 x 600 pixels."""
+    path = tmp_path / "figure.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (600, 2400, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def a_row(**changes) -> dict:
+    about = {"epochs": 150.0, "final_r2": 0.4, "duration_s": 31.2, "run_directory": FOLDER, "host": "node7"}
+    return run("heldout", 1, 0.3) | about | {"git_commit": "a" * 40, "data_sha256": "d" * 64} | changes
+
+
+def mean_row(n_runs=2.0, seed="mean_all", **changes) -> dict:
+    spread = {"best_r2_sd": 0.1, "final_r2_sd": None, "r2_neuron_sd": 0.02}
+    return a_row(seed=seed, n_runs=n_runs, run_directory=None, host=None, **spread | changes)
+
+
+def a_study(figure, rows, manifold=None) -> str:
+    runs = [{"row": row, "figures": {"learning_curves": figure}} for row in rows if row["n_runs"] is None]
+    return study_page("mine <b>", rows, figure, runs, "seeds: [1]\n", manifold)
+
+
+def text_of(page: str) -> str:
+    """What a reader sees, without scripts and style."""
+    page = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", page, flags=re.S)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+
+
+def test_the_first_screen_has_question_findings_and_headline_table(figure):
+    text = text_of(a_study(figure, [a_row(), mean_row(), mean_row(seed="mean_non_collapsed")]))
+    places = [
+        text.index(part)
+        for part in (
+            "How well do latent neural-ODE models (v5; D = 5) predict trials of mouse7, scored under heldout",
+            "On trials that it has not seen, v5 (D = 5, mouse7) beats the best trivial guess",
+            "protocol runs published R2, last epoch",
+            "heldout 2 0.400 0.500 ± 0.100 0.300 ± 0.020 0.100 12 0% 0%",
+            "mouse7, heldout: v5, D = 5, seed 1 published R2 0.500 at best and 0.400 at the last epoch",
+            f"Folder: {FOLDER}",
+            "Provenance",
+            "seeds: [1]",
+        )
+    ]
+    assert places == sorted(places)
+    # The two mean rows are the same where no run collapsed.
+    assert text.count("heldout 2 ") == 1
+
+
+def test_means_without_collapsed_runs_have_a_row_where_some_collapsed(figure):
+    broken = a_row(status="diverged", r2_neuron=None, best_r2=0.0, final_r2=0.0, epochs=3.0)
+    rows = [a_row(), broken, mean_row(), mean_row(1.0, seed="mean_non_collapsed", r2_neuron_sd=None)]
+    text = text_of(a_study(figure, rows))
+    assert "heldout, without collapsed runs 1 0.400 0.500 ± 0.100 0.300 0.100 12 0% 0%" in text
+    assert "diverged after 3 epochs" in text
+
+
+def test_what_differs_has_a_column(figure):
+    rows = [a_row(), mean_row(), a_row(latent_dim=8.0), mean_row(latent_dim=8.0)]
+    text = text_of(a_study(figure, rows))
+    assert "protocol D runs" in text and "heldout 8 2" in text
+
+
+def test_the_page_needs_no_network_and_names_are_escaped(figure):
+    points = np.random.default_rng(0).standard_normal((30, 3))
+    drawn = rotating_manifold(points, np.repeat([1, 2], 15), points[:, 0], "</script><i>", "title")
+    page = a_study(figure, [a_row(), mean_row()], {"row": a_row(), "figure": drawn})
+    packed = packed_plotly()
+    outside = page.replace(packed, "")
+    assert not re.search(r"""(src|href)=["'](?!data:)""", outside)
+    assert "http" not in outside.replace("http://www.w3.org", "")
+    assert "mine <b>" not in page and "mine &lt;b&gt;" in page
+    # A text in the data of the manifold cannot end the script.
+    assert outside.count("</script>") == outside.count("<script")
+    assert "</script><i>" not in outside
+    assert b"Plotly" in gzip.decompress(base64.b64decode(packed))
+    assert len(page) < 5e6
+
+
+def test_a_study_without_a_manifold_carries_no_plotly(figure):
+    page = a_study(figure, [a_row(), mean_row()])
+    assert "<script" not in page and "Latent manifold" not in page
+
+
+def test_images_are_made_small(figure):
+    address = embedded(figure)
+    content = base64.b64decode(address.removeprefix("data:image/webp;base64,"))
+    with Image.open(io.BytesIO(content)) as image:
+        assert (image.format, image.size) == ("WEBP", (WIDTH, WIDTH // 4))
+
+
+def test_a_benchmark_has_a_table_for_each_dimension(figure):
+    def row(model, task, dim, mean):
+        about = {"dataset": "e65", "metric": "r2_neuron", "n_splits": 3.0, "sd": None, "compared_with": None}
+        return about | {"model": model, "task": task, "latent_dim": dim, "mean": mean, "difference_low": None}
+
+    rows = [
+        row("ar2", "forecast@10", None, 0.2),
+        row("ar2", "forecast@5", None, 0.4),
+        row("pca", "forecast@5", 3.0, 0.1),
+        row("pca", "forecast@5", 7.0, 0.5),
+        row("lds", "forecast@5", 7.0, 0.3),
+        row("pca", "cosmooth_saturation", None, 5.0),
+    ]
+    text = text_of(benchmark_page("quick", rows, {"forecast": figure}, ""))
+    assert "e65, D = 7 model forecast@5 forecast@10 ar2 0.400 0.200 pca 0.500 – lds 0.300 –" in text
+    assert "e65, D = 3 model forecast@5 forecast@10 ar2 0.400 0.200 pca 0.100 –" in text
+    page = benchmark_page("quick", rows, {"forecast": figure}, "")
+    assert re.findall(r'<td class="best">(.*?)</td>', page) == ["0.200", "0.500", "0.400", "0.200"]
+    assert "cosmooth_saturation" not in page

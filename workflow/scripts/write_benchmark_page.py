@@ -1,0 +1,29 @@
+"""Write the web page of a benchmark."""
+
+from pathlib import Path
+
+import yaml
+
+from odevae.benchmark.families import FAMILIES
+from odevae.jobs.job_logging import log, stage
+from odevae.report.page import benchmark_page
+from odevae.report.table_files import read_csv
+from odevae.storage.files import write_bytes
+
+
+def main(benchmark: str, settings: dict, table: Path, figures: Path, output: Path) -> None:
+    files = {family: figures / f"{family}.png" for family in FAMILIES}
+    drawn = {family: file for family, file in files.items() if file.exists()}
+    page = benchmark_page(benchmark, read_csv(table), drawn, yaml.safe_dump(settings, sort_keys=False))
+    write_bytes(output, page.encode())
+    log.info(f"{output}: {len(page) / 1e6:.1f} MB")
+
+
+with stage(snakemake.log[0]):
+    main(
+        benchmark=snakemake.wildcards.benchmark,
+        settings=snakemake.params.settings,
+        table=Path(snakemake.input.table),
+        figures=Path(snakemake.input.figures),
+        output=Path(snakemake.output[0]),
+    )
