@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from odevae import plots
 from odevae.data.recording import require_covariates
+from odevae.metrics import Moments
 from odevae.protocols.fold import Fold
 from odevae.report.embedding import Embedding, embed, perplexity_of, plane_grid, principal, thin, tsne
 from odevae.report.figure_names import figure_names, manifold_by
@@ -115,7 +116,8 @@ def _vector_field(scored: Scored, field: LatentField) -> Figure:
 
 def _of_activity(fold: Fold, scored: Scored) -> dict[str, Figure]:
     first, units = scored.counted[0], fold.about["units"]
-    true, predicted, time_s = scored.true[0, first], scored.predicted[0, first], fold.grid_s[first]
+    true, predicted = (values[:1][0, first] for values in (scored.true, scored.predicted))
+    time_s = fold.grid_s[first]
     zscored = [fold.preprocessor.zscore(values) for values in (true, predicted)]
     return {
         "example_neurons": plots.example_neurons(true, predicted, time_s, plots.most_active(true), units, scored.one),
@@ -126,12 +128,14 @@ def _of_activity(fold: Fold, scored: Scored) -> dict[str, Figure]:
 
 
 def _of_errors(fold: Fold, scored: Scored) -> dict[str, Figure]:
-    units, counted = fold.about["units"], scored.counted
-    error = np.where(counted[..., None], scored.predicted - scored.true, np.nan)
-    by_trial = np.nanmean(np.square(error), axis=(1, 2))
-    by_time = np.abs(error).mean(axis=2)
+    units, of_neurons = fold.about["units"], Moments()
+    by_trial, by_time = np.empty(len(scored.rows)), np.full(scored.counted.shape, np.nan)
+    for row, (true, predicted, m) in enumerate(zip(scored.true, scored.predicted, scored.counted, strict=True)):
+        error = predicted[m] - true[m]
+        by_trial[row], by_time[row, m] = np.square(error).mean(), np.abs(error).mean(axis=1)
+        of_neurons.add(true[m], predicted[m])
     return {
-        "neuron_scores": plots.neuron_scores(scored.true[counted], scored.predicted[counted], units, scored.all),
+        "neuron_scores": plots.neuron_scores(*of_neurons.per_neuron(), units, scored.all),
         "trial_errors": plots.trial_errors(by_trial, scored.trial_ids, units, scored.all),
         "error_over_time": plots.error_over_time(by_time, scored.recorded, fold.grid_s, units, scored.all),
     }
