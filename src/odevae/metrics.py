@@ -4,7 +4,6 @@ Each takes what was counted, flattened over trials and bins, and nothing else. W
 be computed as they are read (`odevae.pieces.Computed`), and are added up in pieces.
 """
 
-from collections.abc import Sequence
 from typing import Self
 
 import numpy as np

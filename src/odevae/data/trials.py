@@ -102,7 +102,9 @@ def resample(
 ) -> Trials:
     """Interpolate what `transform` makes of the activity linearly onto `bins` times over 0 .. `duration_s`.
 
-    It is given the frames of one trial at a time, ``(t, N)`` to ``(t, C)``. Past its end a trial is held at its last frame, and every bin counts, padded or not: this is the paper's grid
+    `transform` is given the frames of one trial at a time, ``(t, N)`` to ``(t, C)``.
+
+    Past its end a trial is held at its last frame, and every bin counts, padded or not: this is the paper's grid
     (section 3 (ii), and its source code). Frames after `duration_s` are not used.
     """
     # The source builds its grid and its frame times in single precision; which frames a landmark picks depends on it.

@@ -50,7 +50,6 @@ def published_landmarks(values: np.ndarray, count: int, seed: int) -> np.ndarray
     bins = values.reshape(-1, n_channels)
     first = int(np.random.RandomState(seed).randint(len(bins)))
 
-
     def squared_distances(row: int) -> np.ndarray:
         parts = pieces(*bins.shape)
         return np.concatenate([((bins[part] - bins[row]) ** 2).sum(axis=1) for part in parts])

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+
 from odevae.protocols.observations import BASELINE_BINS
 from odevae.protocols.principal_axes import ChosenFrames, principal_axes
 

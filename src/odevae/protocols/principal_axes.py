@@ -21,7 +21,7 @@ SMALL_SIDE = 1000
 BLOCK = 64
 # The space may grow to this share of the smaller side; beyond it the whole matrix costs less.
 LARGEST_SHARE = 0.25
-# An axis is accepted when its residual is this share of its gap to the next eigenvalue: it is then off by about as much.
+# An axis is accepted when its residual is this share of its gap to the next eigenvalue; it is then off by no more.
 RESIDUAL_OF_GAP = 1e-8
 # Residuals below this share of the largest eigenvalue are rounding.
 ROUNDING = 1e-14
