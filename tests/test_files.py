@@ -150,6 +150,20 @@ def test_a_process_killed_while_it_writes_leaves_the_old_file(tmp_path):
         assert read_json(path).keys() == {"n", "text"}
 
 
+def test_arrays_are_written_and_read_without_a_copy_of_them(tmp_path):
+    # 200 MB that compress well, in a process of its own, because a peak counts for its whole life.
+    program = (
+        "import resource, sys, numpy as np; from odevae.storage.files import read_arrays, write_arrays\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "x = np.tile(np.arange(50.0), 500_000); before = peak()\n"
+        "write_arrays(sys.argv[1], {'x': x}); print(peak() - before)\n"
+        "del x; read_arrays(sys.argv[1]); print(peak() - before)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "a.npz")]
+    written, read = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert written < 60 and read < 60
+
+
 def test_writing_leaves_no_other_file(tmp_path):
     write_bytes(tmp_path / "a", b"1")
     write_bytes(tmp_path / "a", b"2")

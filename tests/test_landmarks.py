@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from odevae import pieces
 from odevae.protocols.landmarks import farthest_points, published_landmarks
 
 
@@ -65,6 +66,13 @@ def test_landmarks_repeat_trials_and_are_not_the_trials_of_the_chosen_bins():
     assert len(np.unique(bins)) == 40
     np.testing.assert_array_equal(rows, bins % 7)
     assert (rows != bins // 20).mean() > 0.5
+
+
+def test_landmarks_of_bins_in_pieces_are_the_same(monkeypatch):
+    values = np.random.default_rng(0).standard_normal((7, 20, 3)).astype(np.float32)
+    whole = published_landmarks(values, count=40, seed=1)
+    monkeypatch.setattr(pieces, "PIECE_VALUES", 50)
+    np.testing.assert_array_equal(published_landmarks(values, count=40, seed=1), whole)
 
 
 def test_the_seed_draws_the_first_bin():

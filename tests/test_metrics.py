@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import mean_squared_error, r2_score
 
-from odevae import metrics
+from odevae import metrics, pieces
 
 
 def values(seed: int = 0, shape=(60, 5)) -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +23,16 @@ def test_scores_against_other_libraries(seed):
     )
     assert metrics.r2_pooled(true, predicted) == pytest.approx(r2_score(true.ravel(), predicted.ravel()))
     assert metrics.pearson(true, predicted) == pytest.approx(stats.pearsonr(true.ravel(), predicted.ravel()).statistic)
-    assert metrics.mse(true, predicted) == pytest.approx(mean_squared_error(true, predicted))
+    of_pieces = metrics.Moments()
+    for rows in np.split(np.arange(60), [1, 1, 20, 59]):
+        of_pieces.add(true[rows], predicted[rows])
+    assert of_pieces.mse() == pytest.approx(mean_squared_error(true, predicted))
+    assert of_pieces.std_ratio() == pytest.approx(predicted.std() / true.std())
+    for name in ("r2_neuron", "r2_pooled", "pearson"):
+        assert getattr(of_pieces, name)() == pytest.approx(getattr(metrics, name)(true, predicted), rel=1e-12)
+    r = [stats.pearsonr(x, y).statistic for x, y in zip(true.T, predicted.T, strict=True)]
+    expected = r, np.square(predicted - true).mean(axis=0), true.var(axis=0)
+    np.testing.assert_allclose(of_pieces.per_neuron(), expected)
 
 
 def test_the_pooled_definition_flatters():
@@ -45,7 +54,14 @@ def test_constants_have_no_score():
     assert np.isnan(metrics.r2_pooled(constant, constant))
     assert np.isnan(metrics.r2_neuron(np.ones((6, 2)) * [1, 2], constant))
     assert np.isnan(metrics.pearson(values()[0], np.ones((60, 5))))
-    assert np.isnan(metrics.std_ratio(constant, constant))
+    # A mean that is not exact leaves no variance behind.
+    found = metrics.Moments().add(0.1 * constant, constant).add(0.1 * constant, constant)
+    assert np.isnan([found.r2_neuron(), found.pearson(), found.std_ratio(), *found.per_neuron()[0]]).all()
+    assert not found.per_neuron()[2].any()
+
+
+def event_r2(true, predicted) -> float:
+    return metrics.score(true[None], predicted[None], np.ones((1, len(true)), bool))["event_r2"]
 
 
 def test_events_are_the_frames_with_the_largest_peaks():
@@ -56,8 +72,8 @@ def test_events_are_the_frames_with_the_largest_peaks():
     rows = [7, 90]  # above the 99th percentile of 200 peaks: the two largest
     error = ((true[rows] - predicted[rows]) ** 2).sum()
     expected = 1 - error / ((true[rows] - true.mean(axis=0)) ** 2).sum()
-    assert metrics.event_r2(true, predicted) == pytest.approx(expected)
-    assert np.isnan(metrics.event_r2(np.ones((10, 2)), np.zeros((10, 2))))
+    assert event_r2(true, predicted) == pytest.approx(expected)
+    assert np.isnan(event_r2(np.ones((10, 2)), np.zeros((10, 2))))
 
 
 def test_score_counts_what_the_mask_counts():
@@ -74,7 +90,7 @@ def test_score_counts_what_the_mask_counts():
         "mse": mean_squared_error(x, y),
         "std_ratio": y.std() / x.std(),
         "dynamics_std_ratio": steps[1].std() / steps[0].std(),
-        "event_r2": metrics.event_r2(x, y),
+        "event_r2": event_r2(x, y),
         "n_values": 13 * 4,
         "masked_fraction": 8 / 21,
     }
@@ -114,3 +130,27 @@ def test_a_batch_of_constant_truth_counts_as_zero():
     true[:2] = 3
     mask = np.ones((4, 7), bool)
     assert metrics.r2_batched(true, predicted, mask, 2) == pytest.approx(metrics.r2_pooled(true[2:], predicted[2:]) / 2)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), piece=st.integers(1, 200))
+def test_scores_in_pieces_are_those_of_the_whole(seed, piece):
+    generator = np.random.default_rng(seed)
+    # Far from zero, where sums of squares that are not centred lose their digits.
+    true, predicted = (array + 1e4 for array in values(seed, shape=(9, 7, 4)))
+    mask = np.arange(7) < generator.integers(1, 8, 9)[:, None]
+    whole = metrics.score(true, predicted, mask)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "PIECE_VALUES", piece)
+        assert metrics.score(true, predicted, mask) == pytest.approx(whole, rel=1e-9, nan_ok=True)
+        computed = [pieces.Computed(array.shape, array.__getitem__) for array in (true, predicted)]
+        assert metrics.score(*computed, mask) == pytest.approx(whole, rel=1e-9, nan_ok=True)
+
+
+def test_what_is_computed_as_it_is_read_reads_as_an_array():
+    array = np.arange(24.0).reshape(4, 3, 2)
+    computed = pieces.Computed(array.shape, array.__getitem__)
+    assert len(computed) == 4
+    np.testing.assert_array_equal(computed, array)
+    np.testing.assert_array_equal(computed[1:3], array[1:3])
+    np.testing.assert_array_equal([*computed], array)

@@ -11,6 +11,7 @@ from matplotlib.quiver import QuiverKey
 from test_plots import TITLE, line, words
 
 from odevae import plots
+from odevae.metrics import Moments
 from odevae.plots.heatmaps import bands
 
 pytestmark = pytest.mark.usefixtures("figures_need_no_pyplot")
@@ -198,12 +199,17 @@ def test_error_heatmap_is_signed_and_symmetric():
     assert f"{np.mean(np.abs(error) > high):.1%} of errors beyond the scale" in words(figure)
 
 
+def neuron_scores(true, predicted):
+    return plots.neuron_scores(*Moments().add(true, predicted).per_neuron(), "dF/F", TITLE)
+
+
 def test_neuron_scores_are_sorted_and_count_who_has_none():
     true, predicted = activity()
     true[:, 3] = 1.0  # silent
     predicted[:, 5] = 0.2  # constant reconstruction
     predicted[0, 8] = np.inf
-    figure = drawn(plots.neuron_scores(true, predicted, "dF/F", TITLE))
+    with np.errstate(invalid="ignore"):
+        figure = drawn(neuron_scores(true, predicted))
     left, right = figure.axes
     scored = [n for n in range(N) if n not in (3, 5, 8)]
     r = [np.corrcoef(true[:, n], predicted[:, n])[0, 1] for n in scored]
@@ -220,10 +226,10 @@ def test_neuron_scores_are_sorted_and_count_who_has_none():
 
 def test_neuron_scores_of_one_neuron_silent_neurons_and_none():
     true, predicted = activity(1)
-    drawn(plots.neuron_scores(true, predicted, "dF/F", TITLE))
-    drawn(plots.neuron_scores(true, true, "dF/F", TITLE))  # no error has no place on a logarithmic scale
-    assert "2 silent" in words(drawn(plots.neuron_scores(np.ones((L, 2)), np.ones((L, 2)), "dF/F", TITLE)))
-    assert "finite" in words(plots.neuron_scores(true, true * np.nan, "dF/F", TITLE))
+    drawn(neuron_scores(true, predicted))
+    drawn(neuron_scores(true, true))  # no error has no place on a logarithmic scale
+    assert "2 silent" in words(drawn(neuron_scores(np.ones((L, 2)), np.ones((L, 2)))))
+    assert "finite" in words(neuron_scores(true, true * np.nan))
 
 
 # Trials and time

@@ -6,9 +6,18 @@ from scipy import stats
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from odevae import pieces
 from odevae.errors import OdevaeError
+from odevae.protocols import principal_axes
 from odevae.protocols.observations import Observations
-from odevae.protocols.preprocessing import SCALE_FLOOR, Preprocessor, first_bins_mean, fit_preprocessor
+from odevae.protocols.preprocessing import (
+    SCALE_FLOOR,
+    Preprocessor,
+    first_bins_mean,
+    fit_preprocessor,
+    fit_scaled_pca,
+)
+from odevae.protocols.principal_axes import ChosenFrames
 
 
 @pytest.fixture
@@ -84,6 +93,67 @@ def test_observations_survive_the_way_there_and_back(make_recording, seed, space
 def test_pca_of_silence_is_refused():
     with pytest.raises(OdevaeError, match="every neuron is silent"):
         fit_preprocessor(np.ones((10, 3)), "pca", floored=True)
+
+
+@pytest.fixture
+def many_frames():
+    """Some thousand frames of 1500 neurons: nine signals of falling variance and a little noise."""
+    generator = np.random.default_rng(0)
+    signals = generator.standard_normal((2000, 9)) * 0.8 ** np.arange(9)
+    mixing = np.linalg.qr(generator.standard_normal((1500, 9)))[0].T * 20
+    return (signals @ mixing + 0.05 * generator.standard_normal((2000, 1500)) + 3).astype(np.float32)
+
+
+def compare_with_scikit_learn(frames, n_components: int | None = None) -> None:
+    """Channels as many as those of the full decomposition, components equal with their signs, variances too."""
+    pca = PCA(n_components=0.95, svd_solver="full").fit(frames.astype(np.float64))
+    found = fit_preprocessor(frames, "pca", floored=True)
+    assert found.n_channels == pca.n_components_ == (n_components or pca.n_components_)
+    np.testing.assert_allclose(found.components, pca.components_, atol=1e-6)
+    scores = pca.transform(frames.astype(np.float64))
+    np.testing.assert_allclose(found.channel_scale, scores.std(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found.transform(frames), StandardScaler().fit_transform(scores), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(80, 9), (400, 60), (40, 60), (9, 9), (3, 20)])
+def test_components_are_those_of_the_full_decomposition(shape):
+    generator = np.random.default_rng(sum(shape))
+    compare_with_scikit_learn(generator.standard_normal(shape) @ generator.standard_normal((shape[1], shape[1])) + 1)
+
+
+def test_a_few_components_of_many_neurons_come_from_a_krylov_space(many_frames, monkeypatch):
+    monkeypatch.setattr(principal_axes, "_all_at_once", None)
+    compare_with_scikit_learn(many_frames, 7)
+    # More neurons than frames.
+    compare_with_scikit_learn(many_frames[:1200])
+
+
+def test_many_components_of_many_neurons_come_from_the_whole_matrix():
+    # Nearly white noise: hundreds of components hold the variance, which no small space does.
+    frames = np.random.default_rng(0).standard_normal((1300, 1100)) * np.linspace(1, 2, 1100)
+    assert principal_axes._leading(ChosenFrames(frames - frames.mean(axis=0)), 0.95) is None
+    compare_with_scikit_learn(frames)
+
+
+def test_pieces_give_what_the_whole_gives(frames, many_frames, monkeypatch):
+    rows = np.random.default_rng(0).permutation(len(many_frames))[:1700]
+    whole = [
+        fit_preprocessor(frames, "pca", floored=True),
+        fit_preprocessor(many_frames, "pca", floored=True, rows=rows),
+        fit_preprocessor(many_frames[rows], "neurons", floored=True),
+        fit_scaled_pca(many_frames[:, :50], rows),
+    ]
+    monkeypatch.setattr(pieces, "PIECE_VALUES", 2**10)
+    assert len([*pieces.pieces(len(frames), 200)]) == 16
+    parts = [
+        fit_preprocessor(frames, "pca", floored=True),
+        fit_preprocessor(many_frames, "pca", floored=True, rows=rows),
+        fit_preprocessor(many_frames, "neurons", floored=True, rows=rows),
+        fit_scaled_pca(many_frames[:, :50], rows),
+    ]
+    for part, expected in zip(parts, whole, strict=True):
+        for name, array in vars(part).items():
+            np.testing.assert_allclose(array, getattr(expected, name), atol=1e-9, err_msg=name)
 
 
 # Scaling

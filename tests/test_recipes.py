@@ -1,6 +1,7 @@
 """Splits, the two protocols, folds on disk and the audit."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from conftest import HELDOUT_SMALL, PUBLISHED_DEFAULTS, PUBLISHED_SMALL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from odevae import pieces
 from odevae.data.recording import Recording
 from odevae.errors import OdevaeError
 from odevae.protocols.audit import audit
@@ -279,6 +281,23 @@ def test_audit_counts_by_hand(small, published_fold):
     assert found["frames_used_fraction"] == 1
     assert found["fitted_before_split"] == ["pca", "scaling"]
     assert found["frames_seen_at_onset"] == 1
+
+
+@pytest.mark.parametrize("observations", OBSERVATIONS)
+def test_folds_and_audits_of_pieces_are_those_of_the_whole(small, observations, monkeypatch):
+    recipes = [
+        partial(heldout, small, observations, split=0, settings=HELDOUT_SMALL),
+        partial(published, small, observations, split=1, settings=PUBLISHED_SMALL | {"drop_first_trials": 0}),
+    ]
+    whole = [recipe() for recipe in recipes]
+    audits = [audit(fold, small) for fold in whole]
+    monkeypatch.setattr(pieces, "PIECE_VALUES", 50)
+    for recipe, expected, counts in zip(recipes, whole, audits, strict=True):
+        found = recipe()
+        np.testing.assert_equal(found.parts, expected.parts)
+        np.testing.assert_allclose(found.observed, expected.observed, atol=1e-6)
+        for name, value in audit(found, small).items():
+            assert value == (pytest.approx(counts[name]) if isinstance(value, float) else counts[name])
 
 
 def test_audit_of_held_out_trials_finds_nothing(small, heldout_fold):

@@ -7,7 +7,8 @@ import torch
 from conftest import ABOUT, HELDOUT_SMALL, PUBLISHED_DEFAULTS
 from sklearn.metrics import r2_score
 
-from odevae.evaluation.run_scores import evaluate, model_scores, reference_scores, task_of
+from odevae import pieces
+from odevae.evaluation.run_scores import evaluate, metrics_of, model_scores, reference_scores, task_of
 from odevae.evaluation.trivial import TRIVIAL
 from odevae.metrics import score
 from odevae.models.odevae import build
@@ -173,6 +174,21 @@ def test_predictions_are_those_of_the_checkpoints(evaluated, heldout_fold, train
             decoded = model.decoder(torch.from_numpy(predictions[f"test_{checkpoint}_path"]))
         np.testing.assert_allclose(predictions[f"test_{checkpoint}_path"][:, 0], mean, atol=1e-6)
         np.testing.assert_allclose(predictions[f"test_{checkpoint}"], decoded, atol=1e-5)
+
+
+def test_pieces_of_trials_are_predicted_and_scored_as_the_whole(evaluated, heldout_fold, trained, monkeypatch):
+    metrics, predictions = evaluated
+    monkeypatch.setattr(pieces, "PIECE_VALUES", 1)
+    in_pieces, run = values_of(metrics), read_json(trained / RUN_FILE)
+    scored = metrics_of(heldout_fold, run, predictions)
+    # The correlation of a constant is that of its rounding.
+    undefined = {name for name in in_pieces if name.endswith("training_mean/r") and "raw" not in name}
+    found = {name: value for name, value in values_of(scored).items() if name not in undefined}
+    expected = {name: value for name, value in in_pieces.items() if name not in undefined}
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-12, nan_ok=True)
+    _, again = evaluate(heldout_fold, trained)
+    for name, array in predictions.items():
+        np.testing.assert_allclose(again[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_skill_compares_with_the_best_trivial_reference(evaluated):

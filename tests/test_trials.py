@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odevae.data.recording import Recording
-from odevae.data.trials import cut, resample, usable_trials
+from odevae.data.trials import cut, interpolated, resample, usable_trials
 from odevae.errors import OdevaeError
 
 
@@ -108,7 +110,7 @@ def test_take_may_repeat_rows(make_recording):
 
 def test_resampling_is_linear_interpolation_held_at_the_last_frame(make_recording):
     recording = make_recording([13, 31, 8])
-    trials = resample(recording, recording.activity, recording.trial_ids, bins=23, duration_s=2.2)
+    trials = resample(recording, recording.trial_ids, bins=23, duration_s=2.2)
     grid = np.linspace(0, 2.2, 23)
     for row, trial_id in enumerate(recording.trial_ids):
         frames = recording.frames_of(trial_id)
@@ -129,7 +131,7 @@ def test_resampling_is_linear_interpolation_held_at_the_last_frame(make_recordin
 
 def test_padding_counts_but_was_not_recorded(make_recording):
     recording = make_recording([13, 31, 8])
-    trials = resample(recording, recording.activity, recording.trial_ids, bins=23, duration_s=2.2)
+    trials = resample(recording, recording.trial_ids, bins=23, duration_s=2.2)
     assert trials.mask.all()
     # Last frames at 1.2, 3.0 and 0.7 s; bins every 0.1 s. Single precision decides the bin on the very end.
     counts = trials.recorded.sum(axis=1)
@@ -143,11 +145,33 @@ def test_padding_counts_but_was_not_recorded(make_recording):
 def test_frames_after_the_duration_are_not_used(make_recording):
     recording = make_recording([40])
     values = recording.activity.copy()
-    before = resample(recording, values, recording.trial_ids, bins=10, duration_s=1.05)
+    recording = replace(recording, activity=values)
+    before = resample(recording, recording.trial_ids, bins=10, duration_s=1.05)
     values[11:] = 1e6  # the frame at 1.1 s still takes part in the last bin
-    after = resample(recording, values, recording.trial_ids, bins=10, duration_s=1.05)
+    after = resample(recording, recording.trial_ids, bins=10, duration_s=1.05)
     np.testing.assert_array_equal(before.values[:, :-1], after.values[:, :-1])
     assert after.values[0, -1, 0] != before.values[0, -1, 0]
     values[12:] = -1e6
-    again = resample(recording, values, recording.trial_ids, bins=10, duration_s=1.05)
+    again = resample(recording, recording.trial_ids, bins=10, duration_s=1.05)
     np.testing.assert_array_equal(again.values, after.values)
+
+
+def test_resampling_transforms_the_frames_before_it_interpolates(make_recording):
+    recording = make_recording([13, 31, 8])
+    grid = {"bins": 23, "duration_s": 2.2}
+    squared = replace(recording, activity=np.square(recording.activity)[:, :2])
+    found = resample(recording, recording.trial_ids, **grid, transform=lambda frames: np.square(frames)[:, :2])
+    np.testing.assert_array_equal(found.values, resample(squared, recording.trial_ids, **grid).values)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), n_known=st.integers(2, 30), missing=st.integers(0, 3))
+def test_interpolation_has_the_bits_of_numpy(seed, n_known, missing):
+    generator = np.random.default_rng(seed)
+    known = np.append(0.0, np.cumsum(generator.uniform(0.01, 0.2, n_known - 1))).astype(np.float32)
+    values = generator.standard_normal((n_known, 3))
+    values[generator.integers(0, n_known, missing)] = np.nan
+    # Times between, on and after the known ones.
+    times = np.sort(np.concatenate([np.linspace(0, 1.2 * known[-1], 25, dtype=np.float32), known]))
+    expected = np.stack([np.interp(times, known, column) for column in values.T], axis=1)
+    np.testing.assert_array_equal(interpolated(times, known, values), expected)

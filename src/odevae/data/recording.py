@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from odevae.errors import OdevaeError
+from odevae.pieces import pieces
 from odevae.storage.files import read_arrays, write_arrays
 
 # What reading a file did to its frames, under ``reading`` in the source of a recording. A simulation was not read.
@@ -88,7 +90,14 @@ class Recording:
 
     def frames_of(self, trial_id: int) -> np.ndarray:
         """Indices of the frames of one trial, in the order of recording."""
-        return np.flatnonzero(self.trial == trial_id)
+        return self._frames_by_trial.get(int(trial_id), np.empty(0, dtype=np.int64))
+
+    @cached_property
+    def _frames_by_trial(self) -> dict[int, np.ndarray]:
+        # One sort: to search the frames once for every trial would take the square of the trials.
+        order = np.argsort(self.trial, kind="stable")
+        ids, starts = np.unique(self.trial[order], return_index=True)
+        return dict(zip(ids.tolist(), np.split(order, starts[1:]), strict=True))
 
 
 def check_lengths(where: str, n_frames: int, per_frame: Mapping[str, np.ndarray], latents: np.ndarray | None) -> None:
@@ -125,8 +134,8 @@ def check_frames(where: str, activity: np.ndarray, trial: np.ndarray, time: np.n
         raise OdevaeError(
             f"{where}: the activity is empty, shape {activity.shape}; give at least one trial and neuron."
         )
-    bad = np.argwhere(~np.isfinite(activity))
-    if len(bad):
+    if not all(np.isfinite(activity[part]).all() for part in pieces(*activity.shape)):
+        bad = np.argwhere(~np.isfinite(activity))
         frame, neuron = bad[0]
         raise OdevaeError(
             f"{where}: the activity is NaN or infinite in {len(bad)} of its {activity.size} values, first at frame "

@@ -89,11 +89,20 @@ def cut(recording: Recording, values: np.ndarray, trial_ids: np.ndarray) -> Tria
 
     times = stack(recording.time, np.float64)
     times = np.where(recorded, times - times[:, :1], 0.0)
+    values = stack(values, np.float32)
     return _stacked(recording, values, trial_ids, stack, mask=recorded, recorded=recorded, times=times)
 
 
-def resample(recording: Recording, values: np.ndarray, trial_ids: np.ndarray, bins: int, duration_s: float) -> Trials:
-    """Interpolate ``(T, N)`` `values` linearly onto `bins` times over 0 .. `duration_s` in every trial.
+def resample(
+    recording: Recording,
+    trial_ids: np.ndarray,
+    bins: int,
+    duration_s: float,
+    transform: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> Trials:
+    """Interpolate what `transform` makes of the activity linearly onto `bins` times over 0 .. `duration_s`.
+
+    `transform` is given the frames of one trial at a time, ``(t, N)`` to ``(t, C)``.
 
     Past its end a trial is held at its last frame, and every bin counts, padded or not: this is the paper's grid
     (section 3 (ii), and its source code). Frames after `duration_s` are not used.
@@ -103,17 +112,16 @@ def resample(recording: Recording, values: np.ndarray, trial_ids: np.ndarray, bi
     frames = [recording.frames_of(i) for i in trial_ids]
     since_onset = [(recording.time[f] - recording.time[f][0]).astype(np.float32) for f in frames]
 
-    def stack(per_frame: np.ndarray, dtype) -> np.ndarray:
-        columns = per_frame.reshape(recording.n_frames, -1)
-        stacked = np.empty((len(frames), bins, columns.shape[1]), dtype=dtype)
+    def stack(per_frame: np.ndarray, dtype, transform: Callable = np.asarray) -> np.ndarray:
+        shape = transform(per_frame[frames[0]]).shape[1:]
+        stacked = np.empty((len(frames), bins, *shape), dtype=dtype)
         for row, (f, t) in enumerate(zip(frames, since_onset, strict=True)):
-            for channel in range(columns.shape[1]):
-                stacked[row, :, channel] = np.interp(grid, t, columns[f, channel])
-        return stacked.reshape(len(frames), bins, *per_frame.shape[1:])
+            stacked[row] = interpolated(grid, t, transform(per_frame[f]))
+        return stacked
 
     return _stacked(
         recording,
-        values,
+        stack(recording.activity, np.float32, transform),
         trial_ids,
         stack,
         mask=np.ones((len(frames), bins), dtype=bool),
@@ -122,10 +130,33 @@ def resample(recording: Recording, values: np.ndarray, trial_ids: np.ndarray, bi
     )
 
 
+def interpolated(times: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """What `numpy.interp` gives for each column, in one pass: values at ``(L,)`` `times`, ``(L, ...)`` float64.
+
+    Args:
+        times: not before the first of the `known` ones; after the last one its values are held.
+        known: ``(t,)``, increasing; two or more.
+        values: ``(t, ...)``, those at the known times.
+    """
+    known, times, values = known.astype(np.float64), times.astype(np.float64), values.astype(np.float64)
+    before = np.clip(np.searchsorted(known, times, side="right") - 1, 0, len(known) - 2)
+    met, beyond = times == known[before], times >= known[-1]
+
+    def column(numbers: np.ndarray) -> np.ndarray:
+        return numbers.reshape(-1, *[1] * (values.ndim - 1))
+
+    # The order of the operations is that of `numpy.interp`, so the bits are the same.
+    slopes = (values[before + 1] - values[before]) / column((known[1:] - known[:-1])[before])
+    result = slopes * column(times - known[before]) + values[before]
+    # Exact also where the next value is NaN.
+    result[met], result[beyond] = values[before[met]], values[-1]
+    return result
+
+
 def _stacked(recording: Recording, values, trial_ids, stack: Callable, **bins: np.ndarray) -> Trials:
-    """Trials of what `stack` makes of each array of frames: ``(T, ...)`` to ``(B, L, ...)``."""
+    """Trials of ``(B, L, N)`` `values`, and of what `stack` makes of all else: ``(T, ...)`` to ``(B, L, ...)``."""
     return Trials(
-        values=stack(values, np.float32),
+        values=values,
         trial_ids=np.asarray(trial_ids, dtype=np.int64),
         covariates={name: stack(c, np.float64) for name, c in recording.covariates.items()},
         latents=None if recording.latents is None else stack(recording.latents, np.float64),

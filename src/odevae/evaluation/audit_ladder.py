@@ -7,7 +7,7 @@ import pandas as pd
 
 from odevae.evaluation.group_means import mean_of, sd_of
 from odevae.evaluation.trivial import TRIVIAL
-from odevae.metrics import r2_batched, r2_neuron
+from odevae.metrics import moments, r2_batched
 from odevae.protocols.fold import Fold, load_fold
 from odevae.storage.run_folder import read_predictions, read_result
 
@@ -93,7 +93,7 @@ def rungs_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray], audi
             best, drawn, last = (fold.carried(part, predictions[f"{part}_{name}"], space) for name in _PREDICTIONS)
             row["r2"] = r2_batched(true, drawn, mask, batch_size)
             row["r2_last"] = r2_batched(true, last, mask, batch_size)
-            row["r2_neuron"] = r2_neuron(true[mask].astype(float), best[mask].astype(float))
+            row["r2_neuron"] = moments(true, best, mask).r2_neuron()
         rows.append(row)
     return rows
 

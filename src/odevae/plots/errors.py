@@ -10,20 +10,21 @@ from odevae.plots.style import LEGEND, describe, message, new_figure
 MOST_TRIALS_NAMED = 40
 
 
-def neuron_scores(true: np.ndarray, predicted: np.ndarray, units: str, title: str) -> Figure:
+def neuron_scores(r: np.ndarray, error: np.ndarray, variance: np.ndarray, units: str, title: str) -> Figure:
     """Correlation and mean squared error of each neuron, each sorted from best to worst.
 
     Each error is drawn with the neuron's variance, which is the error of predicting its mean. Neurons that are constant
     over the scored frames are silent: they have no correlation, and their number is given.
 
     Args:
-        true, predicted: ``(M, N)``, every scored frame, in ``units``; neurons with a value that is not finite are left
-            out, and their number is given.
+        r: ``(N,)``, correlation of each neuron over the scored frames; NaN if its truth or reconstruction is constant.
+        error, variance: ``(N,)``, in squared ``units``; neurons whose error is not finite are left out, and their
+            number is given.
     """
-    known = np.isfinite(true).all(axis=0) & np.isfinite(predicted).all(axis=0)
+    known = np.isfinite(error)
     if not known.any():
         return message("No neuron has a finite truth and reconstruction.", title)
-    r, error, variance = per_neuron(true[:, known], predicted[:, known])
+    r, error, variance = r[known], error[known], variance[known]
     silent, constant = variance == 0, (variance > 0) & np.isnan(r)
     figure = new_figure(9, 3.8, title)
     left, right = figure.subplots(1, 2)
@@ -55,17 +56,6 @@ def neuron_scores(true: np.ndarray, predicted: np.ndarray, units: str, title: st
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     return figure
-
-
-def per_neuron(true: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pearson's r (NaN if either is constant), mean squared error and variance of each column of ``(M, N)`` arrays."""
-    true, predicted = np.asarray(true, dtype=float), np.asarray(predicted, dtype=float)
-    x, y = true - true.mean(axis=0), predicted - predicted.mean(axis=0)
-    # Because of rounding, a constant column can differ a little from its mean.
-    x, y = np.where(np.ptp(true, axis=0) > 0, x, 0.0), np.where(np.ptp(predicted, axis=0) > 0, y, 0.0)
-    scale = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
-    r = np.divide((x * y).sum(axis=0), scale, out=np.full(len(scale), np.nan), where=scale > 0)
-    return r, np.square(predicted - true).mean(axis=0), (x**2).mean(axis=0)
 
 
 def squared(units: str) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from odevae.data.recording import Recording, timing
+from odevae.data.trials import Trials
 from odevae.protocols.fold import Fold
 from odevae.protocols.observations import BASELINE_BINS, Observations
 
@@ -30,20 +31,18 @@ def audit(fold: Fold, recording: Recording) -> dict:
     part = fold.scored_part
     train, scored = fold.parts["train"], fold.parts[part]
     shared = np.isin(scored, train)
-    trials = fold.raw.take(scored)
-    padded = trials.mask & ~trials.recorded
+    mask = fold.raw.mask[scored]
+    padded = mask & ~fold.raw.recorded[scored]
     all_padded = fold.raw.mask & ~fold.raw.recorded
-    values = fold.observed[scored]
-    squares = ((values - values[trials.mask].mean()) ** 2).sum(axis=2)
+    squares = _squares(fold.observed, scored, mask)
     frames_recorded = sum(len(recording.frames_of(i)) for i in fold.raw.trial_ids)
     frames_used = sum(
         int((recording.time[f] - recording.time[f][0] <= fold.grid_s[-1] + 1e-6).sum())
         for f in map(recording.frames_of, fold.raw.trial_ids)
     )
-    training = fold.raw.take(np.unique(train))
     silent = np.ptp(recording.activity, axis=0) == 0
-    silent_in_training = np.ptp(training.values[training.mask], axis=0) == 0
-    active_when_scored = np.ptp(trials.values[trials.mask], axis=0) > 0
+    silent_in_training = ~_active(fold.raw, train)
+    active_when_scored = _active(fold.raw, scored)
     return {
         "scored_part": part,
         "scored_sequences": len(scored),
@@ -53,9 +52,9 @@ def audit(fold: Fold, recording: Recording) -> dict:
         "shared_trials": float(shared.mean()),
         "scored_trial_ids": fold.raw.trial_ids[scored].tolist(),
         "shared_trial_ids": np.unique(fold.raw.trial_ids[scored[shared]]).tolist(),
-        "padded_fraction": float(padded.sum() / trials.mask.sum()),
+        "padded_fraction": float(padded.sum() / mask.sum()),
         "padded_fraction_all_trials": float(all_padded.sum() / fold.raw.mask.sum()),
-        "padded_variation_fraction": float(squares[padded].sum() / squares[trials.mask].sum()),
+        "padded_variation_fraction": float(squares[padded].sum() / squares[mask].sum()),
         "frames_used_fraction": frames_used / frames_recorded,
         "fitted_on": fold.about["fitted_on"],
         "fitted_before_split": fold.about["fitted_before_split"],
@@ -65,3 +64,19 @@ def audit(fold: Fold, recording: Recording) -> dict:
         **recording.reading,
         **timing(recording),
     }
+
+
+def _squares(observed: np.ndarray, rows: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Squared distance of each counted bin of the trials `rows` from the scalar mean of them all, ``(B, L)``."""
+    total = sum(float(observed[row][m].sum(dtype=np.float64)) for row, m in zip(rows, mask, strict=True))
+    mean = total / (mask.sum() * observed.shape[2])
+    return np.array([np.square(observed[row] - mean).sum(axis=1, dtype=np.float64) for row in rows])
+
+
+def _active(raw: Trials, rows: np.ndarray) -> np.ndarray:
+    """Which neurons are not constant in the counted bins of the trials `rows`, ``(N,)``."""
+    highest, lowest = np.full((2, raw.values.shape[2]), [[-np.inf], [np.inf]])
+    for row in np.unique(rows):
+        values = raw.values[row][raw.mask[row]]
+        highest, lowest = np.maximum(highest, values.max(axis=0)), np.minimum(lowest, values.min(axis=0))
+    return highest > lowest

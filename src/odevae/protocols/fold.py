@@ -7,6 +7,7 @@ import numpy as np
 
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
+from odevae.pieces import Computed
 from odevae.protocols.preprocessing import Preprocessor
 from odevae.storage.files import read_arrays, read_json, write_arrays, write_json
 from odevae.storage.run_folder import PREPROCESSING_FILE, TRIALS_FILE
@@ -61,20 +62,29 @@ class Fold:
         """Observations ``(B, L, C)`` of the trials `rows` back to recorded units ``(B, L, N)``, baseline added."""
         return self.preprocessor.inverse(observed + self.baseline[rows][:, None, :])
 
-    def truth(self, part: str, space: str) -> np.ndarray:
+    def truth(self, part: str, space: str) -> Computed:
         """The values of one part in one of `SPACES`; ``raw`` is what was recorded, not its projection on components."""
         rows = self.parts[part]
         if space == "pca":
-            return self.observed[rows]
-        raw = self.raw.values[rows]
-        return raw if space == "raw" else self.preprocessor.zscore(raw)
+            return Computed((len(rows), *self.observed.shape[1:]), lambda chosen: self.observed[rows[chosen]])
 
-    def carried(self, part: str, observed: np.ndarray, space: str) -> np.ndarray:
+        def values(chosen: slice) -> np.ndarray:
+            raw = self.raw.values[rows[chosen]]
+            return raw if space == "raw" else self.preprocessor.zscore(raw)
+
+        return Computed((len(rows), *self.raw.values.shape[1:]), values)
+
+    def carried(self, part: str, observed: np.ndarray, space: str) -> np.ndarray | Computed:
         """Predictions of one part in observation space ``(B, L, C)``, carried to one of `SPACES`."""
         if space == "pca":
             return observed
-        raw = self.to_raw(observed, self.parts[part])
-        return raw if space == "raw" else self.preprocessor.zscore(raw)
+        rows = self.parts[part]
+
+        def values(chosen: slice) -> np.ndarray:
+            raw = self.to_raw(observed[chosen], rows[chosen])
+            return raw if space == "raw" else self.preprocessor.zscore(raw)
+
+        return Computed((len(rows), *self.raw.values.shape[1:]), values)
 
 
 def save_fold(fold: Fold, folder: str | Path) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from odevae.pieces import pieces
+
 
 def farthest_points(
     squared_distances: Callable[[int], np.ndarray], count: int, first: int, tolerance: float = -np.inf
@@ -47,4 +49,9 @@ def published_landmarks(values: np.ndarray, count: int, seed: int) -> np.ndarray
         return np.arange(n_trials * n_bins) % n_trials
     bins = values.reshape(-1, n_channels)
     first = int(np.random.RandomState(seed).randint(len(bins)))
-    return farthest_points(lambda row: ((bins - bins[row]) ** 2).sum(axis=1), count, first) % n_trials
+
+    def squared_distances(row: int) -> np.ndarray:
+        parts = pieces(*bins.shape)
+        return np.concatenate([((bins[part] - bins[row]) ** 2).sum(axis=1) for part in parts])
+
+    return farthest_points(squared_distances, count, first) % n_trials

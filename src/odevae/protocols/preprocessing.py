@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from odevae.errors import OdevaeError
 from odevae.protocols.observations import BASELINE_BINS
+from odevae.protocols.principal_axes import ChosenFrames, principal_axes
 
 # The source divides by SD + 1e-8.
 PUBLISHED_EPSILON = 1e-8
@@ -60,57 +60,48 @@ class Preprocessor:
         return (raw - self.neuron_mean) / self.neuron_scale
 
 
-def fit_preprocessor(frames: np.ndarray, space: str, floored: bool) -> Preprocessor:
+def fit_preprocessor(frames: np.ndarray, space: str, floored: bool, rows: np.ndarray | None = None) -> Preprocessor:
     """PCA of the recorded units, then z-scores of the components, as `published` and `heldout` use it.
 
     Args:
         frames: ``(T, N)``, recorded units.
         space: ``pca`` keeps the components of 95 % of the variance; ``neurons`` keeps the neurons, z-scored.
         floored: raise small scales of neurons to `SCALE_FLOOR`; otherwise they are SD + 1e-8, as in the source.
+        rows: indices of the frames to fit on, in any order; None for all of them.
 
     Raises:
         OdevaeError: if PCA is to be fitted and every neuron is silent.
     """
-    frames = np.asarray(frames, dtype=np.float64)
-    mean, scale = _mean_and_scale(frames, floored)
-    unscaled = np.ones_like(scale)
+    n_neurons = frames.shape[1]
+    chosen = ChosenFrames(frames, rows)
+    mean, sd = chosen.mean_and_sd()
+    scale, unscaled = _scale(sd, floored), np.ones(n_neurons)
     if space == "neurons":
-        n_neurons = frames.shape[1]
         return Preprocessor(mean, scale, unscaled, np.empty((0, n_neurons)), np.zeros(n_neurons), np.ones(n_neurons))
-    pca = _fit_pca(frames)
-    scores = pca.transform(frames)
-    score_mean, score_scale = scores.mean(axis=0), scores.std(axis=0) + PUBLISHED_EPSILON
-    return Preprocessor(mean, scale, unscaled, pca.components_, score_mean, score_scale)
+    variances, components = principal_axes(chosen.centred(mean, unscaled), VARIANCE_KEPT)
+    # Scores have the mean 0, and the eigenvalue divides by T - 1 where an SD divides by T.
+    score_scale = np.sqrt(variances * (1 - 1 / len(chosen))) + PUBLISHED_EPSILON
+    return Preprocessor(mean, scale, unscaled, components, np.zeros(len(components)), score_scale)
 
 
-def fit_scaled_pca(frames: np.ndarray) -> Preprocessor:
+def fit_scaled_pca(frames: np.ndarray, rows: np.ndarray) -> Preprocessor:
     """z-scores of neurons, then PCA whose components keep their scale, in the order of v2's source.
 
     Args:
-        frames: ``(T, N)``, recorded units.
+        frames, rows: as in `fit_preprocessor`.
     """
-    frames = np.asarray(frames, dtype=np.float64)
-    mean, scale = _mean_and_scale(frames, floored=False)
-    pca = _fit_pca((frames - mean) / scale)
-    n_channels = pca.n_components_
-    return Preprocessor(mean, scale, scale, pca.components_, np.zeros(n_channels), np.ones(n_channels))
+    chosen = ChosenFrames(frames, rows)
+    mean, sd = chosen.mean_and_sd()
+    scale = _scale(sd, floored=False)
+    _, components = principal_axes(chosen.centred(mean, scale), VARIANCE_KEPT)
+    return Preprocessor(mean, scale, scale, components, np.zeros(len(components)), np.ones(len(components)))
 
 
-def _mean_and_scale(frames: np.ndarray, floored: bool) -> tuple[np.ndarray, np.ndarray]:
-    mean, sd = frames.mean(axis=0), frames.std(axis=0)
+def _scale(sd: np.ndarray, floored: bool) -> np.ndarray:
     if not floored:
-        return mean, sd + PUBLISHED_EPSILON
+        return sd + PUBLISHED_EPSILON
     active = sd > 0
-    return mean, np.maximum(sd, SCALE_FLOOR * np.median(sd[active]) if active.any() else 1.0)
-
-
-def _fit_pca(frames: np.ndarray):
-    # Only a job that fits needs it; it takes a second to import.
-    from sklearn.decomposition import PCA
-
-    if not np.ptp(frames, axis=0).any():
-        raise OdevaeError("every neuron is silent in the frames to fit on; PCA needs activity, so choose other trials.")
-    return PCA(n_components=VARIANCE_KEPT, svd_solver="full").fit(frames)
+    return np.maximum(sd, SCALE_FLOOR * np.median(sd[active]) if active.any() else 1.0)
 
 
 def first_bins_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -50,8 +50,8 @@ def published(
     fitted_on, before_split = "every frame of the recording", ["pca", "scaling"] if seen.space == "pca" else ["scaling"]
     trial_ids = usable_trials(recording, settings["drop_first_trials"], PUBLISHED_MIN_FRAMES)
     grid = {"bins": settings["bins"], "duration_s": settings["duration_s"]}
-    observed = resample(recording, preprocessor.transform(recording.activity), trial_ids, **grid)
-    raw = resample(recording, recording.activity, trial_ids, **grid)
+    observed = resample(recording, trial_ids, **grid, transform=preprocessor.transform)
+    raw = resample(recording, trial_ids, **grid)
     landmarks = published_landmarks(observed.values, settings["landmarks"], seed=split)
     if random_validation:
         drawn = random_sequences(len(landmarks), RANDOM_VALIDATION, seed=split)
@@ -62,11 +62,11 @@ def published(
         parts["train"] = parts["train"][~np.isin(parts["train"], parts["validation"])]
     if fit_on_training:
         training_ids = trial_ids[np.unique(parts["train"])]
-        frames = recording.activity[np.isin(recording.trial, training_ids)]
+        frames = np.flatnonzero(np.isin(recording.trial, training_ids))
         # Without the floor, a neuron that is silent in training would get huge values wherever it fires.
-        preprocessor = fit_preprocessor(frames, seen.space, floored=True)
+        preprocessor = fit_preprocessor(recording.activity, seen.space, floored=True, rows=frames)
         fitted_on, before_split = "the frames of the training trials", []
-        observed = resample(recording, preprocessor.transform(recording.activity), trial_ids, **grid)
+        observed = resample(recording, trial_ids, **grid, transform=preprocessor.transform)
     about = _about(recording, split, observations, settings)
     about |= {"fitted_on": fitted_on, "fitted_before_split": before_split, "drop_last_batch": True}
     return _fold(raw, observed.values, parts, preprocessor, raw.times[0], float(settings["duration_s"]), about)
@@ -90,13 +90,13 @@ def published_v2(recording: Recording, observations: str, split: int, settings: 
             "cannot use it; use it with v2."
         )
     trial_ids = usable_trials(recording, 0, PUBLISHED_MIN_FRAMES)
-    raw = resample(recording, recording.activity, trial_ids, settings["bins"], settings["duration_s"])
+    raw = resample(recording, trial_ids, settings["bins"], settings["duration_s"])
     order = np.random.default_rng(split).permutation(len(raw))
     parts = {name: order[rows] for name, rows in last_sequences(len(raw), settings["holdout"]).items()}
-    preprocessor = fit_scaled_pca(raw.values[parts["train"]].reshape(-1, recording.n_neurons))
+    preprocessor = fit_scaled_pca(*_counted_frames(raw, parts["train"]))
     about = _about(recording, split, observations, settings)
     about |= {"fitted_on": "the padded training sequences", "fitted_before_split": [], "drop_last_batch": True}
-    return _fold(raw, preprocessor.transform(raw.values), parts, preprocessor, raw.times[0], 1.0, about)
+    return _fold(raw, _observed(raw, preprocessor), parts, preprocessor, raw.times[0], 1.0, about)
 
 
 def heldout(recording: Recording, observations: str, split: int, settings: dict) -> Fold:
@@ -134,12 +134,12 @@ def fit_heldout(raw: Trials, parts: dict[str, np.ndarray], about: dict) -> Fold:
     Raises:
         OdevaeError: if trials do not keep to the frame interval of the training trials.
     """
-    training = raw.take(parts["train"])
     space = Observations.parse(about["observations"]).space
-    preprocessor = fit_preprocessor(training.values[training.mask], space, floored=True)
+    frames, rows = _counted_frames(raw, parts["train"])
+    preprocessor = fit_preprocessor(frames, space, floored=True, rows=rows)
     frame_interval_s = _frame_interval(about["recording"], raw, parts["train"])
     # The longest training trial spans [0, 1], as the paper's grid does; a longer held-out trial goes beyond 1.
-    time_scale_s = float(frame_interval_s * (training.mask.sum(axis=1).max() - 1))
+    time_scale_s = float(frame_interval_s * (raw.mask[parts["train"]].sum(axis=1).max() - 1))
     about = about | {"fitted_on": "the frames of the training trials", "fitted_before_split": []}
     about |= {"drop_last_batch": False, "frame_interval_s": frame_interval_s}
     return _on_native_frames(raw, parts, preprocessor, time_scale_s, about)
@@ -182,9 +182,23 @@ def _about(recording: Recording, split: int, observations: str, settings: dict) 
 def _on_native_frames(
     raw: Trials, parts: dict[str, np.ndarray], preprocessor: Preprocessor, time_scale_s: float, about: dict
 ) -> Fold:
-    observed = np.where(raw.mask[..., None], preprocessor.transform(raw.values), 0.0).astype(np.float32)
     grid_s = about["frame_interval_s"] * np.arange(raw.mask.shape[1])
-    return _fold(raw, observed, parts, preprocessor, grid_s, time_scale_s, about)
+    return _fold(raw, _observed(raw, preprocessor), parts, preprocessor, grid_s, time_scale_s, about)
+
+
+def _counted_frames(raw: Trials, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All bins of `raw` as ``(B L, N)`` frames, without a copy, and which of them count in some `trials`, in order."""
+    n_bins = raw.mask.shape[1]
+    numbers = trials[:, None] * n_bins + np.arange(n_bins)
+    return raw.values.reshape(-1, raw.values.shape[2]), numbers[raw.mask[trials]]
+
+
+def _observed(raw: Trials, preprocessor: Preprocessor) -> np.ndarray:
+    """``(B, L, C)`` float32 observations of the bins that count; zeros elsewhere."""
+    observed = np.zeros((*raw.mask.shape, preprocessor.n_channels), dtype=np.float32)
+    for values, mask, result in zip(raw.values, raw.mask, observed, strict=True):
+        result[mask] = preprocessor.transform(values[mask])
+    return observed
 
 
 def _fold(
@@ -196,14 +210,16 @@ def _fold(
     time_scale_s: float,
     about: dict,
 ) -> Fold:
-    """Subtract the baseline, which the source does after choosing landmarks, and put the fold together."""
+    """Subtract the baseline, which the source does after choosing landmarks, and put the fold together.
+
+    `observed` is float32 and is changed in place.
+    """
+    baseline = np.zeros((len(raw), observed.shape[2]))
     if Observations.parse(about["observations"]).baseline:
         baseline = first_bins_mean(observed, raw.mask)
-        observed = np.where(raw.mask[..., None], observed - baseline[:, None, :], 0.0)
-    else:
-        baseline = np.zeros((len(raw), observed.shape[2]))
-    observed, baseline = observed.astype(np.float32), baseline.astype(np.float32)
-    return Fold(raw, observed, baseline, parts, preprocessor, grid_s, time_scale_s, about)
+        for values, mask, mean in zip(observed, raw.mask, baseline, strict=True):
+            values[mask] = values[mask] - mean
+    return Fold(raw, observed, baseline.astype(np.float32), parts, preprocessor, grid_s, time_scale_s, about)
 
 
 def _frame_interval(recording: str, raw: Trials, training_rows: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from odevae import plots
 from odevae.data.recording import require_covariates
+from odevae.metrics import Moments
 from odevae.protocols.fold import Fold
 from odevae.report.embedding import Embedding, embed, perplexity_of, plane_grid, principal, thin, tsne
 from odevae.report.figure_names import FIGURES, MORE_FIGURES, manifold_by
@@ -143,7 +144,8 @@ def _vector_field(scored: Scored, field: Callable[[np.ndarray], np.ndarray]) -> 
 
 def _of_activity(fold: Fold, scored: Scored) -> dict[str, Callable[[], Figure]]:
     first, units = scored.counted[0], fold.about["units"]
-    true, predicted, time_s = scored.true[0, first], scored.predicted[0, first], fold.grid_s[first]
+    true, predicted = (values[:1][0, first] for values in (scored.true, scored.predicted))
+    time_s = fold.grid_s[first]
     trial, zscored = (true, predicted, time_s), [fold.preprocessor.zscore(values) for values in (true, predicted)]
     return {
         "example_neurons": lambda: plots.example_neurons(*trial, plots.most_active(true), units, scored.one),
@@ -154,24 +156,24 @@ def _of_activity(fold: Fold, scored: Scored) -> dict[str, Callable[[], Figure]]:
 
 
 def _of_errors(fold: Fold, scored: Scored) -> dict[str, Callable[[], Figure]]:
-    units, counted = fold.about["units"], scored.counted
+    units = fold.about["units"]
 
-    def error() -> np.ndarray:
-        """``(B, L, N)``, NaN in bins that do not count."""
-        return np.where(counted[..., None], scored.predicted - scored.true, np.nan)
+    @cache
+    def errors() -> tuple[np.ndarray, np.ndarray, Moments]:
+        """Mean squared error of each trial ``(B,)``, mean absolute error of each bin ``(B, L)``, and of the neurons."""
+        of_neurons = Moments()
+        by_trial, by_time = np.empty(len(scored.rows)), np.full(scored.counted.shape, np.nan)
+        for row, (true, predicted, m) in enumerate(zip(scored.true, scored.predicted, scored.counted, strict=True)):
+            error = predicted[m] - true[m]
+            by_trial[row], by_time[row, m] = np.square(error).mean(), np.abs(error).mean(axis=1)
+            of_neurons.add(true[m], predicted[m])
+        return by_trial, by_time, of_neurons
 
-    def by_neuron() -> Figure:
-        return plots.neuron_scores(scored.true[counted], scored.predicted[counted], units, scored.all)
-
-    def by_trial() -> Figure:
-        squared = np.nanmean(np.square(error()), axis=(1, 2))
-        return plots.trial_errors(squared, scored.trial_ids, units, scored.all)
-
-    def by_time() -> Figure:
-        absolute = np.abs(error()).mean(axis=2)
-        return plots.error_over_time(absolute, scored.recorded, fold.grid_s, units, scored.all)
-
-    return {"neuron_scores": by_neuron, "trial_errors": by_trial, "error_over_time": by_time}
+    return {
+        "neuron_scores": lambda: plots.neuron_scores(*errors()[2].per_neuron(), units, scored.all),
+        "trial_errors": lambda: plots.trial_errors(errors()[0], scored.trial_ids, units, scored.all),
+        "error_over_time": lambda: plots.error_over_time(errors()[1], scored.recorded, fold.grid_s, units, scored.all),
+    }
 
 
 def _colour(fold: Fold, rows: np.ndarray, covariate: str) -> tuple[np.ndarray, str]:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from odevae.metrics import pearson, r2_pooled
+from odevae.metrics import pearson, r2_of_trial
+from odevae.pieces import Computed
 from odevae.protocols.fold import Fold
 
 
@@ -20,7 +21,7 @@ class Scored:
         counted: ``(B, L)``, bins that are scored.
         recorded: ``(B, L)``, bins before the end of the trial.
         path: ``(B, L, D)``, the latent states.
-        true, predicted: ``(B, L, N)``, in recorded units.
+        true, predicted: ``(B, L, N)``, in recorded units, computed as they are read.
     """
 
     title: str
@@ -30,8 +31,8 @@ class Scored:
     counted: np.ndarray
     recorded: np.ndarray
     path: np.ndarray
-    true: np.ndarray
-    predicted: np.ndarray
+    true: Computed
+    predicted: Computed
 
     @property
     def names(self) -> np.ndarray:
@@ -69,8 +70,8 @@ def scored_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray]) -> 
         counted=fold.raw.mask[rows],
         recorded=fold.raw.recorded[rows],
         path=path,
-        true=fold.raw.values[rows],
-        predicted=fold.to_raw(predictions[f"{part}_best"], rows),
+        true=fold.truth(part, "raw"),
+        predicted=fold.carried(part, predictions[f"{part}_best"], "raw"),
     )
 
 
@@ -84,6 +85,6 @@ def scores_of_trials(fold: Fold, run: dict, predictions: dict[str, np.ndarray]) 
     if scored is None:
         return []
     return [
-        {"latent_dim": run["key"]["latent_dim"], "r2": r2_pooled(x[m], y[m]), "r": pearson(x[m], y[m])}
-        for x, y, m in zip(scored.true.astype(float), scored.predicted, scored.counted, strict=True)
+        {"latent_dim": run["key"]["latent_dim"], "r2": r2_of_trial(x, y, m), "r": pearson(x[m].astype(float), y[m])}
+        for x, y, m in zip(scored.true, scored.predicted, scored.counted, strict=True)
     ]

@@ -8,9 +8,10 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
-from io import BytesIO
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,8 +22,9 @@ SCHEMA = 2
 SCHEMA_ENTRY, SEAL_ENTRY = "schema", "sha256"
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write `content` to `path`, completely or not at all.
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write into, which becomes `path` at the end of the block, completely or not at all.
 
     Raises:
         OSError: if it cannot be written, with `path` as its file name; an older file is still there then.
@@ -31,7 +33,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -39,6 +41,12 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write `content` to `path`, completely or not at all; raises as `written_whole` does."""
+    with written_whole(path) as file:
+        file.write(content)
 
 
 def write_json(path: str | Path, content: dict) -> None:
@@ -68,9 +76,8 @@ def read_json(path: str | Path) -> dict:
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> str:
     """Write a sealed, compressed ``.npz`` without pickled objects; gives its seal."""
     seal = _digest_of_arrays(arrays)
-    buffer = BytesIO()
-    np.savez_compressed(buffer, **arrays, **{SCHEMA_ENTRY: np.array(SCHEMA), SEAL_ENTRY: np.array(seal)})
-    write_bytes(path, buffer.getvalue())
+    with written_whole(path) as file:
+        np.savez_compressed(file, **arrays, **{SCHEMA_ENTRY: np.array(SCHEMA), SEAL_ENTRY: np.array(seal)})
     return seal
 
 
@@ -137,7 +144,8 @@ def _digest_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     for name, array in sorted(arrays.items()):
         array = np.asarray(array)
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        # The bytes of the array as they are: `tobytes` would copy them.
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return digest.hexdigest()
 
 

@@ -121,7 +121,8 @@ def validate(
         SolverError: if the latent path cannot be integrated.
     """
     model.eval()
-    validated, predicted = [], np.zeros_like(fold.sequences("validation")[0])
+    rows = fold.parts["validation"]
+    validated, predicted = [], np.zeros((len(rows), *fold.observed.shape[1:]), np.float32)
     done = 0
     with torch.no_grad():
         for observed, mask, times in batches(fold, "validation", spec.batch_size, False, device):
@@ -135,7 +136,7 @@ def validate(
     r2 = r2_batched(
         fold.truth("validation", spec.validation_space),
         fold.carried("validation", predicted, spec.validation_space),
-        fold.raw.mask[fold.parts["validation"]],
+        fold.raw.mask[rows],
         spec.batch_size,
     )
     return validated, r2
@@ -146,13 +147,13 @@ def batches(fold: Fold, part: str, batch_size: int, shuffle: bool, device: str =
 
     Training under the paper's protocols drops an incomplete last batch, as the source does.
     """
-    values, mask = map(torch.from_numpy, fold.sequences(part))
-    times = torch.from_numpy(fold.times)
-    n = len(values)
+    values, mask, trials, times = map(torch.from_numpy, (fold.observed, fold.raw.mask, fold.parts[part], fold.times))
+    n = len(trials)
     order = torch.randperm(n) if shuffle else torch.arange(n)
     if shuffle and fold.about["drop_last_batch"] and n >= batch_size:
         order = order[: n - n % batch_size]
-    for rows in order.split(batch_size):
+    # Only a batch of trials is copied at a time.
+    for rows in trials[order].split(batch_size):
         length = int(mask[rows].sum(dim=1).max())
         yield tuple(tensor.to(device) for tensor in (values[rows, :length], mask[rows, :length], times[:length]))
 

@@ -68,6 +68,8 @@ def simulated(
     n_trials, n_frames = settings["n_trials"], len(activity) // settings["n_trials"]
     trial = np.repeat(np.arange(n_trials), n_frames)
     time = np.tile(np.arange(n_frames) / settings["frame_rate_hz"], n_trials)
-    digest = hashlib.sha256(b"".join(array.tobytes() for array in (activity, trial, time, latents)))
+    digest = hashlib.sha256()
+    for array in (activity, trial, time, latents):
+        digest.update(np.ascontiguousarray(array))
     about = {"name": kind, "simulation": kind, "settings": settings, **source, "sha256": digest.hexdigest()}
     return Recording(activity, trial, time, covariates, latents, units, about)
