@@ -279,4 +279,6 @@ def test_the_latent_ode_is_solved():
     z0 = torch.tensor([[1.0, 0.0], [0.3, -2.0]], dtype=torch.float64)
     times = SPEED * torch.arange(13, dtype=torch.float64)
     expected = torch.stack([z0 @ torch.linalg.matrix_exp(t * turn).T for t in times], dim=1)
-    torch.testing.assert_close(network.solve(z0, 12), expected, atol=1e-3, rtol=0)
+    for n_frames in (12, 5, 1, 0):
+        found = network.solve(z0, n_frames)
+        torch.testing.assert_close(found, expected[:, : n_frames + 1], atol=1e-2, rtol=0)
