@@ -120,7 +120,9 @@ def main(fold_folder: str, latent_dim: str, *chosen: str) -> None:
 
 def print_row(name: str, seconds: dict[str, float]) -> None:
     numbers = [*(seconds[part] for part in PARTS), sum(seconds.values())]
-    print(f"| {name} | " + " | ".join(f"{number:.2f}" if number >= 0.005 else "" for number in numbers) + " |", flush=True)
+    print(
+        f"| {name} | " + " | ".join(f"{number:.2f}" if number >= 0.005 else "" for number in numbers) + " |", flush=True
+    )
 
 
 if __name__ == "__main__":
