@@ -156,3 +156,19 @@ def test_other_dimensions_share_the_distances_and_nothing_else(make_trials):
     np.testing.assert_array_equal(second.reconstruct(others), alone.reconstruct(others))
     second.fit(others, nothing)
     assert measured == [1, 2, 2], "what was taken over serves one fit"
+
+
+def test_only_what_is_asked_for_is_computed(make_trials):
+    trials = make_trials([40] * 6, n_neurons=6)
+    train, others, nothing = trials.take(np.arange(4)), trials.take(np.arange(4, 6)), trials.take(np.arange(0))
+    model = Components(latent_dim=2, n_landmarks=100)
+    maps = {"coordinates", "to_latent", "to_activity"}
+    model.fit(train, nothing)
+    model.intrinsic_dimension()
+    assert not maps & set(vars(model))
+    model.infer(others)
+    assert maps & set(vars(model)) == {"coordinates", "to_latent"}
+    model.reconstruct(others)
+    assert maps <= set(vars(model))
+    model.fit(others, nothing)
+    assert not maps & set(vars(model)), "those of the last fit"

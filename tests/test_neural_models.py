@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from odevae.benchmark.models.neural.autoencoders import FrameAutoencoder, TrialAutoencoder, TwoPartAutoencoder
+from odevae.benchmark.models.neural.autoencoders import (
+    KERNEL,
+    FrameAutoencoder,
+    SeparableConvolution,
+    TrialAutoencoder,
+    TwoPartAutoencoder,
+)
 from odevae.benchmark.models.neural.gru_vae import GRUVAE
 from odevae.benchmark.models.neural.latent_ode import SPEED, LatentODE, LatentODENetwork
 from odevae.benchmark.models.neural.neural_model import (
@@ -244,6 +250,19 @@ def test_some_bins_are_recorded_ones():
     assert sorted(everywhere) == [tuple(pair) for pair in recorded.nonzero().tolist()]
     trials, bins = some_bins(recorded, 0.26)
     assert len(trials) == 6 and recorded[trials, bins].all()
+
+
+def test_separable_convolution_against_torch():
+    ours = SeparableConvolution(4)
+    along = torch.nn.Conv1d(4, 4, KERNEL, padding="same", groups=4, bias=False)
+    across = torch.nn.Conv1d(4, 4, 1)
+    with torch.no_grad():
+        along.weight[:, 0] = ours.along.T
+        across.weight[..., 0], across.bias[:] = ours.across.weight, ours.across.bias
+    for n_bins in (1, 3, 9):
+        hidden = torch.randn(2, n_bins, 4)
+        expected = across(along(hidden.transpose(1, 2))).transpose(1, 2)
+        torch.testing.assert_close(ours(hidden), expected)
 
 
 def test_two_way_gru_against_torch():

@@ -1,5 +1,7 @@
 """The tasks of the benchmark, asked of models whose answers are known."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -155,3 +157,9 @@ def test_time_in_the_trial_alone_is_no_more_than_the_null():
 def test_classes_are_distinguished_from_numbers(parts):
     train, *_ = parts
     assert is_class(train, "Choice") and not is_class(train, "x")
+
+
+def test_tasks_of_models_without_latents_import_nothing_slow():
+    code = "import sys, odevae.benchmark.scoring; print({'scipy', 'sklearn', 'torch'} & set(sys.modules))"
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert outcome.stdout.strip() == "set()"

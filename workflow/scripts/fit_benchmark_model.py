@@ -9,7 +9,6 @@ from threadpoolctl import threadpool_limits
 from odevae.benchmark.grid import Cell, model_class
 from odevae.benchmark.scoring import all_scores
 from odevae.data.recording import load_recording, require_covariates
-from odevae.data.simulate.expected import expected_activity
 from odevae.data.trials import cut
 from odevae.jobs.job_logging import log, stage
 from odevae.jobs.provenance import provenance
@@ -60,6 +59,9 @@ def main(
 
 def expected_in_test(recording_file: str, fold: Fold) -> np.ndarray:
     """Activity ``(B, L, N)`` of the test trials of a simulation without noise."""
+    # What simulates takes a while to import, and a recording needs none of it.
+    from odevae.data.simulate.expected import expected_activity
+
     recording = load_recording(recording_file)
     return cut(recording, expected_activity(recording), fold.raw.trial_ids).values[fold.parts["test"]]
 

@@ -6,8 +6,6 @@ pseudo-session; Harris 2020, arXiv:2012.06862, on why frames must not be shuffle
 """
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import balanced_accuracy_score, r2_score
 
 from odevae.data.trials import Trials
 
@@ -68,6 +66,10 @@ def pseudo_session(trials: Trials, name: str, class_: bool, generator: np.random
 
 
 def _decode_one(train: Part, validation: Part, test: Part, name: str) -> dict[str, float]:
+    # scikit-learn takes longer to import than a model without latents takes for all tasks; none of these decodes.
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.metrics import balanced_accuracy_score, r2_score
+
     class_ = is_class(train[1], name)
     measure = balanced_accuracy_score if class_ else r2_score
 

@@ -10,7 +10,6 @@ code, repository ``snel-repo/expressive-latent-dynamics-paper``, files ``paper_s
 """
 
 import numpy as np
-from sklearn.linear_model import LinearRegression
 
 from odevae.benchmark.decoding import Part
 from odevae.benchmark.families import Task
@@ -160,6 +159,9 @@ def _inferred_and_true(part: Part) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _regression(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+    # Slow to import, and models without latents need none of it.
+    from sklearn.linear_model import LinearRegression
+
     fitted = LinearRegression().fit(*train)
     given, asked = test
     return {"r2": r2_mean(asked, fitted.predict(given)), "n_values": len(asked)}

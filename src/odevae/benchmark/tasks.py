@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from sklearn.linear_model import Ridge
 
 from odevae.benchmark.decoding import STRENGTHS
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
@@ -77,8 +76,12 @@ def held_out_neurons(n_neurons: int, draw: int) -> np.ndarray:
     return held_out
 
 
-def fit_readout(latents: np.ndarray, target: np.ndarray, held_latents: np.ndarray, held_target: np.ndarray) -> Ridge:
-    """A ridge from latents ``(M, D)`` to a target ``(M, C)``, its strength the best of `STRENGTHS` on other frames."""
+def fit_readout(latents: np.ndarray, target: np.ndarray, held_latents: np.ndarray, held_target: np.ndarray):
+    """scikit-learn's ridge from latents ``(M, D)`` to a target ``(M, C)``, its strength the best of `STRENGTHS` on
+    other frames."""
+    # Slow to import, and models without latents need none of it.
+    from sklearn.linear_model import Ridge
+
     fits = [Ridge(alpha=strength).fit(latents, target) for strength in STRENGTHS]
     return max(fits, key=lambda fit: r2_neuron(held_target, fit.predict(held_latents)))
 

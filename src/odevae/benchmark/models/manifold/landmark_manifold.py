@@ -7,6 +7,7 @@ is the same mean of their images.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -179,10 +180,12 @@ class LandmarkManifold(BenchmarkModel):
     activity, frame by frame. In the authors' scripts the map to activity is fitted on the landmarks only. Here it is
     fitted on all training frames, each at the coordinates that the landmarks of *other* trials give it.
 
+    The embedding and the maps are computed when they are first needed: the intrinsic dimension needs none of them, and
+    latents alone no map to activity.
+
     Attributes:
         n_landmarks: how many training frames are embedded, at most.
         geometry: of the training trials; set by `fit`.
-        coordinates: ``(n_landmarks, D)``, the embedding of the landmarks; set by `fit`.
     """
 
     n_landmarks: int = N_LANDMARKS
@@ -206,7 +209,7 @@ class LandmarkManifold(BenchmarkModel):
         self._taken_over = sibling.geometry
 
     def fit(self, train: Trials, validation: Trials) -> None:
-        """Embed landmarks of the training trials and fit the maps; the validation trials are not used.
+        """Measure the training trials, see `Geometry`; the validation trials are not used.
 
         Raises:
             OdevaeError: if there is one training trial, no more frames than latent dimensions, or too few that differ.
@@ -222,14 +225,28 @@ class LandmarkManifold(BenchmarkModel):
                 f"{type(self).__name__}: {n_frames} training frames cannot be embedded in {self.latent_dim} "
                 "dimensions; lower latent_dim or give more frames."
             )
-        activity = train.values[train.recorded].astype(np.float64)
-        self.geometry, self._taken_over = self._taken_over or self._measure(activity, train), None
+        self._activity = train.values[train.recorded].astype(np.float64)
+        self.geometry, self._taken_over = self._taken_over or self._measure(self._activity, train), None
+        for of_the_last_fit in ("coordinates", "to_latent", "to_activity"):
+            vars(self).pop(of_the_last_fit, None)
+
+    @cached_property
+    def coordinates(self) -> np.ndarray:
+        """The embedding of the landmarks, ``(n_landmarks, D)``."""
+        return self.embed(self.geometry.distances)
+
+    @cached_property
+    def to_latent(self) -> LLEMap:
+        """From components to coordinates, known at the landmarks."""
         states, folds, landmarks = self.geometry.states, self.geometry.folds, self.geometry.landmarks
-        self.coordinates = self.embed(self.geometry.distances)
-        known = folds[landmarks]
-        self.to_latent = LLEMap.fit(states[landmarks], self.coordinates, known, NEIGHBORS_TO_LATENT, self.seed)
-        latents = self.to_latent.from_other_folds(known, states, folds)
-        self.to_activity = LLEMap.fit(latents, activity, folds, NEIGHBORS_TO_ACTIVITY, self.seed)
+        return LLEMap.fit(states[landmarks], self.coordinates, folds[landmarks], NEIGHBORS_TO_LATENT, self.seed)
+
+    @cached_property
+    def to_activity(self) -> LLEMap:
+        """From coordinates to activity, known at all training frames."""
+        states, folds, landmarks = self.geometry.states, self.geometry.folds, self.geometry.landmarks
+        latents = self.to_latent.from_other_folds(folds[landmarks], states, folds)
+        return LLEMap.fit(latents, self._activity, folds, NEIGHBORS_TO_ACTIVITY, self.seed)
 
     def _measure(self, activity: np.ndarray, train: Trials) -> Geometry:
         """The geometry of training frames ``(M, N)``."""

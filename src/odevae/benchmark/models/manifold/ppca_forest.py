@@ -141,7 +141,7 @@ def grow_tree(
             projections = before @ normal
             order = np.argsort(projections, kind="stable")
             ordered = after[order]
-            n_below = _spherical_split(ordered, min_leaf)
+            n_below = _spherical_split(ordered, min_leaf, moments.total)
             below, above = moments.parts(ordered, n_below)
             loss = _loss(below, floor) + _loss(above, floor)
             if loss < smallest_loss:
@@ -186,13 +186,20 @@ class PpcaForest:
         return median - logsumexp(median, axis=1, keepdims=True)
 
 
-def _spherical_split(ordered: np.ndarray, min_leaf: int) -> int:
-    """Number of the ordered states that go below, for the smallest sum of squared distances to the two means."""
+def _spherical_split(ordered: np.ndarray, min_leaf: int, total: np.ndarray) -> int:
+    """Number of the ordered states that go below, for the smallest sum of squared distances to the two means.
+
+    Args:
+        ordered: ``(n, C)``.
+        min_leaf: smallest number on either side.
+        total: ``(C,)``, sum of the states.
+    """
     n = len(ordered)
-    sums = np.cumsum(ordered, axis=0)
-    total = sums[-1]
     n_below = np.arange(min_leaf, n - min_leaf + 1)
-    below = sums[n_below[0] - 1 : n_below[-1]]
+    # Sums of the states below. The first `min_leaf` are below for every split, so they are added up at once.
+    below = ordered[min_leaf - 1 : n - min_leaf].copy()
+    below[0] = ordered[:min_leaf].sum(axis=0)
+    np.cumsum(below, axis=0, out=below)
     square_below = np.vecdot(below, below)
     # The sum of the states above is the total minus the sum of those below.
     square_above = square_below - 2 * below @ total + total @ total

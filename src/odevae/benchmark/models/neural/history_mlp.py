@@ -17,7 +17,7 @@ from odevae.training.reproducibility import random_state_kept, seed_everything
 HISTORY = 12  # frames that are seen; E65 is smoothed over 11
 WIDTH = 64
 # An epoch is a fixed amount of work, so that the cost does not grow with the recording.
-EPOCHS = 80
+EPOCHS = 50
 PATIENCE = 10
 STEPS_PER_EPOCH = 60
 BATCH = 1024
@@ -149,26 +149,31 @@ class _Windows:
     """
 
     def __init__(self, values: np.ndarray, recorded: np.ndarray, silence: float, horizons: Sequence[int]):
-        n_bins = values.shape[1]
+        n_trials, n_bins, n_neurons = values.shape
         moving = _moving(values, silence)
-        self._values, self._silence = values, silence
-        self._future = np.arange(n_bins)[:, None] + horizons  # (L, H)
-        self._counted = np.zeros((*recorded.shape, len(horizons)), dtype=bool)
+        counted_bins = np.zeros((*recorded.shape, len(horizons)), dtype=bool)
         # Per horizon: number of silent histories, mean of what follows them, error of holding the last frame.
         self.n_silent, self.after_silence, self.held = np.zeros((3, len(horizons)), dtype=np.float32)
         for output, horizon in enumerate(horizons):
             counted = recorded[:, horizon:]
-            self._counted[:, : counted.shape[1], output] = counted
+            counted_bins[:, : counted.shape[1], output] = counted
             now, then = values[:, : counted.shape[1]][counted], values[:, horizon:][counted]
             silent = ~moving[:, : counted.shape[1]][counted]
             self.n_silent[output] = silent.sum()
             self.after_silence[output] = then[silent].mean() if silent.any() else 0.0
             self.held[output] = ((then - now) ** 2).sum(dtype=np.float64)
-        self._where = np.nonzero(moving & self._counted.any(axis=2)[..., None])
+        trial, last, neuron = np.nonzero(moving & counted_bins.any(axis=2)[..., None])
+        # Each neuron's trial in one piece, with its first frame before it; a window is then one place and an offset.
+        padded = np.pad(values, [(0, 0), (HISTORY - 1, max(horizons)), (0, 0)], mode="edge").transpose(0, 2, 1)
+        self._series = torch.from_numpy(np.ascontiguousarray(padded).ravel())
+        self._place = (trial * n_neurons + neuron) * padded.shape[2] + last + HISTORY - 1
+        self._offsets = torch.tensor([*range(0, -HISTORY, -1), *horizons])
+        self._counted, self._bin = torch.from_numpy(counted_bins.reshape(n_trials * n_bins, -1)), trial * n_bins + last
+        self._silent_history = torch.full((1, HISTORY), float(silence))
 
     def __len__(self) -> int:
         """The number of histories that are not silent."""
-        return len(self._where[0])
+        return len(self._place)
 
     def error(self, network: nn.Module, rows: np.ndarray) -> torch.Tensor:
         """Squared error relative to that of holding the last frame, ``(H,)``.
@@ -177,16 +182,13 @@ class _Windows:
             network: see `HistoryNetwork`.
             rows: the sample of the histories that are not silent, ``(M,)``.
         """
-        trial, last, neuron = (index[rows] for index in self._where)
-        counted = self._counted[trial, last]
-        future = np.minimum(self._future[last], self._values.shape[1] - 1)
-        truth = np.where(counted, self._values[trial[:, None], future, neuron[:, None]], 0)
-        silent = np.full((1, HISTORY), self._silence, dtype=np.float32)
-        histories = np.concatenate([_histories(self._values, trial, last, neuron), silent])
-        predicted = network(torch.from_numpy(histories))
-        squared = (torch.from_numpy(counted) * (predicted[:-1] - torch.from_numpy(truth)) ** 2).sum(dim=0)
+        windows = self._series[torch.from_numpy(self._place[rows])[:, None] + self._offsets]
+        histories, truth = windows.split([HISTORY, len(self.held)], dim=1)
+        predicted = network(torch.cat([histories, self._silent_history]))
+        # What follows a trial may be anything, so it is replaced before it enters a sum.
+        errors = torch.where(self._counted[torch.from_numpy(self._bin[rows])], predicted[:-1] - truth, 0)
         silence = torch.from_numpy(self.n_silent) * (predicted[-1] - torch.from_numpy(self.after_silence)) ** 2
-        squared = squared * (len(self) / max(len(rows), 1)) + silence
+        squared = (errors**2).sum(dim=0) * (len(self) / max(len(rows), 1)) + silence
         return squared / torch.from_numpy(np.where(self.held > 0, self.held, 1))
 
 

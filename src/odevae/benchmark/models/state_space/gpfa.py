@@ -153,6 +153,9 @@ def _next_timescale(
     """
     n_bins, counts = len(means), seen.sum(axis=0)
     old = covariances([timescale], n_bins)[0]
+    flat = weights.reshape(n_bins, -1)
+    # The square root, so that the weighted sum of squares below is one product of a matrix with itself.
+    root_both = np.repeat(np.sqrt(both), weights.shape[2], axis=1)
 
     def loss(log_timescale: float) -> float:
         # Whitened by the Cholesky factor of the new prior, the log-density of a trial is a sum over its bins. It is
@@ -160,9 +163,9 @@ def _next_timescale(
         root = np.linalg.cholesky(covariances([np.exp(log_timescale)], n_bins)[0])
         whiten = solve_triangular(root, np.eye(n_bins), lower=True)
         prior = counts @ np.einsum("tu,tu->t", whiten @ old, whiten)
-        explained = np.square(np.tensordot(whiten, weights, 1)).sum(axis=2)
+        spread = (whiten @ flat) * root_both
         observed = np.square(whiten @ means)[seen.T].sum()
-        return counts @ np.log(np.diag(root)) + 0.5 * (prior - (both * explained).sum() + observed)
+        return counts @ np.log(np.diag(root)) + 0.5 * (prior - np.vdot(spread, spread) + observed)
 
     start, reach = np.log(timescale), np.log(TIMESCALE_STEP)
     found = minimize_scalar(loss, bounds=(start - reach, start + reach), method="bounded", options={"xatol": 0.01})
