@@ -118,7 +118,7 @@ class GRUVAENetwork(Network):
 class GRUVAE(ForecastingModel):
     """GRU sequence VAE with a two-part output; the posterior mean answers."""
 
-    default_settings = Settings(steps=350, frames_per_batch=320, jitter=0.5, width=128, patience=4)
+    default_settings = Settings(steps=300, frames_per_batch=640, jitter=0.5, width=128, patience=4)
 
     def build(self, mean: torch.Tensor, nonnegative: bool) -> Network:
         width = self.settings.width
