@@ -1,8 +1,7 @@
 """Write the web page of a study."""
 
+import json
 from pathlib import Path
-
-import yaml
 
 from odevae.jobs.job_logging import log, stage
 from odevae.protocols.fold import load_fold
@@ -43,7 +42,7 @@ def main(
         run = read_json(folder / RUN_FILE)
         drawn = rotating_manifold_of_run(fold, run, read_predictions(folder, run), colour_by[turned["dataset"]])
         manifold = drawn and {"row": turned, "figure": drawn}
-    page = study_page(study, rows, figure, shown, yaml.safe_dump(settings, sort_keys=False), manifold)
+    page = study_page(study, rows, figure, shown, json.dumps(settings, indent=2), manifold)
     write_bytes(output, page.encode())
     log.info(f"{output}: {len(page) / 1e6:.1f} MB, {len(shown)} runs")
 

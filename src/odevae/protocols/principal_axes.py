@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import eigh
-from scipy.linalg.blas import dsyrk
 
 from odevae.errors import OdevaeError
 from odevae.pieces import pieces
@@ -74,6 +72,9 @@ class ChosenFrames:
 
     def covariance(self) -> np.ndarray:
         """``sum x x' / (T - 1)`` of frames of mean zero, ``(N, N)``; only its lower triangle is filled."""
+        # Only a job that fits needs SciPy; it takes a while to import.
+        from scipy.linalg.blas import dsyrk
+
         result = np.zeros((self.n_neurons, self.n_neurons), order="F")
         for piece in self:
             result = dsyrk(1 / (len(self) - 1), piece.T, 1.0, result, lower=True, overwrite_c=True)
@@ -117,6 +118,8 @@ def _n_kept(variances: np.ndarray, total: float, share: float) -> int:
 
 def _all_at_once(centred: ChosenFrames, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Variances ``(C,)`` and axes ``(N, C)``, from the covariance, or from the products of frames if they are fewer."""
+    from scipy.linalg import eigh
+
     n_frames = len(centred)
     by_frames = n_frames < centred.n_neurons
     if by_frames:
@@ -140,6 +143,8 @@ def _leading(centred: ChosenFrames, share: float) -> tuple[np.ndarray, np.ndarra
     Golub and Van Loan, Matrix Computations, section 10.3 (block Lanczos), with every block made orthogonal to all
     others. The residual of an axis over its gap bounds the sine of its angle to the eigenvector.
     """
+    from scipy.linalg import eigh
+
     total = sum(np.square(piece).sum() for piece in centred) / (len(centred) - 1)
     limit = LARGEST_SHARE * min(len(centred), centred.n_neurons)
     start = np.random.default_rng(0).standard_normal((centred.n_neurons, BLOCK))

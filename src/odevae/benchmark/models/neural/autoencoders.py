@@ -99,7 +99,7 @@ class TrialEncoder(nn.Module):
 class FrameAutoencoder(NeuralModel):
     """A code for each frame from that frame alone; linear output."""
 
-    default_settings = Settings(frames_per_batch=320, jitter=0.5)
+    default_settings = Settings(jitter=0.5)
 
     def build(self, mean: torch.Tensor, nonnegative: bool) -> Network:
         width = self.settings.width

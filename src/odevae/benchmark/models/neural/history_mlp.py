@@ -17,7 +17,7 @@ from odevae.training.reproducibility import random_state_kept, seed_everything
 HISTORY = 12  # frames that are seen; E65 is smoothed over 11
 WIDTH = 64
 # An epoch is a fixed amount of work, so that the cost does not grow with the recording.
-EPOCHS = 50
+EPOCHS = 80
 PATIENCE = 10
 STEPS_PER_EPOCH = 60
 BATCH = 1024

@@ -3,7 +3,8 @@
 Two ODE-RNNs read a trial, as in the paper. One runs back from the last frame and ends at the posterior of ``z0``, from
 which the field is solved over the whole trial. The other runs forward, so that its state has seen no later frame, and
 gives the latent state from which the same field forecasts. Frames come at a steady rate, so time is counted in frames:
-the encoders take one Euler step between two frames, and `DenseRK4` solves for the latents.
+the encoders take one Euler step between two frames, `DenseRK4` solves for whole trials, and forecasts take one
+Runge-Kutta step a frame, so that they do not depend on the steps that other forecasts need.
 """
 
 import torch
@@ -23,7 +24,7 @@ from odevae.benchmark.models.neural.neural_model import (
     squared_error,
 )
 from odevae.benchmark.models.neural.two_way_gru import TwinLinear, TwoWayGRU
-from odevae.models.solvers import DenseRK4
+from odevae.models.solvers import DenseRK4, dense_rk4
 
 FIELD_WIDTH = 64
 # The largest speed of a latent, per frame. It keeps every path finite, however the field is drawn or trained.
@@ -67,8 +68,7 @@ class LatentODENetwork(Network):
         # At first nothing moves: forecasts begin as the persistence of what the encoder has seen.
         nn.init.zeros_(self.field[2].weight)
         nn.init.zeros_(self.field[2].bias)
-        # Two solvers, because each adapts to its own paths: few long ones from ``z0``, and many short ones.
-        self.whole_trial, self.some_frames = DenseRK4(), DenseRK4()
+        self.solver = DenseRK4()
         self.decoder = frame_decoder(latent_dim, width, output)
 
     def objective(self, values: torch.Tensor, recorded: torch.Tensor) -> torch.Tensor:
@@ -100,7 +100,7 @@ class LatentODENetwork(Network):
 
     def solve(self, z: torch.Tensor, n_frames: int) -> torch.Tensor:
         """The path ``(B, n_frames + 1, D)`` from ``z0`` ``(B, D)``."""
-        return self.whole_trial(self.speed, z, torch.arange(n_frames + 1.0))
+        return self.solver(self.speed, z, torch.arange(n_frames + 1.0))
 
     def speed(self, t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Per frame, ``(M, D)`` -> ``(M, D)``."""
@@ -112,7 +112,7 @@ class LatentODENetwork(Network):
     def ahead(self, filtered: torch.Tensor, horizon: int) -> torch.Tensor:
         """Latents ``(B, L - horizon, D)`` of the bins from `horizon` on, each from those `horizon` bins before it."""
         starts = filtered[:, : filtered.shape[1] - horizon]
-        path = self.some_frames(self.speed, starts.flatten(0, 1), torch.tensor([0.0, horizon]))
+        path = dense_rk4(self.speed, starts.flatten(0, 1), torch.tensor([0.0, horizon]), max(horizon, 1))
         return path[:, -1].unflatten(0, starts.shape[:2])
 
     def forecast(self, values: torch.Tensor, recorded: torch.Tensor, horizon: int) -> torch.Tensor:

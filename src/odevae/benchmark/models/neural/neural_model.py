@@ -53,7 +53,7 @@ class Settings:
     """
 
     steps: int = 700
-    frames_per_batch: int = 160
+    frames_per_batch: int = 320
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     jitter: float = 0.35
