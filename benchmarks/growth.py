@@ -153,6 +153,8 @@ def run_stage(name: str, folder: Path) -> None:
 
 def measured(n_neurons: int, n_trials: int, n_frames: int) -> dict[str, tuple[float, float]]:
     """Processor time (s) and largest memory (MB) of every stage for one size."""
+    # A file of as many neurons as frames is refused, because nothing shows which side is which.
+    n_neurons += n_neurons == n_trials * n_frames
     found = {}
     with tempfile.TemporaryDirectory(prefix="odevae-growth-") as name:
         write_file(Path(name), n_neurons, n_trials, n_frames)

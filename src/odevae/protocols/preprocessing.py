@@ -78,7 +78,7 @@ def fit_preprocessor(frames: np.ndarray, space: str, floored: bool, rows: np.nda
     scale, unscaled = _scale(sd, floored), np.ones(n_neurons)
     if space == "neurons":
         return Preprocessor(mean, scale, unscaled, np.empty((0, n_neurons)), np.zeros(n_neurons), np.ones(n_neurons))
-    variances, components = principal_axes(chosen.centred(mean, unscaled), VARIANCE_KEPT)
+    variances, components = principal_axes(chosen.centred(mean), VARIANCE_KEPT)
     # Scores have the mean 0, and the eigenvalue divides by T - 1 where an SD divides by T.
     score_scale = np.sqrt(variances * (1 - 1 / len(chosen))) + PUBLISHED_EPSILON
     return Preprocessor(mean, scale, unscaled, components, np.zeros(len(components)), score_scale)

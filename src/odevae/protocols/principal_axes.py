@@ -16,11 +16,11 @@ from odevae.pieces import pieces
 # With no more neurons, or no more frames, the whole matrix is decomposed at once.
 SMALL_SIDE = 1000
 # Directions that are added to the Krylov space in one pass over the frames.
-BLOCK = 64
+BLOCK = 32
 # The space may grow to this share of the smaller side; beyond it the whole matrix costs less.
 LARGEST_SHARE = 0.25
 # An axis is accepted when its residual is this share of its gap to the next eigenvalue; it is then off by no more.
-RESIDUAL_OF_GAP = 1e-8
+RESIDUAL_OF_GAP = 1e-7
 # Residuals below this share of the largest eigenvalue are rounding.
 ROUNDING = 1e-14
 
@@ -32,13 +32,14 @@ class ChosenFrames:
     Attributes:
         frames: ``(M, N)`` floating.
         rows: ``(T,)``, which of them, in order; None for all.
-        mean, scale: ``(N,)`` or numbers.
+        mean: ``(N,)``, or zero.
+        scale: ``(N,)``; None leaves the unit as it is.
     """
 
     frames: np.ndarray
     rows: np.ndarray | None = None
     mean: np.ndarray | float = 0.0
-    scale: np.ndarray | float = 1.0
+    scale: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.frames if self.rows is None else self.rows)
@@ -49,12 +50,13 @@ class ChosenFrames:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for part in pieces(len(self), self.n_neurons):
-            piece = self.frames[part if self.rows is None else self.rows[part]].astype(np.float64)
-            piece -= self.mean
-            piece /= self.scale
+            chosen = self.frames[part if self.rows is None else self.rows[part]]
+            piece = np.subtract(chosen, self.mean, dtype=np.float64)
+            if self.scale is not None:
+                piece /= self.scale
             yield piece
 
-    def centred(self, mean: np.ndarray, scale: np.ndarray) -> "ChosenFrames":
+    def centred(self, mean: np.ndarray, scale: np.ndarray | None = None) -> "ChosenFrames":
         """The same frames, with another `mean` and `scale`."""
         return replace(self, mean=mean, scale=scale)
 

@@ -25,6 +25,8 @@ ATTEMPT_TAG = "odevae.attempt"
 ARTIFACTS_TAG = "odevae.artifacts"
 PROJECT_TAG = "odevae.project"
 PARENT_NAME = "study"
+# How long a job waits for the parent run of an experiment that another job has created.
+PARENT_WAIT_S = 60
 # The page of an experiment of this kind opens with its runs and their charts.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -61,9 +63,21 @@ class Mirror:
             # A server has its own place for artifacts.
             root = Path(artifact_root).resolve()
             follow_folder(self._uri, root)
-            self.experiment_id = self._find_experiment(study, None if is_server(uri) else (root / study).as_uri())
+            place = None if is_server(uri) else (root / study).as_uri()
+            self.experiment_id, created = self._find_experiment(study, place)
+            if is_server(uri) and not created:
+                self._wait_for_parent()
             settings = {f"{PARENT_NAME}.{name}": value for name, value in flat(study_params or {}).items()}
             self.parent_id = self._put_parent(study, texts(settings))
+
+    def _wait_for_parent(self) -> None:
+        """Leave the parent run to the job that created the experiment, because a server has no lock.
+
+        After `PARENT_WAIT_S` that job has died.
+        """
+        deadline = time.monotonic() + PARENT_WAIT_S
+        while not self._search(PARENT_NAME) and time.monotonic() < deadline:
+            time.sleep(random.uniform(0.05, 0.5))
 
     @patiently
     def _put_parent(self, study: str, settings: dict[str, str]) -> str:
@@ -113,11 +127,12 @@ class Mirror:
             require_writable(self._uri)
             yield
 
-    def _find_experiment(self, name: str, artifacts: str | None) -> str:
+    def _find_experiment(self, name: str, artifacts: str | None) -> tuple[str, bool]:
+        """The id of the experiment, and whether it was created now, which one job only can do."""
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
             try:
-                return self.client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS)
+                return self.client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS), True
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
@@ -131,7 +146,7 @@ class Mirror:
         if experiment.lifecycle_stage == LifecycleStage.DELETED:
             # The name of a deleted experiment cannot be used again.
             self.client.restore_experiment(experiment.experiment_id)
-        return experiment.experiment_id
+        return experiment.experiment_id, False
 
     def _search(self, name: str | None = None) -> list[Run]:
         """Our runs, of a name or all, always in the same order."""
