@@ -26,7 +26,7 @@ ARTIFACTS_TAG = "odevae.artifacts"
 PROJECT_TAG = "odevae.project"
 PARENT_NAME = "study"
 # How long a job waits for the parent run of an experiment that another job has created.
-PARENT_WAIT_S = 60
+PARENT_WAIT_S = 20
 # The page of an experiment of this kind opens with its runs and their charts.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
