@@ -73,10 +73,11 @@ class Mirror:
     def _wait_for_parent(self) -> None:
         """Leave the parent run to the job that created the experiment, because a server has no lock.
 
-        After `PARENT_WAIT_S` that job has died.
+        After `PARENT_WAIT_S` that job has died. Jobs of another project that meet in an old experiment can still create
+        a parent each; all but one are deleted, and the next job that opens a child names the one that is left.
         """
         deadline = time.monotonic() + PARENT_WAIT_S
-        while not self._search(PARENT_NAME) and time.monotonic() < deadline:
+        while not self.client.search_runs([self.experiment_id], max_results=1) and time.monotonic() < deadline:
             time.sleep(random.uniform(0.05, 0.5))
 
     @patiently
