@@ -139,7 +139,7 @@ def test_the_length_of_the_arrays_is_nothing_to_learn_from(preset, parts, fitted
     again = fitted_on(preset, {"train": longer(parts["train"], 2), "validation": longer(parts["validation"], 4)})
     expected = answers(fitted[preset], parts["test"])
     for task, answer in answers(again, longer(parts["test"], 3)).items():
-        np.testing.assert_allclose(answer[:, :12], expected[task], atol=2 * TOLERANCE, err_msg=task)
+        np.testing.assert_allclose(answer[:, :12], expected[task], atol=5 * TOLERANCE, err_msg=task)
 
 
 def test_the_seed_decides_and_the_global_random_state_is_left_alone(parts, fitted):
