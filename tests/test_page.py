@@ -50,7 +50,7 @@ def test_the_first_screen_has_question_findings_and_headline_table(figure):
         for part in (
             "How well do latent neural-ODE models (v5; D = 5) predict trials of mouse7, scored under heldout",
             "On trials that it has not seen, v5 (D = 5, mouse7) beats the best trivial guess",
-            "protocol runs published R2, last epoch",
+            "protocol runs R2, last epoch",
             "heldout 2 0.400 0.500 ± 0.100 0.300 ± 0.020 0.100 12 0% 0%",
             "mouse7, heldout: v5, D = 5, seed 1 published R2 0.500 at best and 0.400 at the last epoch",
             f"Folder: {FOLDER}",
