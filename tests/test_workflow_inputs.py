@@ -68,6 +68,8 @@ def jobs(tmp_path_factory) -> list[dict]:
         "all",
         "results/fetched/recording.npz",
         "results/figures/tiny",
+        "results/report/small.html",
+        "results/report/tiny.html",
         "results/figures/small/disc/heldout/quick_dimensions.png",
         "results/disc/heldout/split0/quick/d2_ls5e-4_seed1/figures/manifold_trials.html",
         "results/disc/heldout/split0/quick/d2_ls5e-4_seed1/figures/vector_field.png",
@@ -82,8 +84,9 @@ def test_every_file_that_a_script_reads_is_an_input(jobs):
     unknown = set()
     for job in jobs:
         for path in set(job["read"]) - {*job["input"], *job["made"]}:
+            in_a_folder = any(path.startswith(f"{name}/") for name in job["input"])
             # A change of code reruns a job by its digest of the code.
-            if not path.startswith(".snakemake/") and not path.endswith((".py", ".pyc")):
+            if not path.startswith(".snakemake/") and not path.endswith((".py", ".pyc")) and not in_a_folder:
                 unknown.add((job["rule"], path))
     assert unknown == set()
 

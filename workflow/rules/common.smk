@@ -41,6 +41,8 @@ ENVIRONMENT = "../../envs/odevae.yaml"
 os.environ.update(ODEVAE_PROJECT=str(PROJECT))
 # Read by `odevae.report.study_table`; this path is seen from the working directory.
 PUBLISHED_TABLES = os.path.relpath(PROJECT / "src/odevae/report/published_tables.csv")
+# Read by `odevae.report.page`.
+PAGE_TEMPLATES = [os.path.relpath(path) for path in sorted((PROJECT / "src/odevae/report/templates").glob("*.j2"))]
 
 with open(PROJECT / "workflow/schemas/config.schema.yaml", encoding="utf-8") as file:
     schema = yaml.safe_load(file)
@@ -184,6 +186,10 @@ def audits_of(wildcards):
 
 def predictions_of_runs(wildcards):
     return [f"results/{run}/predictions.npz" for run in runs_of(wildcards)]
+
+
+def figures_of_runs(wildcards):
+    return [f"results/{run}/figures/{name}.png" for run in runs_of(wildcards) for name in FIGURES]
 
 
 def trials_of(wildcards):

@@ -5,7 +5,9 @@ rule write_study_page:
     input:
         table="results/tables/{study}.csv",
         figure="results/figures/{study}.png",
+        templates=PAGE_TEMPLATES,
         runs=files_of_runs,
+        figures=figures_of_runs,
         predictions=predictions_of_runs,
         trials=trials_of,
     output:
@@ -36,6 +38,7 @@ rule write_benchmark_page:
     input:
         table="results/tables/{benchmark}.csv",
         figures="results/figures/{benchmark}",
+        templates=PAGE_TEMPLATES,
     output:
         "results/report/{benchmark}.html",
     log:
