@@ -12,7 +12,8 @@ sweep: .venv/installed
 	@cat results/tables/seed_sweep.md
 	@echo
 	@echo "Table:    results/tables/seed_sweep.csv (.md, .tex), figure: results/figures/seed_sweep.png"
-	@echo "Runs:     results/foraging/<protocol>/split<k>/v1/d3_ls5e-4_seed<seed>/ (figures/, metrics.json, history.csv)"
+	@echo "Runs:     results/<data set>/<protocol>/split<k>/v1/d3_ls5e-4_seed<seed>/ (figures/, metrics.json, history.csv)"
+	@echo "Page:     make report, then open results/report/seed_sweep.html"
 	@echo "Tracking: make ui, then open http://127.0.0.1:$(PORT)"
 
 test: .venv/installed
