@@ -1,4 +1,4 @@
-"""How fast models are solved and trained: `python benchmarks/run.py`, about 20 minutes on one core.
+"""How fast models are solved and trained: `python benchmarks/run.py`, about 15 minutes on one core.
 
 Prints Markdown tables for docs/speed.md. Every ratio is of medians taken in turn in this one process, with one thread,
 on processor time (on a GPU: time that passed). Weights are those of a training with dopri5, as in the paper: of v1 on
