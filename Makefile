@@ -2,7 +2,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-STORE := sqlite:///mlflow.db
 PORT ?= 5000
 
 .PHONY: sweep test ui rooms verify report lint audit
@@ -14,14 +13,14 @@ sweep: .venv/installed
 	@echo "Table:    results/tables/seed_sweep.csv (.md, .tex), figure: results/figures/seed_sweep.png"
 	@echo "Runs:     results/<data set>/<protocol>/split<k>/v1/d3_ls5e-4_seed<seed>/ (figures/, metrics.json, history.csv)"
 	@echo "Page:     make report, then open results/report/seed_sweep.html"
-	@echo "Tracking: make ui, then open http://127.0.0.1:$(PORT)"
+	@echo "Tracking: make ui"
 
 test: .venv/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -n auto --dist loadgroup
 
-# MLflow, on this machine's loopback address only.
+# Starts MLflow and opens the newest study in the browser.
 ui: .venv/installed
-	$(BIN)/mlflow server --backend-store-uri $(STORE) --host 127.0.0.1 --port $(PORT)
+	@$(BIN)/python -m odevae.tracking.ui --port $(PORT)
 
 # Draws the picture of the rooms in docs/architecture.md again.
 rooms: .venv/installed

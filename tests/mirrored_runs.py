@@ -1,15 +1,17 @@
 """Run directories as training leaves them, and what a store says of them."""
 
+import math
 from pathlib import Path
 
 from odevae.storage import run_folder
 from odevae.storage.files import write_json
-from odevae.storage.scores import Score
+from odevae.storage.scores import REFERENCE, Score
 from odevae.tracking.mirror import Mirror
-from odevae.tracking.records import record_of_run
+from odevae.tracking.records import HISTORY, record_of_run
 
 KEY = run_folder.RunKey("foraging", "heldout", 0, "v6", 5, "0.01", 1)
-COLUMNS = ("train_loss", "val_loss", "val_r2", "kl")
+OBSERVATIONS = "pca-baseline"
+COLUMNS = ("train_loss", "val_loss", "val_r2", "train_kl")
 
 
 def write_run(root: Path, key=KEY, attempt="a" * 32, epochs=3, columns=COLUMNS, **changes) -> Path:
@@ -22,7 +24,7 @@ def write_run(root: Path, key=KEY, attempt="a" * 32, epochs=3, columns=COLUMNS, 
     info = {
         "key": key.as_dict(),
         "run": key.path,
-        "observations": "pca-baseline",
+        "observations": OBSERVATIONS,
         "spec": {"encoder": "gru", "width": 64, "layers": [32, 32]},
         "status": "ok",
         "reason": "",
@@ -46,12 +48,22 @@ def write_run(root: Path, key=KEY, attempt="a" * 32, epochs=3, columns=COLUMNS, 
     return folder
 
 
-def write_results(folder: Path, attempt="a" * 32) -> None:
-    """What evaluation and manifold leave in a run directory."""
-    score = Score("test", "raw", "onset@5", "best", "mean", "r2", 0.1)
-    write_json(folder / run_folder.METRICS_FILE, {"attempt": attempt, "scores": [score._asdict()]})
-    write_json(folder / run_folder.MANIFOLD_FILE, {"attempt": attempt, "values": {"stress": 0.2}})
-    (folder / run_folder.CHECKPOINT_FILE).write_bytes(b"weights")
+def write_results(folder: Path, attempt="a" * 32, fold=OBSERVATIONS, r2_neuron=0.1) -> None:
+    """What preprocessing, evaluation and manifold leave of a run."""
+    of_test = ("test", "raw", "onset5")
+    scores = [
+        Score(*of_test, "best", "mean", "r2_neuron", r2_neuron),
+        Score(*of_test, "best", "mean", "skill", math.nan),
+        Score(*of_test, REFERENCE, "training_mean", "r2_neuron", -0.2),
+    ]
+    metrics = {"attempt": attempt, "scored_part": "test", "task": "onset5", "scores": [s._asdict() for s in scores]}
+    write_json(folder / run_folder.METRICS_FILE, metrics)
+    audit = {"scored_trial_ids": [3, 4, 4], "shared_trials": 0.25, "padded_fraction": 0.5}
+    (folder.parents[1] / fold).mkdir(exist_ok=True)
+    write_json(folder.parents[1] / fold / run_folder.AUDIT_FILE, audit)
+    write_json(folder / run_folder.MANIFOLD_FILE, {"attempt": attempt, "values": {"manifold_trial_stress": 0.2}})
+    if not (folder / run_folder.CHECKPOINT_FILE).exists():
+        (folder / run_folder.CHECKPOINT_FILE).write_bytes(b"weights")
     (folder / run_folder.FIGURES_FOLDER).mkdir(exist_ok=True)
     (folder / run_folder.FIGURES_FOLDER / "fit.png").write_bytes(b"figure")
 
@@ -66,9 +78,15 @@ def value_of(epoch: int, column: str) -> float:
 
 
 def histories(mirror: Mirror, run_id: str, columns=COLUMNS) -> dict[str, list[tuple[int, float]]]:
+    """Epochs and values in the store by column of ``history.csv``."""
     client = mirror.client
-    return {name: sorted((m.step, m.value) for m in client.get_metric_history(run_id, name)) for name in columns}
+    found = {name: client.get_metric_history(run_id, tracked) for tracked, name in HISTORY.items() if name in columns}
+    return {name: sorted((m.step, m.value) for m in metrics) for name, metrics in found.items()}
 
 
 def whole(epochs: int, columns=COLUMNS) -> dict[str, list[tuple[int, float]]]:
-    return {name: [(epoch, value_of(epoch, name)) for epoch in range(epochs)] for name in columns}
+    return {
+        name: [(epoch, value_of(epoch, name)) for epoch in range(epochs)]
+        for name in HISTORY.values()
+        if name in columns
+    }

@@ -22,6 +22,7 @@ from odevae.tracking.address import (
     stores_made,
 )
 from odevae.tracking.filesystems import mounted, network_file_system
+from odevae.tracking.studies import TrackedStudy
 
 LOCAL = [("ext4", "/")]
 MOUNTS = [
@@ -141,7 +142,7 @@ def test_a_job_with_another_store_than_the_workflow_tracks_nothing(tmp_path, cap
     record = tmp_path / "store.json"
     write_json(record, new_store_record({}, "http://ann:secret@host:5000", "lab", 1))
     assert project_of("http://ben:other@host:5000", record).startswith("lab-")
-    mirrors = Mirrors(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts", {"demo": {}}, record)
+    mirrors = Mirrors(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts", [TrackedStudy("demo")], record)
     assert mirrors.run(write_run(tmp_path)) == {}
     (warning,) = caplog.messages
     assert f"this job's store is sqlite:///{tmp_path}/mlflow.db but {record} names http://***@host:5000" in warning

@@ -22,7 +22,8 @@ from odevae.storage.files import read_json
 from odevae.storage.run_folder import RunKey, read_history
 from odevae.tracking import Mirrors
 from odevae.tracking.mirror import PARENT_NAME, RUN_TAG, Mirror
-from odevae.tracking.records import record_of_run
+from odevae.tracking.records import HISTORY, record_of_run
+from odevae.tracking.studies import TrackedStudy
 from odevae.training.recorder import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tracking_server")]
@@ -68,13 +69,13 @@ def test_sixteen_jobs_at_once_lose_nothing(postgres, server, patient, tmp_path):
     active = f"SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active' AND experiment_id = {study}"
     assert postgres.query("SELECT count(*) FROM experiments WHERE name = 'parallel'") == ["1"]
     assert postgres.query(f"SELECT count(*) FROM runs WHERE run_uuid IN ({active})") == [str(jobs + 1)]
-    history = ", ".join(f"'{name}'" for name in COLUMNS)
+    history = ", ".join(f"'{tracked}'" for tracked, name in HISTORY.items() if name in COLUMNS)
     rows = f"SELECT count(*) FROM metrics WHERE run_uuid IN ({active})"
     assert postgres.query(f"{rows} AND key IN ({history})") == [str(jobs * epochs * len(COLUMNS))]
     # Next to the history, each run has four values of its own: best_r2, final_r2, best_val_loss and best_epoch.
     assert postgres.query(rows) == [str(jobs * (epochs * len(COLUMNS) + 4))]
 
-    mirror = Mirror(server.uri, tmp_path / "unused", "parallel")
+    mirror = Mirror(server.uri, tmp_path / "unused", TrackedStudy("parallel"))
     (parent,) = mirror._search(PARENT_NAME)
     children = [
         run for run in mirror.client.search_runs([mirror.experiment_id]) if run.info.run_id != parent.info.run_id
@@ -91,12 +92,12 @@ def test_of_one_record_from_eight_jobs_at_once_one_run_is_left(server, patient, 
 
     def job(_) -> str:
         barrier.wait()
-        return Mirror(server.uri, tmp_path, "contested").put(record)
+        return Mirror(server.uri, tmp_path, TrackedStudy("contested")).put(record)
 
     with ThreadPoolExecutor(8) as pool:
         run_ids = set(pool.map(job, range(8)))
     print(f"eight jobs were given {len(run_ids)} run ids")
-    mirror = Mirror(server.uri, tmp_path, "contested")
+    mirror = Mirror(server.uri, tmp_path, TrackedStudy("contested"))
     run_id = mirror.put(record)
     assert [run.info.run_id for run in mirror._search(KEY.path)] == [run_id]
     assert [run.info.run_id for run in mirror._search(PARENT_NAME)] == [mirror.parent_id]
@@ -107,7 +108,7 @@ def test_of_one_record_from_eight_jobs_at_once_one_run_is_left(server, patient, 
 @pytest.mark.parametrize("moment", ["before_it_is_created", "after_it_is_created"])
 def test_a_run_that_a_job_uses_survives_a_job_that_creates_the_same(moment, server, tmp_path, monkeypatch):
     """As when `sync` runs next to a training or to `sync_study`, or SLURM starts a job again while the first runs."""
-    one, other = (Mirror(server.uri, tmp_path, moment) for _ in range(2))
+    one, other = (Mirror(server.uri, tmp_path, TrackedStudy(moment)) for _ in range(2))
     assert one.parent_id == other.parent_id
     create_run, used = one.client.create_run, []
 
@@ -135,7 +136,7 @@ def test_a_run_that_a_job_uses_survives_a_job_that_creates_the_same(moment, serv
 
 
 def test_two_jobs_that_create_a_run_at_the_same_time_use_one(server, tmp_path, monkeypatch):
-    mirrors = [Mirror(server.uri, tmp_path, "same_time") for _ in range(2)]
+    mirrors = [Mirror(server.uri, tmp_path, TrackedStudy("same_time")) for _ in range(2)]
     record, barrier, created = record_of_run(write_run(tmp_path)), Barrier(2), []
     for mirror in mirrors:
 
@@ -159,7 +160,7 @@ def test_two_jobs_that_create_a_run_at_the_same_time_use_one(server, tmp_path, m
 
 
 def test_a_run_that_another_job_deletes_is_written_again(server, tmp_path, monkeypatch):
-    mirror = Mirror(server.uri, tmp_path, "deleted")
+    mirror = Mirror(server.uri, tmp_path, TrackedStudy("deleted"))
     folder = write_run(tmp_path)
     write_results(folder)
     log_history, lost = mirror._log_history, []
@@ -177,7 +178,7 @@ def test_a_run_that_another_job_deletes_is_written_again(server, tmp_path, monke
 
 
 def test_projects_with_the_same_study_leave_each_other_alone(server, tmp_path):
-    one, other = (Mirror(server.uri, tmp_path, "both", project=name) for name in ("ann-1", "ben-2"))
+    one, other = (Mirror(server.uri, tmp_path, TrackedStudy("both"), project=name) for name in ("ann-1", "ben-2"))
     assert (one.experiment_id, one.parent_id) != (other.experiment_id, other.parent_id)
     assert one.experiment_id == other.experiment_id
     kept = put(one, write_run(tmp_path / "one"))
@@ -186,7 +187,7 @@ def test_projects_with_the_same_study_leave_each_other_alone(server, tmp_path):
 
 
 def test_the_server_keeps_the_artifacts(server, tmp_path):
-    mirror = Mirror(server.uri, tmp_path / "unused", "artifacts")
+    mirror = Mirror(server.uri, tmp_path / "unused", TrackedStudy("artifacts"))
     folder = write_run(tmp_path)
     write_results(folder)
     run_id = put(mirror, folder)
@@ -210,7 +211,7 @@ def test_an_outage_costs_a_training_one_warning_and_half_a_minute(
     plain = tmp_path / "plain"
     plain.mkdir()
     train(heldout_fold, key, tiny, plain, ABOUT)
-    mirrors = Mirrors(server.uri, tmp_path / "unused", {study: {}})
+    mirrors = Mirrors(server.uri, tmp_path / "unused", [TrackedStudy(study)])
     folder = tmp_path / key.path
     folder.mkdir(parents=True)
     held_up = []
@@ -235,7 +236,7 @@ def test_an_outage_costs_a_training_one_warning_and_half_a_minute(
     assert warning.startswith("warning: tracking is off for the rest of this job: ")
     assert scores(folder) == scores(plain)
 
-    again = Mirrors(server.uri, tmp_path / "unused", {study: {}})
+    again = Mirrors(server.uri, tmp_path / "unused", [TrackedStudy(study)])
     (run_id,) = again.run(folder).values()
     assert again.working
     mirror = again._mirrors[study]
@@ -296,7 +297,7 @@ def test_a_sweep_survives_an_outage_and_its_record_is_completed(server, postgres
 def check_record(server, postgres, project: Project, names: list[str]) -> list[str]:
     """Each run once, finished, with every epoch of the disk; gives the ids."""
     project_name = read_json(project.root / "results/mlflow/store.json")["project"]
-    mirror = Mirror(server.uri, project.root, "small", project=project_name)
+    mirror = Mirror(server.uri, project.root, TrackedStudy("small"), project=project_name)
     ids = []
     for name in names:
         (run,) = mirror._search(name)
@@ -316,7 +317,9 @@ def check_record(server, postgres, project: Project, names: list[str]) -> list[s
 
 def test_a_server_that_is_not_there_is_given_up_quickly(tmp_path, caplog):
     started = time.monotonic()
-    mirrors = Mirrors(f"http://ann:secret@127.0.0.1:{free_port()}", tmp_path, {"one": {}, "two": {}})
+    mirrors = Mirrors(
+        f"http://ann:secret@127.0.0.1:{free_port()}", tmp_path, [TrackedStudy("one"), TrackedStudy("two")]
+    )
     assert not mirrors.working
     assert time.monotonic() - started < HELD_UP_S
     (warning,) = warnings_in(caplog.messages)

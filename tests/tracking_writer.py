@@ -11,6 +11,7 @@ from pathlib import Path
 
 from odevae.tracking import Mirrors
 from odevae.tracking.mirror import Mirror  # noqa: F401  imported now, so that all jobs reach the store together
+from odevae.tracking.studies import TrackedStudy
 
 READY_S = FINISHED_S = 600
 
@@ -43,7 +44,7 @@ def main(uri: str, artifact_root: str, run_dir: str, signals: str) -> int:
     (Path(signals) / f"{Path(run_dir).name}.ready").touch()
     while not (Path(signals) / "go").exists():
         time.sleep(0.01)
-    mirrors = Mirrors(uri, artifact_root, {"parallel": {"epochs": 60}})
+    mirrors = Mirrors(uri, artifact_root, [TrackedStudy("parallel", settings={"epochs": 60})])
     mirrors.run(run_dir)
     return 0 if mirrors.working else 1
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from odevae.jobs.job_logging import stage
 from odevae.storage.files import read_json, write_json
-from odevae.tracking import mirrors_of_studies
+from odevae.tracking import make_store
 from odevae.tracking.address import new_store_record, store_uri
 
 
@@ -12,9 +12,7 @@ def main(config: dict, record: Path, made: int) -> None:
     previous = read_json(record) if record.exists() else {}
     content = new_store_record(previous, store_uri(config), Path.cwd().name, made)
     write_json(record, content)
-    # The parents of all studies and benchmarks are created here, so that parallel jobs find them.
-    working = mirrors_of_studies(config, *config["studies"], *config["benchmarks"]).working
-    write_json(record, content | {"working": working})
+    write_json(record, content | {"working": make_store(config)})
 
 
 with stage(snakemake.log[0]):

@@ -7,7 +7,8 @@ from odevae.jobs.job_logging import stage
 from odevae.plots.benchmark import benchmark_scores
 from odevae.plots.style import save
 from odevae.report.table_files import read_csv
-from odevae.tracking import mirrors_of_studies
+from odevae.tracking import mirrors
+from odevae.tracking.studies import tracked_benchmark
 
 
 def main(config: dict, table: Path, folder: Path) -> None:
@@ -17,7 +18,7 @@ def main(config: dict, table: Path, folder: Path) -> None:
     for family in (family for family in FAMILIES if family in asked):
         files = (folder / f"{family}.{kind}" for kind in ("png", "pdf"))
         save(benchmark_scores(rows, family, f"{table.stem}: {family}"), *files)
-    mirrors_of_studies(config, table.stem).study(table.stem, sorted(folder.glob("*.png")), {})
+    mirrors(config, tracked_benchmark(config, table.stem)).study(table.stem, sorted(folder.glob("*.png")))
 
 
 with stage(snakemake.log[0]):

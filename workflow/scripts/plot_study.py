@@ -14,7 +14,7 @@ def main(config: dict, table: Path, study: str, plot: str, png: Path, pdf: Path)
     # A mean row says on how many runs it rests.
     rows = [row for row in read_csv(table) if row["n_runs"] is None]
     save(PLOTS[plot](rows, study), png, pdf)
-    mirrors_of_studies(config, study).study(study, [png], {})
+    mirrors_of_studies(config, study).study(study, [png])
 
 
 with stage(snakemake.log[0]):

@@ -36,4 +36,4 @@ with stage(snakemake.log[0]):
         folder=folder,
     )
     name = folder.relative_to("results").as_posix()
-    mirrors_of_fold(snakemake.config, name).preprocessing(folder, name)
+    mirrors_of_fold(snakemake.config, name).fold(folder, name)

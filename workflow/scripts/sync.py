@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
-from odevae.benchmark.grid import Cell, benchmark_cells
-from odevae.benchmark.table import benchmark_metrics, table_of_cells
-from odevae.config.studies import folds_of_runs, published_rows_of, study_folds, study_runs
+from odevae.benchmark.families import compared_metric
+from odevae.benchmark.grid import Cell, benchmark_cells, named_fits
+from odevae.benchmark.table import SATURATION
+from odevae.config.studies import study_folds, study_runs
 from odevae.errors import OdevaeError
 from odevae.jobs.job_logging import log, stage
-from odevae.report.study_table import results_of_study, study_metrics, study_table
+from odevae.report.findings import benchmark_findings, described, findings
+from odevae.report.table_files import read_csv
 from odevae.storage.run_folder import PREPROCESSING_FILE, RUN_FILE
-from odevae.tracking import Mirrors, mirrors_of_studies
+from odevae.tracking import Mirrors, mirrors
+from odevae.tracking.studies import tracked_benchmark, tracked_study
 
 RESULTS = Path("results")
 
@@ -19,48 +22,42 @@ def main(config: dict) -> None:
     studies = {study: found for study, found in studies.items() if any(found)}
     benchmarks = {benchmark: cells_on_disk(config, benchmark) for benchmark in config["benchmarks"]}
     benchmarks = {benchmark: cells for benchmark, cells in benchmarks.items() if cells}
-    mirrors = mirrors_of_studies(config, *studies, *benchmarks)
+    tracked = [tracked_study(config, study) for study in studies]
+    tracked += [
+        tracked_benchmark(config, benchmark, named_fits(benchmark_cells(config, benchmark)), tasks_on_disk(benchmark))
+        for benchmark in benchmarks
+    ]
+    mirror = mirrors(config, *tracked)
     for study, (folds, runs) in studies.items():
-        done = [mirrors.preprocessing(RESULTS / fold, fold, study) for fold in folds]
-        done += [mirrors.run(RESULTS / run, study) for run in runs]
-        mirrors.keep(study, [*folds, *runs])
-        put_tables(mirrors, study, lambda study=study: metrics_of_study(config, study))
+        done = [mirror.fold(RESULTS / fold, fold, study) for fold in folds]
+        done += [mirror.run(RESULTS / run, study) for run in runs]
+        mirror.keep(study, [*folds, *runs])
+        put_tables(mirror, study, ladder_found if config["studies"][study]["ladder"] else findings)
         log.info(f"{study}: {sum(map(bool, done))} of {len(done)} folds and runs on disk are in the record")
     for benchmark, cells in benchmarks.items():
-        done = [put for cell in cells for put in mirrors.cell(RESULTS / cell.path, cell.fits, benchmark)]
-        mirrors.keep(benchmark, [name for cell in cells for name in cell.fits])
-        put_tables(mirrors, benchmark, lambda benchmark=benchmark: metrics_of_benchmark(config, benchmark))
+        done = [
+            put for cell in cells for put in mirror.cell(RESULTS / cell.path, cell.fits, compared_metric, benchmark)
+        ]
+        mirror.keep(benchmark, named_fits(cells))
+        put_tables(mirror, benchmark, benchmark_findings)
         log.info(f"{benchmark}: {sum(map(bool, done))} of {len(done)} fits on disk are in the record")
-    if not mirrors.working:
+    for study in mirror.remove_other_studies([*config["studies"], *config["benchmarks"]]):
+        log.info(f"{study}: no longer in the configuration, so its experiment is now among MLflow's deleted ones")
+    if not mirror.working:
         raise OdevaeError("the record is not complete; run `snakemake sync` again when the store can be reached.")
 
 
-def put_tables(mirrors: Mirrors, study: str, metrics) -> None:
-    """With the table its means, and the figure of a study or the figures of a benchmark."""
+def put_tables(mirror: Mirrors, study: str, findings_of) -> None:
+    """With the table what it says, and the figure of a study or the figures of a benchmark."""
     patterns = (f"tables/{study}.*", f"figures/{study}.png", f"figures/{study}/*.png")
     files = sorted(file for pattern in patterns for file in RESULTS.glob(pattern))
-    if not files:
-        return
-    try:
-        means = metrics()
-    except OdevaeError as error:
-        # The table is older than what it is made from; the next one brings its means.
-        log.warning(f"warning: {study}: its means are left out of the record: {error}")
-        means = {}
-    mirrors.study(study, files, means)
+    if files:
+        table = RESULTS / f"tables/{study}.csv"
+        mirror.study(study, files, described(findings_of(read_csv(table))) if table.exists() else None)
 
 
-def metrics_of_study(config: dict, study: str) -> dict[str, float]:
-    settings = config["studies"][study]
-    if settings["ladder"]:
-        return {}
-    results = results_of_study(RESULTS, folds_of_runs(config, study), {}, published_rows_of(config, study))
-    return study_metrics(study_table(results, settings.get("published_table", 0)))
-
-
-def metrics_of_benchmark(config: dict, benchmark: str) -> dict[str, float]:
-    files = [RESULTS / cell.path for cell in benchmark_cells(config, benchmark)]
-    return benchmark_metrics(table_of_cells(files, config["benchmarks"][benchmark]["compare_with"]))
+def ladder_found(rows: list[dict]) -> list[str]:
+    return []
 
 
 def folds_and_runs_on_disk(config: dict, study: str) -> tuple[list[str], list[str]]:
@@ -70,6 +67,12 @@ def folds_and_runs_on_disk(config: dict, study: str) -> tuple[list[str], list[st
 
 def cells_on_disk(config: dict, benchmark: str) -> list[Cell]:
     return [cell for cell in benchmark_cells(config, benchmark) if (RESULTS / cell.path).exists()]
+
+
+def tasks_on_disk(benchmark: str) -> list[str]:
+    table = RESULTS / f"tables/{benchmark}.csv"
+    tasks = [row["task"] for row in read_csv(table)] if table.exists() else []
+    return list(dict.fromkeys(task for task in tasks if task != SATURATION))
 
 
 with stage(snakemake.log[0]):

@@ -11,7 +11,7 @@ from odevae.tracking.address import redacted, store_uri
 def main(config: dict, study: str, runs: list[str], folds: list[str], outages: int, output) -> None:
     mirrors = mirrors_of_studies(config, study)
     for fold in folds:
-        mirrors.preprocessing(Path("results") / fold, fold)
+        mirrors.fold(Path("results") / fold, fold)
     ids = {run: mirrors.run(Path("results") / run).get(study, "") for run in runs}
     mirrors.keep(study, [*folds, *runs])
     complete = mirrors.working and all(ids.values())

@@ -2,22 +2,27 @@
 
 from pathlib import Path
 
-from odevae.benchmark.grid import Cell
-from odevae.benchmark.table import READABLE, benchmark_metrics, table_of_cells
+from odevae.benchmark.families import compared_metric
+from odevae.benchmark.grid import Cell, named_fits
+from odevae.benchmark.table import READABLE, table_of_cells, tasks_of
 from odevae.jobs.job_logging import log, stage
-from odevae.report.table_files import write_table
-from odevae.tracking import mirrors_of_studies
+from odevae.report.findings import benchmark_findings, described
+from odevae.report.table_files import read_csv, write_table
+from odevae.tracking import mirrors
+from odevae.tracking.studies import tracked_benchmark
 
 
 def main(config: dict, benchmark: str, files: list[str], compare_with: dict[str, str], output) -> None:
     table = table_of_cells(files, compare_with)
     write_table(table, READABLE, Path(output.csv))
     cells = {file: Cell.at(file.removeprefix("results/")) for file in files}
-    mirrors = mirrors_of_studies(config, benchmark)
+    fits = named_fits(cells.values())
+    mirror = mirrors(config, tracked_benchmark(config, benchmark, fits, tasks_of(table)))
     for file, cell in cells.items():
-        mirrors.cell(file, cell.fits)
-    mirrors.keep(benchmark, [name for cell in cells.values() for name in cell.fits])
-    mirrors.study(benchmark, [output.csv, output.md, output.tex], benchmark_metrics(table))
+        mirror.cell(file, cell.fits, compared_metric)
+    mirror.keep(benchmark, fits)
+    found = described(benchmark_findings(read_csv(Path(output.csv))))
+    mirror.study(benchmark, [output.csv, output.md, output.tex], found)
     log.info(Path(output.md).read_text(encoding="utf-8").rstrip("\n"))
 
 

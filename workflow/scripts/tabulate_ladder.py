@@ -7,10 +7,12 @@ from odevae.jobs.job_logging import log, stage
 from odevae.report.table_files import write_table
 from odevae.tracking import mirrors_of_studies
 
+LADDER_FOUND = "The table of the ladder is among the artifacts of this study's first run."
+
 
 def main(config: dict, study: str, runs: dict[str, str], output) -> None:
     write_table(ladder_of_study("results", runs), READABLE, Path(output.csv))
-    mirrors_of_studies(config, study).study(study, [output.csv, output.md, output.tex], {})
+    mirrors_of_studies(config, study).study(study, [output.csv, output.md, output.tex], LADDER_FOUND)
     log.info(Path(output.md).read_text(encoding="utf-8").rstrip("\n"))
 
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from odevae.jobs.job_logging import log, stage
-from odevae.report.study_table import READABLE, notes_of, results_of_study, study_metrics, study_table
-from odevae.report.table_files import write_table
+from odevae.report.findings import described, findings
+from odevae.report.study_table import READABLE, notes_of, results_of_study, study_table
+from odevae.report.table_files import read_csv, write_table
 from odevae.storage.files import read_json
 from odevae.tracking import mirrors_of_studies
 
@@ -23,7 +24,7 @@ def main(
     table = study_table(results_of_study(RESULTS, runs, ids, published_rows), published_table)
     write_table(table, READABLE, Path(output.csv), notes_of(table))
     mirrors = mirrors_of_studies(config, study)
-    mirrors.study(study, [output.csv, output.md, output.tex], study_metrics(table))
+    mirrors.study(study, [output.csv, output.md, output.tex], described(findings(read_csv(Path(output.csv)))))
     log.info(Path(output.md).read_text(encoding="utf-8").rstrip("\n"))
 
 

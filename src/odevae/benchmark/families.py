@@ -45,3 +45,8 @@ class Task(NamedTuple):
     def headline(self, scores: dict[str, float]) -> str:
         """The metric among `scores` that is compared."""
         return next(name for name in HEADLINE.get(self.family, DEFAULT_HEADLINE) if name in scores)
+
+
+def compared_metric(task: str, scores: dict[str, float]) -> str:
+    """The metric among the scores of a task, given by its name, that a benchmark compares."""
+    return Task.parse(task).headline(scores)

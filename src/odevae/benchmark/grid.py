@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,11 @@ class Cell:
     @property
     def folder(self) -> str:
         return f"{self.dataset}/heldout/split{self.split}/benchmark_models/{self.model}"
+
+
+def named_fits(cells: Iterable[Cell]) -> dict[str, tuple[str, int, str, int]]:
+    """Data set, split, model and dimension of each fit of some cells, by its name in MLflow."""
+    return {name: (cell.dataset, cell.split, cell.model, dim) for cell in cells for name, dim in cell.fits.items()}
 
 
 def fits_of(content: dict) -> list[dict]:

@@ -90,14 +90,9 @@ def table_of_cells(files: Iterable[str | Path], compare_with: dict[str, str]) ->
     return benchmark_table([fit for file in files for fit in fits_of(read_json(file))], compare_with)
 
 
-def benchmark_metrics(table: pd.DataFrame) -> dict[str, float]:
-    """The means of a table as metrics of the whole benchmark, by data set, task, model and dimension."""
-    return {
-        f"{row['dataset']}/{row['task']}/{row['model']}/d{row['latent_dim'] or WITHOUT_LATENTS}/{row['metric']}": (
-            row["mean"]
-        )
-        for row in table.to_dict("records")
-    }
+def tasks_of(table: pd.DataFrame) -> list[str]:
+    """Names of the tasks that every split has a score of, in the order of the table."""
+    return [task for task in table["task"].drop_duplicates() if task != SATURATION]
 
 
 def saturation(scores: pd.DataFrame, test_over_train: float) -> int:

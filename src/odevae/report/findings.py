@@ -52,6 +52,11 @@ def findings(rows: Sequence[dict]) -> list[str]:
     return sentences
 
 
+def described(sentences: Sequence[str]) -> str:
+    """Sentences as a list in Markdown."""
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
 def against_the_best_guess(group: Sequence[dict]) -> str:
     """Does the model beat the best trivial guess on the same values of trials that it has not seen?"""
     pairs = [(row["r2_neuron"], row["trivial_r2_neuron"]) for row in group if row["r2_neuron"] is not None]

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from odevae.models.odevae import ODEVAE, build
+from odevae.evaluation.trained_model import load_model
+from odevae.models.odevae import ODEVAE
 from odevae.models.presets import ModelSpec
 from odevae.protocols.fold import Fold
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import RUN_FILE
-from odevae.training.checkpoints import load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,4 @@ def load_latent_field(fold: Fold, run_folder: Path) -> LatentField | None:
     if run["status"] != "ok":
         return None
     spec = ModelSpec(**run["spec"])
-    model = build(spec, fold.preprocessor.n_channels, run["key"]["latent_dim"])
-    model.load_state_dict(load_checkpoint(run_folder, run)["best"])
-    model.eval()
-    return LatentField(model, spec.second_order, spec.time_dependent, fold.time_scale_s)
+    return LatentField(load_model(run_folder), spec.second_order, spec.time_dependent, fold.time_scale_s)

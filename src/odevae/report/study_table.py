@@ -8,7 +8,7 @@ import pandas as pd
 
 from odevae.evaluation.group_means import mean_of, sd_of
 from odevae.storage.run_folder import read_result
-from odevae.storage.scores import REFERENCE, best_reference, scores_of, select
+from odevae.storage.scores import REFERENCE, headline, scores_of, select
 
 # Scores on fewer trials depend on which trials they are.
 FEW_TRIALS = 5
@@ -97,16 +97,6 @@ def results_of_study(
     return found
 
 
-def study_metrics(table: pd.DataFrame) -> dict[str, float]:
-    """The means of a table as metrics of the whole study, named after the group of runs that they average."""
-    return {
-        f"{'.'.join(str(row[name]) for name in _GROUP)}/{row['seed']}/{column}": row[column]
-        for row in table[table["seed"].isin(MEAN_ROWS)].to_dict("records")
-        for column in _SPREAD
-        if row[column] is not None
-    }
-
-
 def published_rows(table: int) -> dict[str, dict[str, float | None]]:
     """Values of one of the paper's tables by seed (Table 1, means included) or row number (Table 2)."""
     text = files("odevae.report").joinpath("published_tables.csv").read_text(encoding="utf-8")
@@ -124,17 +114,11 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
     key = record["key"]
     counterpart = str(key["seed"] if published_table == 1 else run.get("published_row"))
     in_paper = published.get(counterpart, {}) if key["protocol"] == "published" else {}
-    scores = select(scores_of(metrics), part=metrics["scored_part"], task=metrics["task"])
-    raw = select(scores, space="raw")
-    best = {score.metric: score.value for score in select(raw, checkpoint="best", estimate="mean")}
+    found = headline(metrics, audit)
     row = {
         **{name: key[name] for name in (*_GROUP, "split", "seed")},
         **{name: record[name] for name in ("status", *_OF_RUN)},
-        **{name: best.get(name) for name in _OF_BEST},
-        "trivial_r2_neuron": best_reference(select(raw, metric="r2_neuron")).value,
-        # How many trials the scores rest on.
-        "test_trials": len(set(audit["scored_trial_ids"])),
-        **{name: audit[name] for name in _OF_AUDIT},
+        **{name: found[name] for name in (*_OF_BEST, "trivial_r2_neuron", "test_trials", *_OF_AUDIT)},
         "published_final_r2": in_paper.get("final_r2"),
         "published_best_val_loss": in_paper.get("best_val_loss"),
         "mlflow_run_id": run["mlflow_run_id"],
@@ -149,7 +133,9 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
     if published_table == 2:
         # The oracle in the space and by the definition in which the run's own R2 was taken.
         space = record["spec"]["validation_space"]
-        (oracle,) = select(scores, space=space, checkpoint=REFERENCE, estimate="hold_last_frame", metric="r2_batched")
+        scored = {"part": metrics["scored_part"], "task": metrics["task"], "space": space}
+        oracle_of = {"checkpoint": REFERENCE, "estimate": "hold_last_frame", "metric": "r2_batched"}
+        (oracle,) = select(scores_of(metrics), **scored, **oracle_of)
         row |= {"published_best_r2": in_paper.get("best_r2"), "hold_last_r2": oracle.value}
     return row
 

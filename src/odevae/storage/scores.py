@@ -56,6 +56,28 @@ def select(scores: Iterable[Score], **fields: str) -> list[Score]:
     return [score for score in scores if all(getattr(score, name) == value for name, value in fields.items())]
 
 
+def headline(metrics: dict, audit: dict) -> dict[str, float | None]:
+    """The scores of a run that tables show: raw units, best epoch, posterior mean, on the part that was scored.
+
+    Args:
+        metrics: content of ``metrics.json``.
+        audit: content of ``audit.json`` of its fold.
+
+    Returns:
+        ``r2_neuron``, ``r2_pooled``, ``r`` and ``skill``, None if the run diverged; ``trivial_r2_neuron`` of the best
+        trivial reference on the same values; ``test_trials``, on how many trials they rest; and ``shared_trials`` and
+        ``padded_fraction`` of the audit.
+    """
+    scored = select(scores_of(metrics), part=metrics["scored_part"], task=metrics["task"], space="raw")
+    best = {score.metric: score.value for score in select(scored, checkpoint="best", estimate="mean")}
+    return {
+        **{name: best.get(name) for name in ("r2_neuron", "r2_pooled", "r", "skill")},
+        "trivial_r2_neuron": best_reference(select(scored, metric="r2_neuron")).value,
+        "test_trials": len(set(audit["scored_trial_ids"])),
+        **{name: audit[name] for name in ("shared_trials", "padded_fraction")},
+    }
+
+
 def best_reference(scores: Iterable[Score]) -> Score:
     """The best of the trivial references among scores of one metric (higher is better); NaN is the worst."""
     references = select(scores, checkpoint=REFERENCE)

@@ -7,13 +7,15 @@ failure of the store costs one warning, never the job.
 import logging
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from odevae.config.studies import study_folds, study_runs
 from odevae.jobs.garbage import collector_paused
 from odevae.storage.run_folder import RunKey
 from odevae.tracking.address import STORE_RECORD, project_of, redacted, store_uri
-from odevae.tracking.records import Record, record_of_cell, record_of_preprocessing, record_of_run
+from odevae.tracking.records import Record, record_of_fit, record_of_fold, record_of_run
+from odevae.tracking.studies import TrackedStudy, tracked_study
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +45,18 @@ class Mirrors:
     """
 
     def __init__(
-        self, uri: str, artifact_root: str | Path, studies: dict[str, dict], store_record: str | Path | None = None
+        self,
+        uri: str,
+        artifact_root: str | Path,
+        studies: Iterable[TrackedStudy],
+        store_record: str | Path | None = None,
     ):
         """Open the store.
 
         Args:
             uri: of the store, ``sqlite:///mlflow.db`` or the address of a server.
             artifact_root: folder for the artifacts of each study, unless a server keeps them.
-            studies: name of each study and its settings, which become tags of its parent run.
+            studies: each has an experiment of its name.
             store_record: what the rule create_store wrote; a store that it does not name is not touched.
         """
         self.working = True
@@ -61,32 +67,60 @@ class Mirrors:
         """Mirror a run directory into one study or all; gives the run id in each, nothing when that failed."""
         return self._put(study, run_dir, record_of_run)
 
-    def preprocessing(self, fold_dir: str | Path, name: str, study: str | None = None) -> dict[str, str]:
-        """The same for a preprocessing, under `name`."""
-        return self._put(study, fold_dir, record_of_preprocessing, name)
+    def fold(self, fold_dir: str | Path, name: str, study: str | None = None) -> dict[str, str]:
+        """The same for the preprocessing of a fold, under `name`."""
+        return self._put(study, fold_dir, record_of_fold, name)
 
-    def cell(self, file: str | Path, fits: dict[str, int], study: str | None = None) -> list[dict[str, str]]:
-        """The same for each fit of a cell of a benchmark; `fits` gives its dimension by its name."""
-        return [self._put(study, file, record_of_cell, name, latent_dim) for name, latent_dim in fits.items()]
+    def cell(
+        self,
+        file: str | Path,
+        fits: dict[str, int],
+        compared: Callable[[str, dict], str],
+        study: str | None = None,
+    ) -> list[dict[str, str]]:
+        """The same for each fit of a cell of a benchmark.
+
+        Args:
+            file: the cell.
+            fits: the dimension of each fit by its name.
+            compared: see `records.record_of_fit`.
+            study: the benchmark.
+        """
+        return [self._put(study, file, record_of_fit, name, dim, compared) for name, dim in fits.items()]
 
     def keep(self, study: str, names: Iterable[str]) -> None:
         """Delete the runs of a study in the store that have none of these names."""
         self._try(lambda: self._mirrors[study].keep(names))
 
-    def study(self, study: str, files: Iterable[str | Path], metrics: dict[str, float]) -> str | None:
-        """Put tables and figures on the parent run of one study; gives its run id, None when tracking is off."""
-        return self._try(lambda: self._mirrors[study].study(files, metrics))
+    def remove_other_studies(self, names: Iterable[str]) -> list[str]:
+        """Delete what the store keeps of this project's studies that have none of these names; gives their names."""
+        return self._try(lambda: self._remove_others(names)) or []
+
+    def study(self, study: str, files: Iterable[str | Path], found: str | None = None) -> str | None:
+        """Put tables and figures on the parent run of one study, and what was found into its description.
+
+        Args:
+            study: its name.
+            files: tables and figures.
+            found: in Markdown; None leaves the description as it is.
+
+        Returns:
+            The id of the parent run, None when tracking is off.
+        """
+        return self._try(lambda: self._mirrors[study].study(files, found))
 
     def _open(self, uri, artifact_root, studies, store_record) -> None:
         project = project_of(uri, Path(store_record)) if store_record else ""
         # Importing MLflow takes a second and may fail, so only a job that tracks does it, and does it here. MLflow
         # imports SQLAlchemy when the store is opened.
         with collector_paused():
-            from odevae.tracking.mirror import Mirror
+            from odevae.tracking.mirror import Mirror, remove_other_studies
+            from odevae.tracking.store import open_store
 
-            self._mirrors = {
-                study: Mirror(uri, artifact_root, study, settings, project) for study, settings in studies.items()
-            }
+            # Also without a study, so that one job makes the store before others need it, or finds that it is away.
+            open_store(uri).search_experiments(max_results=1)
+            self._mirrors = {study.name: Mirror(uri, artifact_root, study, project) for study in studies}
+            self._remove_others = partial(remove_other_studies, uri, Path(artifact_root), project)
 
     def _put(self, study: str | None, place: str | Path, read: Callable[..., Record], *arguments) -> dict[str, str]:
         if not self.working:
@@ -130,7 +164,15 @@ def mirrors_of_fold(config: dict, folder: str) -> Mirrors:
 
 
 def mirrors_of_studies(config: dict, *studies: str) -> Mirrors:
-    """Mirrors into these studies or benchmarks; each has an experiment of its name."""
-    known = config["studies"] | config["benchmarks"]
-    settings = {study: known[study] for study in studies}
-    return Mirrors(store_uri(config), ARTIFACT_ROOT, settings, STORE_RECORD)
+    """Mirrors into these studies."""
+    return mirrors(config, *(tracked_study(config, study) for study in studies))
+
+
+def mirrors(config: dict, *studies: TrackedStudy) -> Mirrors:
+    """Mirrors into these studies and benchmarks."""
+    return Mirrors(store_uri(config), ARTIFACT_ROOT, studies, STORE_RECORD)
+
+
+def make_store(config: dict) -> bool:
+    """Make the store that the configuration names, without experiments; says whether it can be used."""
+    return mirrors(config).working

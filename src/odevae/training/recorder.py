@@ -73,7 +73,7 @@ def train(
     """
     seed_everything(key.seed)
     model = build(spec, fold.preprocessor.n_channels, key.latent_dim).to(device)
-    recorder = _Recorder(model, key, spec, folder, about, device)
+    recorder = _Recorder(model, key, spec, folder, about | {"n_channels": fold.preprocessor.n_channels}, device)
     try:
         for epoch in fit(model, fold, spec, float(key.lambda_smooth), device, recorder.point.state):
             recorder.add(epoch)
