@@ -16,6 +16,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,7 @@ def evaluate(folder: Path, model: str) -> None:
 def plot(folder: Path, model: str) -> None:
     from odevae.plots import save
     from odevae.protocols.fold import load_fold
+    from odevae.report.figure_names import FIGURES
     from odevae.report.latent_field import load_latent_field
     from odevae.report.run_figures import figures_of_run
     from odevae.storage.files import read_json
@@ -126,9 +128,10 @@ def plot(folder: Path, model: str) -> None:
     loaded, run = load_fold(place), read_json(place / RUN_FILE)
     history = read_history(place / HISTORY_FILE)
     predictions = read_predictions(place, run)
-    figures, _ = figures_of_run(loaded, run, history, predictions, [], load_latent_field(loaded, place))
-    for name, figure in figures.items():
-        save(figure, place / name)
+    draw, stress = figures_of_run(loaded, run, history, predictions, [], partial(load_latent_field, loaded, place))
+    for name in FIGURES:
+        save(draw[name](), place / f"{name}.png")
+    stress()
 
 
 # Each gives control back once after its imports.

@@ -1,4 +1,4 @@
-"""Programs of other packages that some tests start: SLURM and PostgreSQL."""
+"""Programs of other packages that some tests start: SLURM, PostgreSQL and a browser."""
 
 import os
 import shutil
@@ -12,6 +12,7 @@ REQUIRE = "ODEVAE_REQUIRE_SERVICES"
 PACKAGES = {
     "munged": "munge",
     **dict.fromkeys(["slurmctld", "slurmd", "sinfo"], "slurm-wlm"),
+    "chromedriver": "chromium-driver",
     **dict.fromkeys(["initdb", "pg_ctl", "createdb", "psql"], "postgresql"),
 }
 

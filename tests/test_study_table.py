@@ -6,7 +6,7 @@ import pytest
 
 from odevae.evaluation.run_scores import evaluate
 from odevae.protocols.audit import audit
-from odevae.report.study_table import MEAN_ROWS, READABLE, notes_of, published_rows, study_metrics, study_table
+from odevae.report.study_table import MEAN_ROWS, READABLE, notes_of, published_rows, study_table
 from odevae.report.table_files import csv_text, latex, markdown, read_csv, write_table
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import RUN_FILE, RunKey
@@ -254,16 +254,6 @@ def test_table_2_joins_by_row_and_shows_the_oracle():
     (heldout,) = [row for row in rows if row["protocol"] == "heldout" and row["seed"] not in MEAN_ROWS]
     assert heldout["published_final_r2"] is None and heldout["published_best_r2"] is None
     assert all(row["hold_last_r2"] == pytest.approx(0.8) for row in rows)
-
-
-def test_study_metrics(sweep):
-    found = study_metrics(study_table(sweep, published_table=1))
-    group = "e65.published.v1.3.5e-4"
-    assert found[f"{group}/mean_all/final_r2"] == pytest.approx(0.5)
-    assert found[f"{group}/mean_non_collapsed/r2_neuron"] == pytest.approx(0.55)
-    assert set(found) == {
-        f"{group}/{row}/{column}" for row in MEAN_ROWS for column in ("best_r2", "final_r2", "r2_neuron")
-    }
 
 
 # Runs that really happened

@@ -45,7 +45,11 @@ def test_a_name_says_what_differs():
         *("v1 seed 1 published", "v1 seed 1337 published", "v1 seed 1 heldout", "v1 seed 1337 heldout")
     ]
     fits = {"one": ("e65", 0, "pca", 7), "other": ("e65", 1, "pca", 7), "none": ("e65", 0, "persistence", 0)}
-    assert names_of_fits(fits) == {"one": "pca split 0", "other": "pca split 1", "none": "persistence split 0"}
+    assert names_of_fits(fits) == {
+        "one": "pca D7 split 0 e65",
+        "other": "pca D7 split 1 e65",
+        "none": "persistence split 0 e65",
+    }
 
 
 def test_every_run_of_the_shipped_studies_has_its_own_name(config):

@@ -304,12 +304,12 @@ def check_record(server, postgres, project: Project, names: list[str]) -> list[s
         assert run.info.status == "FINISHED"
         history = read_history(project.root / "results" / name / run_folder.HISTORY_FILE)
         assert len(history) == 6
-        for column in ("train_loss", "val_r2"):
-            points = mirror.client.get_metric_history(run.info.run_id, column)
+        for tracked, column in (("train/loss", "train_loss"), ("validation/r2", "val_r2")):
+            points = mirror.client.get_metric_history(run.info.run_id, tracked)
             assert sorted((point.step, point.value) for point in points) == [
                 (row["epoch"], row[column]) for row in history
             ]
-        count = f"SELECT count(*) FROM metrics WHERE run_uuid = '{run.info.run_id}' AND key = 'train_loss'"
+        count = f"SELECT count(*) FROM metrics WHERE run_uuid = '{run.info.run_id}' AND key = 'train/loss'"
         assert postgres.query(count) == ["6"]
         ids.append(run.info.run_id)
     return ids

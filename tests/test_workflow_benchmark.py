@@ -37,9 +37,12 @@ def check_store(project: Project) -> None:
         fit = read_json(project.root / "results" / name.rpartition("/")[0] / f"{cell}.json")["fits"][number]
         run = runs[name]
         assert run.data.params["latent_dim"] == str(fit["latent_dim"])
-        assert run.data.metrics["reconstruct/r2_neuron"] == pytest.approx(fit["scores"]["reconstruct"]["r2_neuron"])
+        assert run.data.metrics["score/reconstruct"] == pytest.approx(fit["scores"]["reconstruct"]["r2_neuron"])
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert run.info.status == "FINISHED"
+        assert run.info.status == "FINISHED" and len(run.data.metrics) <= 40
+    experiment = client.get_experiment_by_name("tiny")
+    assert {"mlflow.sharedViewState.models", "mlflow.sharedViewState.tasks"} <= experiment.tags.keys()
+    assert "the best mean over" in experiment.tags["mlflow.note.content"]
 
 
 def test_every_fit_is_in_mlflow_and_a_lost_store_comes_back(project):

@@ -16,6 +16,8 @@ from odevae.errors import OdevaeError
 from odevae.tracking.address import DEFAULT_URI, SQLITE
 
 HOST = "127.0.0.1"
+# Jobs of the server that evaluate language models: two more processes that nobody needs here.
+os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 # A server imports for some seconds before it answers.
 START_S, ASK_EVERY_S = 120, 0.5
 
