@@ -1,6 +1,6 @@
 """Pictures of the MLflow UI for docs/figures, taken in a browser: `python docs/screenshots.py`.
 
-Run it in a project whose seed sweep has finished (`make sweep`). It needs selenium, and Chromium with its driver (Debian's
+Run it in a project whose seed sweep has finished (`make sweep`). It needs selenium, Chromium and its driver (Debian's
 chromium and chromium-driver).
 """
 
