@@ -5,13 +5,14 @@ from pathlib import Path
 from odevae.benchmark.grid import Cell
 from odevae.benchmark.table import READABLE, benchmark_metrics, table_of_cells
 from odevae.jobs.job_logging import log, stage
+from odevae.report.few_trials import notes_of
 from odevae.report.table_files import write_table
 from odevae.tracking import mirrors_of_studies
 
 
 def main(config: dict, benchmark: str, files: list[str], compare_with: dict[str, str], output) -> None:
     table = table_of_cells(files, compare_with)
-    write_table(table, READABLE, Path(output.csv))
+    write_table(table, READABLE, Path(output.csv), notes_of(table, ["dataset"]))
     cells = {file: Cell.at(file.removeprefix("results/")) for file in files}
     mirrors = mirrors_of_studies(config, benchmark)
     for file, cell in cells.items():

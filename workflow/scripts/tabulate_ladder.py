@@ -4,12 +4,14 @@ from pathlib import Path
 
 from odevae.evaluation.audit_ladder import READABLE, ladder_of_study
 from odevae.jobs.job_logging import log, stage
+from odevae.report.few_trials import notes_of
 from odevae.report.table_files import write_table
 from odevae.tracking import mirrors_of_studies
 
 
 def main(config: dict, study: str, runs: dict[str, str], output) -> None:
-    write_table(ladder_of_study("results", runs), READABLE, Path(output.csv))
+    table = ladder_of_study("results", runs)
+    write_table(table, READABLE, Path(output.csv), notes_of(table))
     mirrors_of_studies(config, study).study(study, [output.csv, output.md, output.tex], {})
     log.info(Path(output.md).read_text(encoding="utf-8").rstrip("\n"))
 
