@@ -16,7 +16,9 @@ def notes_of(table: pd.DataFrame, names: Sequence[str] = ("dataset", "protocol")
         names: columns whose values name a part.
     """
     few = table[pd.to_numeric(table["test_trials"]) < FEW_TRIALS]
+    fewest = few.groupby(list(names), sort=False)["test_trials"].min().reset_index().to_dict("records")
     return [
-        f"{', '.join(part)}: scored on {n:.0f} {'trial' if n == 1 else 'trials'}; that is an anecdote, not a result."
-        for part, n in few.groupby(list(names), sort=False)["test_trials"].min().items()
+        f"{', '.join(part[name] for name in names)}: scored on {part['test_trials']:.0f} "
+        f"{'trial' if part['test_trials'] == 1 else 'trials'}; that is an anecdote, not a result."
+        for part in fewest
     ]
