@@ -59,12 +59,15 @@ def test_sentences_say_how_much_each_flaw_moves_the_score():
 
 def test_each_model_is_compared_with_itself():
     other = [
-        row | {"latent_dim": 8.0, "r2": row["r2"] / 2, "shared_trials": 0.25} for row in ROWS if row["rung"] != "c"
+        row | {"latent_dim": 8.0, "r2": row["r2"] / 2, "shared_trials": 0.25, "padded_fraction": 0.772}
+        for row in ROWS
+        if row["rung"] != "c"
     ]
     sentences = ladder_findings(ROWS + other)
     assert len(sentences) == 5
     assert "for v5 D = 5, above the best trivial guess of 0.250; 0.250 ± 0.100 for v5 D = 8, not above" in sentences[0]
     assert sentences[1].startswith("Of the scored sequences, 25% to 50% come")
+    assert sentences[1].endswith(" 77% are padding.")
     assert "(v5 D = 5, v5 D = 8): -0.500, -0.250 by rung b (" in sentences[2]
     assert "; +0.100, – by rung c (" in sentences[2]
 

@@ -86,8 +86,8 @@ def _change(row: dict, published: dict[tuple, float]) -> float | None:
 
 
 def _percents(shares) -> str:
-    found = sorted(set(shares))
-    return f"{found[0]:.0%}" if len(found) == 1 else f"{found[0]:.0%} to {found[-1]:.0%}"
+    ordered = sorted(shares)
+    return " to ".join(dict.fromkeys((f"{ordered[0]:.0%}", f"{ordered[-1]:.0%}")))
 
 
 def _model(row: dict) -> tuple:
