@@ -3,11 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 5000
+# In a terminal, one bar for each rule that runs and one for all jobs; elsewhere, as in CI, Snakemake's own lines. What jobs
+# print goes to logs/<rule>/ only; warnings and errors are shown too. Snakemake's log of everything is in .snakemake/log/.
+SNAKEMAKE = PATH="$(CURDIR)/$(BIN):$$PATH" snakemake $$([ -t 2 ] && echo --logger rich) --quiet host --cores
 
 .PHONY: sweep test ui rooms verify report lint audit
 
 sweep: .venv/installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores all results/tables/seed_sweep.csv results/figures/seed_sweep.png
+	@$(SNAKEMAKE) all results/tables/seed_sweep.csv results/figures/seed_sweep.png >/dev/null
 	@cat results/tables/seed_sweep.md
 	@echo
 	@echo "Table:    results/tables/seed_sweep.csv (.md, .tex), figure: results/figures/seed_sweep.png"
@@ -28,12 +31,13 @@ rooms: .venv/installed
 
 # Computes every score and table again from the files of the runs.
 verify: .venv/installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores 1 verify
+	@$(SNAKEMAKE) 1 verify >/dev/null
+	@cat logs/verify.log
 
 # One web page about a study or a benchmark: make report, or make report STUDY=e65_quick.
 STUDY ?= seed_sweep
 report: .venv/installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores all results/report/$(STUDY).html
+	@$(SNAKEMAKE) all results/report/$(STUDY).html >/dev/null
 	@echo "Open results/report/$(STUDY).html in a browser."
 
 lint: .venv/installed

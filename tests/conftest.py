@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from odevae.data.frames import ReadingSettings
 from odevae.data.readers import read
@@ -210,3 +211,11 @@ def check_saved(tmp_path):
         assert saved[0][1].startswith(b"%PDF")
 
     return check
+
+
+@pytest.fixture
+def figure(tmp_path):
+    """A picture of 2400 x 600 pixels."""
+    path = tmp_path / "figure.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (600, 2400, 3), dtype=np.uint8)).save(path)
+    return path

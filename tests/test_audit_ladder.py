@@ -56,9 +56,10 @@ def test_the_published_run_serves_three_rungs(fold, findings, predictions):
     assert " ".join(rows["a"]) == (
         "rung flaw dataset protocol space model latent_dim lambda_smooth split seed status n_values r2 r2_last "
         "r2_neuron training_mean_r2 trial_time_mean_r2 hold_first_frame_r2 hold_last_frame_r2 reference_r2 "
-        "shared_trials padded_fraction n_runs r2_sd r2_last_sd r2_neuron_sd"
+        "test_trials shared_trials padded_fraction n_runs r2_sd r2_last_sd r2_neuron_sd"
     )
     part = fold.parts["validation"]
+    assert rows["a"]["test_trials"] == len(np.unique(fold.raw.trial_ids[part]))
     true, drawn = fold.observed[part], predictions["validation_best_sampled"]
     assert rows["a"]["r2"] == pytest.approx(r2_score(true.ravel(), drawn.ravel()), abs=1e-6)
     recorded = fold.raw.recorded[part]

@@ -158,13 +158,13 @@ def row_of(rows, task, model):
 
 def test_a_row_shows_what_it_is_computed_from(rows):
     assert " ".join(rows[0]) == (
-        "dataset task metric model latent_dim n_splits mean sd compared_with difference difference_low difference_high "
-        "null_mean null_95 n_values fit_s"
+        "dataset task metric model latent_dim n_splits test_trials mean sd compared_with difference difference_low "
+        "difference_high null_mean null_95 n_values fit_s"
     )
     row = row_of(rows, "reconstruct", "pca")
     assert (row["metric"], row["latent_dim"], row["n_splits"], row["n_values"]) == ("r2_neuron", 2, 3, 300)
     assert (row["mean"], row["sd"]) == pytest.approx((np.mean(PCA), np.std(PCA, ddof=1)))
-    assert row["fit_s"] == 2.0
+    assert (row["fit_s"], row["test_trials"]) == (2.0, 2)
     assert row_of(rows, "reconstruct", "hold")["latent_dim"] is None
     assert row_of(rows, "decode/Choice", "pca")["null_95"] == pytest.approx(0.6)
 

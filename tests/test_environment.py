@@ -1,6 +1,8 @@
-"""The environments of the workflow: in a folder whose name holds a space, and made by conda."""
+"""The environments of the workflow: in a folder whose name holds a space, and made by conda; what make prints."""
 
 import os
+import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,8 @@ import sysconfig
 import venv
 from pathlib import Path
 
+import numpy as np
+import pytest
 from workflow_project import CHECKOUT, Project, small_config
 
 # What pip writes where the path of the interpreter holds a space.
@@ -54,14 +58,16 @@ fi
 """
 
 
-def make(project: Project, target: str) -> subprocess.CompletedProcess:
+def make_command(project: Project, target: str) -> dict:
+    """What `subprocess` needs to call make in a project."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SNAKEMAKE_"))}
-    environment |= {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(project.root / "src")}
-    return subprocess.run(["make", target], cwd=project.root, env=environment, capture_output=True, text=True)
+    environment |= {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(project.root / "src"), "TERM": "xterm"}
+    return {"args": ["make", target], "cwd": project.root, "env": environment}
 
 
-def test_make_works_in_a_folder_whose_name_holds_spaces(tmp_path):
-    project = Project.create(tmp_path / "Lab disk (shared)", small_config())
+def with_make(root: Path, config: dict) -> Project:
+    """A project with its Makefile and an environment that is installed already."""
+    project = Project.create(root, config)
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(CHECKOUT / name, project.root)
     folder = project.root / ".venv"
@@ -71,9 +77,42 @@ def test_make_works_in_a_folder_whose_name_holds_spaces(tmp_path):
     (packages / "these.pth").write_text(sysconfig.get_path("purelib"))
     write_executable(folder / "bin/snakemake", CONSOLE_SCRIPT.format(python=python))
     (folder / "installed").touch()
-    result = make(project, "verify")
+    return project
+
+
+def test_make_works_in_a_folder_whose_name_holds_spaces(tmp_path):
+    project = with_make(tmp_path / "Lab disk (shared)", small_config())
+    result = subprocess.run(**make_command(project, "verify"), capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "0 runs verified, 0 problems" in result.stdout + result.stderr
+    assert "0 runs verified, 0 problems" in result.stdout
+    assert "Workflow Finished" not in result.stderr
+
+
+@pytest.mark.slow
+def test_make_in_a_terminal_shows_bars_and_why_a_job_failed(tmp_path):
+    config = small_config()
+    config["datasets"] = {"broken": {"file": "broken.npz"}}
+    config["studies"] = {"seed_sweep": config["studies"]["small"] | {"datasets": ["broken"], "protocols": ["heldout"]}}
+    project = with_make(tmp_path / "project", config)
+    np.savez(project.root / "broken.npz", roi=np.full((8, 3), np.nan), Trial=np.repeat([1, 2], 4), Time=np.arange(8.0))
+    reader, writer = pty.openpty()
+    make = subprocess.Popen(**make_command(project, "sweep"), stdout=writer, stderr=writer, stdin=writer)
+    os.close(writer)
+    shown = b""
+    try:
+        while part := os.read(reader, 65536):
+            shown += part
+    except OSError:  # Linux's end of a terminal
+        pass
+    os.close(reader)
+    text = " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).split())
+    assert make.wait() != 0
+    assert "Total Progress" in text
+    assert "Log file: logs/read_recording/broken.log" in text
+    assert "error: broken: the activity is NaN or infinite in 24 of its 24 values" in text
+    # What is quiet on the screen is in Snakemake's own log.
+    (log,) = (project.root / ".snakemake/log").glob("*.log")
+    assert "rule read_recording:" in log.read_text(encoding="utf-8")
 
 
 def test_conda_makes_the_environment_that_jobs_run_in(tmp_path, monkeypatch):

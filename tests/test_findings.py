@@ -1,7 +1,6 @@
-import numpy as np
 import pytest
 
-from odevae.report.findings import benchmark_findings, findings, run_to_turn
+from odevae.report.findings import findings, run_to_turn
 
 
 def run(protocol, seed, r2_neuron, **changes) -> dict:
@@ -75,32 +74,3 @@ def test_the_run_that_can_be_turned_is_the_first_one_of_unseen_trials():
     assert run_to_turn([seen, broken, first, second]) is first
     assert run_to_turn([seen]) is seen
     assert run_to_turn([broken]) is None
-
-
-def test_each_task_of_a_benchmark_has_a_sentence():
-    def row(model, mean, low, task="onset5"):
-        compared = None if low is None else "trial_time_mean"
-        return {
-            "dataset": "e65",
-            "task": task,
-            "metric": "r2_neuron",
-            "model": model,
-            "latent_dim": 7.0 if model == "pca" else None,
-            "n_splits": 3.0,
-            "mean": mean,
-            "sd": 0.01,
-            "compared_with": compared,
-            "difference_low": low,
-        }
-
-    rows = [
-        row("nothing", np.nan, None),
-        row("trial_time_mean", 0.1, None),
-        row("pca", 0.3, 0.05),
-        row("lds", 0.2, -0.01),
-    ]
-    rows.append(row("pca", 3.0, None, task="cosmooth_saturation"))
-    assert benchmark_findings(rows) == [
-        "e65, onset5: the best mean over 3 splits is that of pca, D = 7 (r2_neuron 0.300 ± 0.010); 1 of 2 scores are "
-        "above trial_time_mean on the same splits (95 % interval)."
-    ]

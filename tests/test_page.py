@@ -4,22 +4,14 @@ import io
 import re
 
 import numpy as np
-import pytest
 from PIL import Image
 from test_findings import run
 
 from odevae.plots import rotating_manifold
-from odevae.report.page import WIDTH, benchmark_page, embedded, packed_plotly, study_page
+from odevae.report.page import WIDTH, embedded, packed_plotly
+from odevae.report.study_page import study_page
 
 FOLDER = "results/mouse7/heldout/split0/v5/d5_ls5e-4_seed1"
-
-
-@pytest.fixture
-def figure(tmp_path):
-    """A picture of 2400 x 600 pixels."""
-    path = tmp_path / "figure.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (600, 2400, 3), dtype=np.uint8)).save(path)
-    return path
 
 
 def a_row(**changes) -> dict:
@@ -103,24 +95,3 @@ def test_images_are_made_small(figure):
     content = base64.b64decode(address.removeprefix("data:image/webp;base64,"))
     with Image.open(io.BytesIO(content)) as image:
         assert (image.format, image.size) == ("WEBP", (WIDTH, WIDTH // 4))
-
-
-def test_a_benchmark_has_a_table_for_each_dimension(figure):
-    def row(model, task, dim, mean):
-        about = {"dataset": "e65", "metric": "r2_neuron", "n_splits": 3.0, "sd": None, "compared_with": None}
-        return about | {"model": model, "task": task, "latent_dim": dim, "mean": mean, "difference_low": None}
-
-    rows = [
-        row("ar2", "forecast@10", None, 0.2),
-        row("ar2", "forecast@5", None, 0.4),
-        row("pca", "forecast@5", 3.0, 0.1),
-        row("pca", "forecast@5", 7.0, 0.5),
-        row("lds", "forecast@5", 7.0, 0.3),
-        row("pca", "cosmooth_saturation", None, 5.0),
-    ]
-    text = text_of(benchmark_page("quick", rows, {"forecast": figure}, ""))
-    assert "e65, D = 7 model forecast@5 forecast@10 ar2 0.400 0.200 pca 0.500 – lds 0.300 –" in text
-    assert "e65, D = 3 model forecast@5 forecast@10 ar2 0.400 0.200 pca 0.100 –" in text
-    page = benchmark_page("quick", rows, {"forecast": figure}, "")
-    assert re.findall(r'<td class="best">(.*?)</td>', page) == ["0.200", "0.500", "0.400", "0.200"]
-    assert "cosmooth_saturation" not in page

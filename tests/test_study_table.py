@@ -6,7 +6,8 @@ import pytest
 
 from odevae.evaluation.run_scores import evaluate
 from odevae.protocols.audit import audit
-from odevae.report.study_table import MEAN_ROWS, READABLE, notes_of, published_rows, study_table
+from odevae.report.few_trials import notes_of
+from odevae.report.study_table import MEAN_ROWS, READABLE, published_rows, study_table
 from odevae.report.table_files import csv_text, latex, markdown, read_csv, write_table
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import RUN_FILE, RunKey
@@ -189,6 +190,8 @@ def test_few_trials_are_called_an_anecdote_below_the_table(tmp_path):
     write_table(table, READABLE, tmp_path / "table.csv", [note])
     assert (tmp_path / "table.md").read_text(encoding="utf-8") == f"{markdown(table, READABLE)}\n{note}\n"
     assert (tmp_path / "table.tex").read_text(encoding="utf-8") == f"{latex(table, READABLE)}\n{note}\n"
+    write_table(table, READABLE, tmp_path / "table.csv", ["foraging_long: few"])
+    assert (tmp_path / "table.tex").read_text(encoding="utf-8").endswith("\nforaging\\_long: few\n")
 
 
 def test_the_same_values_give_the_same_bytes(sweep, tmp_path):

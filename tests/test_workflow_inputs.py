@@ -69,6 +69,7 @@ def jobs(tmp_path_factory) -> list[dict]:
         "results/fetched/recording.npz",
         "results/figures/tiny",
         "results/report/small.html",
+        "results/report/ladder.html",
         "results/report/tiny.html",
         "results/figures/small/disc/heldout/quick_dimensions.png",
         "results/disc/heldout/split0/quick/d2_ls5e-4_seed1/figures/manifold_trials.html",

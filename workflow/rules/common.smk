@@ -180,6 +180,10 @@ def files_of_runs(wildcards):
     ]
 
 
+def records_of_runs(wildcards):
+    return [f"results/{run}/run.json" for run in runs_of(wildcards)]
+
+
 def audits_of(wildcards):
     return [f"results/{fold}/audit.json" for fold in folds_of(wildcards)]
 

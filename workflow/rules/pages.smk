@@ -34,6 +34,34 @@ rule write_study_page:
         "../scripts/write_study_page.py"
 
 
+rule write_ladder_page:
+    input:
+        table="results/tables/{study}.csv",
+        figure="results/figures/{study}.png",
+        templates=PAGE_TEMPLATES,
+        runs=records_of_runs,
+    output:
+        "results/report/{study}.html",
+    log:
+        "logs/write_ladder_page/{study}.log",
+    benchmark:
+        "benchmarks/write_ladder_page/{study}.tsv"
+    wildcard_constraints:
+        study=one_of(LADDERS),
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("write_ladder_page.py"),
+        settings=lookup(dpath="{study}", within=config["studies"]),
+    script:
+        "../scripts/write_ladder_page.py"
+
+
 rule write_benchmark_page:
     input:
         table="results/tables/{benchmark}.csv",

@@ -8,7 +8,9 @@ from odevae.benchmark.table import SATURATION
 from odevae.config.studies import study_folds, study_runs
 from odevae.errors import OdevaeError
 from odevae.jobs.job_logging import log, stage
-from odevae.report.findings import benchmark_findings, described, findings
+from odevae.report.benchmark_findings import benchmark_findings
+from odevae.report.findings import described, findings
+from odevae.report.ladder_findings import ladder_findings
 from odevae.report.table_files import read_csv
 from odevae.storage.run_folder import PREPROCESSING_FILE, RUN_FILE
 from odevae.tracking import Mirrors, mirrors
@@ -32,7 +34,7 @@ def main(config: dict) -> None:
         done = [mirror.fold(RESULTS / fold, fold, study) for fold in folds]
         done += [mirror.run(RESULTS / run, study) for run in runs]
         mirror.keep(study, [*folds, *runs])
-        put_tables(mirror, study, ladder_found if config["studies"][study]["ladder"] else findings)
+        put_tables(mirror, study, ladder_findings if config["studies"][study]["ladder"] else findings)
         log.info(f"{study}: {sum(map(bool, done))} of {len(done)} folds and runs on disk are in the record")
     for benchmark, cells in benchmarks.items():
         done = [
@@ -54,10 +56,6 @@ def put_tables(mirror: Mirrors, study: str, findings_of) -> None:
     if files:
         table = RESULTS / f"tables/{study}.csv"
         mirror.study(study, files, described(findings_of(read_csv(table))) if table.exists() else None)
-
-
-def ladder_found(rows: list[dict]) -> list[str]:
-    return []
 
 
 def folds_and_runs_on_disk(config: dict, study: str) -> tuple[list[str], list[str]]:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from odevae.jobs.job_logging import log, stage
+from odevae.report.few_trials import notes_of
 from odevae.report.findings import described, findings
-from odevae.report.study_table import READABLE, notes_of, results_of_study, study_table
+from odevae.report.study_table import READABLE, results_of_study, study_table
 from odevae.report.table_files import read_csv, write_table
 from odevae.storage.files import read_json
 from odevae.tracking import mirrors_of_studies

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from odevae.benchmark.families import FAMILIES
 from odevae.jobs.job_logging import log, stage
-from odevae.report.page import benchmark_page
+from odevae.report.benchmark_page import benchmark_page
 from odevae.report.table_files import read_csv
 from odevae.storage.files import write_bytes
 

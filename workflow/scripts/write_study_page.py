@@ -7,8 +7,8 @@ from odevae.jobs.job_logging import log, stage
 from odevae.protocols.fold import load_fold
 from odevae.report.figure_names import FIGURES
 from odevae.report.findings import run_to_turn
-from odevae.report.page import study_page
 from odevae.report.run_figures import rotating_manifold_of_run
+from odevae.report.study_page import study_page
 from odevae.report.table_files import read_csv
 from odevae.storage.files import read_json, write_bytes
 from odevae.storage.run_folder import FIGURES_FOLDER, RUN_FILE, read_predictions

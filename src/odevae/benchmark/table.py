@@ -24,6 +24,7 @@ READABLE = {
     "model": "model",
     "latent_dim": "D",
     "n_splits": "splits",
+    "test_trials": "test trials",
     "mean": "mean",
     "sd": "SD",
     "compared_with": "compared with",
@@ -57,6 +58,8 @@ def benchmark_table(cells: list[dict], compare_with: dict[str, str]) -> pd.DataF
             task=("task", "first"),
             metric=("metric", "first"),
             n_splits=("value", "size"),
+            # Of the split that has the fewest.
+            test_trials=("test_trials", "min"),
             # A score that is not defined makes its mean undefined, too.
             mean=("value", lambda values: values.mean(skipna=False)),
             sd=("value", lambda values: values.std(skipna=False)),
@@ -123,7 +126,8 @@ def _scores(cells: list[dict]) -> pd.DataFrame:
             row = {column: cell[column] for column in ("dataset", "model", "latent_dim", "split", "fit_s")}
             row |= {**task._asdict(), "task": name, "metric": metric, "value": scores[metric]}
             row |= {"n_values": scores["n_values"], **{null: scores.get(null) for null in _NULLS}}
-            rows.append(row | {"share": cell["n_trials"]["test"] / cell["n_trials"]["train"]})
+            trials = cell["n_trials"]
+            rows.append(row | {"test_trials": trials["test"], "share": trials["test"] / trials["train"]})
     return pd.DataFrame(rows).astype(dict.fromkeys(("value", *_NULLS), float)).sort_values("split")
 
 

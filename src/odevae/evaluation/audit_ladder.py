@@ -36,13 +36,14 @@ READABLE = {
     "trial_time_mean_r2": "trial-time mean",
     "hold_first_frame_r2": "first frame held",
     "hold_last_frame_r2": "last frame held",
+    "test_trials": "scored trials",
     "shared_trials": "shared trials",
     "padded_fraction": "padding",
 }
 MEAN_ROW = "mean"
 _SPREAD = ["r2", "r2_last", "r2_neuron"]
 _OF_REFERENCES = [*(f"{name}_r2" for name in TRIVIAL), "reference_r2"]
-_AVERAGED = ["n_values", *_SPREAD, *_OF_REFERENCES, "shared_trials", "padded_fraction"]
+_AVERAGED = ["n_values", *_SPREAD, *_OF_REFERENCES, "test_trials", "shared_trials", "padded_fraction"]
 _PREDICTIONS = ("best", "best_sampled", "last_sampled")
 
 
@@ -83,6 +84,8 @@ def rungs_of_run(fold: Fold, run: dict, predictions: dict[str, np.ndarray], audi
             **dict.fromkeys(_SPREAD),
             **references,
             "reference_r2": max(references.values()),
+            # How many different trials the scores rest on.
+            "test_trials": len(set(audit["scored_trial_ids"])),
             "shared_trials": audit["shared_trials"],
             "padded_fraction": 0.0 if recorded_only else audit["padded_fraction"],
             # Of a mean row only.

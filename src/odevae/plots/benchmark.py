@@ -50,7 +50,7 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
     n_columns = min(columns, len(tasks))
     n_rows = -(-len(tasks) // n_columns)
     splits = sorted({int(row["n_splits"]) for row in rows})
-    note = f"mean ± SD over {' or '.join(map(str, splits))} splits"
+    note = f"mean ± SD over {' or '.join(map(str, splits))} {'split' if splits == [1] else 'splits'}"
     figure = new_figure(max(6.5, panel_width * n_columns), 3.4 * n_rows + 1.2, f"{title}\n{note}")
     panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     handles = {}

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from odevae.benchmark.families import FAMILIES, Task
-from odevae.report.study_table import FEW_TRIALS
+from odevae.report.few_trials import FEW_TRIALS
 
 # Protocols whose scored trials are never training trials.
 UNSEEN = ("heldout",)
@@ -114,34 +113,3 @@ def _mean(values: Sequence[float]) -> str:
 def is_mean(row: dict) -> bool:
     """Whether a row of a study's table is the mean of several runs."""
     return row["n_runs"] is not None
-
-
-def benchmark_findings(rows: Sequence[dict]) -> list[str]:
-    """A sentence for each task: the best mean, and how many models are above the one that they are compared with.
-
-    Args:
-        rows: of a benchmark's table, as `table_files.read_csv` gives them.
-    """
-    tasks: dict[tuple, list[dict]] = {}
-    for row in rows:
-        if Task.parse(row["task"]).family in FAMILIES and row["mean"] is not None and np.isfinite(row["mean"]):
-            tasks.setdefault((row["dataset"], row["task"]), []).append(row)
-    return [_best_of(dataset, task, found) for (dataset, task), found in tasks.items()]
-
-
-def _best_of(dataset: str, task: str, rows: Sequence[dict]) -> str:
-    best = max(rows, key=lambda row: row["mean"])
-    dim = "" if best["latent_dim"] is None else f", D = {best['latent_dim']:.0f}"
-    spread = "" if best["sd"] is None else f" ± {best['sd']:.3f}"
-    sentence = (
-        f"{dataset}, {task}: the best mean over {best['n_splits']:.0f} splits is that of {best['model']}{dim} "
-        f"({best['metric']} {best['mean']:.3f}{spread})"
-    )
-    compared = [row for row in rows if row["compared_with"] is not None and row["difference_low"] is not None]
-    if not compared:
-        return f"{sentence}."
-    above = sum(row["difference_low"] > 0 for row in compared)
-    return (
-        f"{sentence}; {above} of {len(compared)} scores are above {compared[0]['compared_with']} on the same splits "
-        "(95 % interval)."
-    )

@@ -10,8 +10,6 @@ from odevae.evaluation.group_means import mean_of, sd_of
 from odevae.storage.run_folder import read_result
 from odevae.storage.scores import REFERENCE, headline, scores_of, select
 
-# Scores on fewer trials depend on which trials they are.
-FEW_TRIALS = 5
 MEAN_ROWS = ("mean_all", "mean_non_collapsed")
 # Runs that differ in seed and split only are averaged together.
 _GROUP = ["dataset", "protocol", "model", "latent_dim", "lambda_smooth"]
@@ -64,15 +62,6 @@ def study_table(runs: list[dict], published_table: int) -> pd.DataFrame:
         means = [_mean_row(name, some, members, published) for name, some in zip(MEAN_ROWS, averaged, strict=True)]
         parts += [members, pd.DataFrame(means, columns=rows.columns, dtype=object)]
     return pd.concat(parts, ignore_index=True)
-
-
-def notes_of(table: pd.DataFrame) -> list[str]:
-    """What a reader of the table must know: which scores rest on few trials."""
-    few = table[table["n_runs"].isna() & (table["test_trials"] < FEW_TRIALS)]
-    return [
-        f"{dataset}, {protocol}: scored on {n} {'trial' if n == 1 else 'trials'}; that is an anecdote, not a result."
-        for (dataset, protocol), n in few.groupby(["dataset", "protocol"], sort=False)["test_trials"].min().items()
-    ]
 
 
 def results_of_study(

@@ -20,7 +20,8 @@ def write_table(table: pd.DataFrame, headings: dict[str, str], path: Path, notes
     below = "".join(f"\n{note}\n" for note in notes)
     write_bytes(path, csv_text(table).encode())
     write_bytes(path.with_suffix(".md"), (markdown(table, headings) + below).encode())
-    write_bytes(path.with_suffix(".tex"), (latex(table, headings) + below).encode())
+    # Names of data sets and protocols hold underscores, which LaTeX takes for indices.
+    write_bytes(path.with_suffix(".tex"), (latex(table, headings) + below.replace("_", r"\_")).encode())
 
 
 def csv_text(table: pd.DataFrame) -> str:

@@ -1,0 +1,79 @@
+"""What the numbers of a benchmark say, in sentences: every figure in them is computed from the table."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from odevae.benchmark.families import FAMILIES, Task
+from odevae.report.few_trials import FEW_TRIALS
+
+
+def scores_by_task(rows: Sequence[dict]) -> dict[str, list[dict]]:
+    """The rows of each task that has a score to compare, in the order of `FAMILIES`."""
+    tasks: dict[str, list[dict]] = {}
+    for row in rows:
+        if Task.parse(row["task"]).family in FAMILIES and row["mean"] is not None and np.isfinite(row["mean"]):
+            tasks.setdefault(row["task"], []).append(row)
+    return {task: tasks[task] for task in sorted(tasks, key=place_of)}
+
+
+def place_of(task: str) -> tuple:
+    """For sorting: tasks by family in the order of `FAMILIES`, then by number; those without a family last."""
+    found = Task.parse(task)
+    return FAMILIES.index(found.family) if found.family in FAMILIES else len(FAMILIES), found
+
+
+def benchmark_findings(rows: Sequence[dict]) -> list[str]:
+    """Sentences about a benchmark: on what it rests, in which tasks a model is above the one it is compared with.
+
+    Args:
+        rows: of the benchmark's table, as `table_files.read_csv` gives them.
+    """
+    tasks = scores_by_task(rows)
+    scored = [row for found in tasks.values() for row in found]
+    if not scored:
+        return ["No model has a score."]
+    better, none = [], []
+    for task, found in tasks.items():
+        compared = [row for row in found if row["compared_with"] is not None and row["difference_low"] is not None]
+        if compared:
+            reference, above = compared[0]["compared_with"], is_above(compared)
+            if above:
+                better.append(f"{task} {above} of {len(compared)} ({reference})")
+            else:
+                none.append(f"{task} ({reference})")
+    sentences = [_what_it_rests_on(scored)]
+    if better:
+        sentences.append(
+            "Scores above the model that they are compared with on the same splits (the 95 % interval of the "
+            f"difference is above 0): {', '.join(better)}."
+        )
+    if none:
+        sentences.append(f"No score is above the model that it is compared with in {', '.join(none)}.")
+    decoded = [
+        f"{task.partition('/')[2]} {sum(row['mean'] > row['null_95'] for row in known)} of {len(known)}"
+        for task, found in tasks.items()
+        if (known := [row for row in found if row["null_95"] is not None])
+    ]
+    if decoded:
+        sentences.append(f"Scores of decoding above 95 % of their own null: {', '.join(decoded)}.")
+    return sentences
+
+
+def is_above(rows: Sequence[dict]) -> int:
+    """How many scores are above those of the model that they are compared with."""
+    return sum(row["difference_low"] is not None and row["difference_low"] > 0 for row in rows)
+
+
+def _what_it_rests_on(rows: Sequence[dict]) -> str:
+    models, datasets = {row["model"] for row in rows}, list(dict.fromkeys(row["dataset"] for row in rows))
+    on = datasets[0] if len(datasets) == 1 else f"{len(datasets)} data sets"
+    splits, trials = _count([row["n_splits"] for row in rows], "random split"), [row["test_trials"] for row in rows]
+    anecdote = "; scores on fewer than five are an anecdote, not a result" if min(trials) < FEW_TRIALS else ""
+    return f"{_count([len(models)], 'model')} on {on}: {splits}, {_count(trials, 'test trial')} each{anecdote}."
+
+
+def _count(values: Sequence[float], noun: str) -> str:
+    found = sorted(set(values))
+    number = f"{found[0]:.0f}" if len(found) == 1 else f"{found[0]:.0f} to {found[-1]:.0f}"
+    return f"{number} {noun}" + ("" if found == [1] else "s")

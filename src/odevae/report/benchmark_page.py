@@ -1,0 +1,118 @@
+"""The web page of a benchmark."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from odevae.benchmark.families import FAMILIES, Task
+from odevae.benchmark.table import SATURATION
+from odevae.report.benchmark_findings import benchmark_findings, is_above, place_of, scores_by_task
+from odevae.report.page import embedded, rendered
+
+
+def benchmark_page(benchmark: str, rows: Sequence[dict], figures: dict[str, Path], settings: str) -> str:
+    """The page of a benchmark.
+
+    Args:
+        benchmark: its name.
+        rows: of its table, as `table_files.read_csv` gives them.
+        figures: PNG files by family of tasks.
+        settings: of the benchmark in the configuration, as text.
+    """
+    return rendered(
+        "benchmark",
+        benchmark,
+        {},
+        settings,
+        findings=benchmark_findings(rows),
+        best=_best_of_each_task(rows),
+        tables=_by_dimension(rows),
+        figures={family: embedded(file) for family, file in figures.items()},
+    )
+
+
+def _best_of_each_task(rows: Sequence[dict]) -> dict:
+    """For each task, on each data set, the best model with latents and without, and what they are compared with."""
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    lines = []
+    for task, found in scores_by_task(rows).items():
+        for dataset in datasets:
+            own = [row for row in found if row["dataset"] == dataset]
+            if not own:
+                continue
+            compared = [row for row in own if row["compared_with"] is not None]
+            reference = compared[0]["compared_with"] if compared else None
+            lines.append(
+                [
+                    task,
+                    *([dataset] if len(datasets) > 1 else []),
+                    _best([row for row in own if row["latent_dim"] is not None]),
+                    _best([row for row in own if row["latent_dim"] is None]),
+                    _best([row for row in own if row["model"] == reference]),
+                    f"{is_above(compared)} of {len(compared)}" if compared else "–",
+                ]
+            )
+    return {
+        "head": [
+            "task",
+            *(["data set"] if len(datasets) > 1 else []),
+            "best with latents",
+            "best without latents",
+            "compared with",
+            "scores above that",
+        ],
+        "rows": lines,
+    }
+
+
+def _best(rows: Sequence[dict]) -> str:
+    if not rows:
+        return "–"
+    best = max(rows, key=lambda row: row["mean"])
+    dim = "" if best["latent_dim"] is None else f" (D = {best['latent_dim']:.0f})"
+    return f"{best['model']}{dim} {_score(best)}"
+
+
+def _by_dimension(rows: Sequence[dict]) -> list[dict]:
+    """For each data set and dimension a table of models by tasks, the dimension with the most scores first.
+
+    Models without latents stand in each of them. The best score of a task is marked, except where the task has no
+    better and worse.
+    """
+    tables = []
+    frame = pd.DataFrame([row for row in rows if row["task"] != SATURATION], dtype=object)
+    for dataset, of_dataset in frame.groupby("dataset", sort=False):
+        tasks = sorted(of_dataset["task"].unique(), key=place_of)
+        counts = of_dataset["latent_dim"].dropna().value_counts()
+        dims = counts.sort_index(ascending=False).sort_values(ascending=False, kind="stable").index
+        for dim in list(dims) or [None]:
+            shown = of_dataset[of_dataset["latent_dim"].isna() | (of_dataset["latent_dim"] == dim)]
+            cells = {(row["model"], row["task"]): row for row in shown.to_dict("records")}
+            best = {
+                task: max((row["mean"] for (_, name), row in cells.items() if name == task), default=None)
+                for task in tasks
+                if Task.parse(task).family in FAMILIES
+            }
+            tables.append(
+                {
+                    "title": dataset if dim is None else f"{dataset}, D = {dim:.0f}",
+                    "head": ["model", *tasks],
+                    "rows": [
+                        [model, *(_cell(cells.get((model, task)), best.get(task)) for task in tasks)]
+                        for model in shown["model"].unique()
+                    ],
+                }
+            )
+    return tables
+
+
+def _cell(row: dict | None, best: float | None) -> dict:
+    if row is None or row["mean"] is None:
+        return {"text": "–", "best": False}
+    return {"text": _score(row), "best": row["mean"] == best}
+
+
+def _score(row: dict) -> str:
+    spread = "" if row["sd"] is None else f" ± {row['sd']:.3f}"
+    return f"{row['mean']:.3f}{spread}"
