@@ -16,10 +16,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from pathlib import Path
 
 import torch
@@ -28,7 +28,7 @@ from plain import PlainODEVAE
 from odevae.models.decoders import MoEDecoder
 from odevae.models.odevae import ODEVAE, build
 from odevae.models.presets import PRESETS
-from odevae.models.solvers import CHECK_EVERY, DenseRK4, Dopri5, dense_rk4, path_error
+from odevae.models.solvers import CHECK_EVERY, DenseRK4, Dopri5, path_error
 from odevae.protocols.fold import Fold, load_fold
 from odevae.training import losses
 from odevae.training.descent import descend
@@ -41,7 +41,11 @@ CASES = {"v1": ("foraging_published", "pca", 42, 3), "v5": ("e65", "pca-baseline
 EPOCHS = (0, 5, 20, 100)
 LAMBDA_SMOOTH = 5e-4
 SEEDS = (1, 42, 1337, 2025, 777)
-BATCHES = 4
+# No multiple and no divisor of `CHECK_EVERY`: in a cycle each batch is checked in its turn, as in a training.
+BATCHES = 7
+# The tolerance of rk4_dense at which the median error stays below a given one, in units of that error. The sharper
+# batches decide for the steps.
+TOLERANCE_PER_ERROR = 2.5
 
 Weights = dict[str, torch.Tensor]
 
@@ -106,16 +110,17 @@ def solves(case: str, fold: Fold, model: ODEVAE, weights: dict[int, Weights], de
         loose = errors(Dopri5(), field, starts, exact)[0]
         solvers = {
             "dopri5, rtol 1e-3": Dopri5(),
-            f"rk4_dense, the same error ({loose:.0e})": DenseRK4(loose),
+            f"rk4_dense, the error of dopri5 (tolerance {TOLERANCE_PER_ERROR * loose:.1e})": DenseRK4(
+                TOLERANCE_PER_ERROR * loose
+            ),
             "rk4_dense, as it is": DenseRK4(),
             "dopri5, rtol 1e-5": Dopri5(1e-5, 1e-5),
-            "rk4_dense, error 2e-5": DenseRK4(2e-5),
+            f"rk4_dense, error 1e-4 (tolerance {TOLERANCE_PER_ERROR * 1e-4:.1e})": DenseRK4(TOLERANCE_PER_ERROR * 1e-4),
         } | torchode_solvers(field)
-        calls = {name: partial(solve_all, solve, field, starts) for name, solve in solvers.items()}
-        seconds = clock.medians(calls, 5)
+        calls = {name: partial(solve_all, solve, field, cycle(starts)) for name, solve in solvers.items()}
+        seconds = clock.medians(calls, BATCHES)
         for name, solve in solvers.items():
-            rms, largest = errors(solve, field, starts, exact)
-            steps = str(solve.n_steps(span_of(starts))) if isinstance(solve, DenseRK4) else ""
+            rms, largest, steps = errors(solve, field, starts, exact)
             rows.append(
                 [str(epoch), name, steps, f"{1e3 * seconds[name] / CHECK_EVERY:.1f}", f"{rms:.1e}", f"{largest:.1e}"]
                 + [f"{seconds[other] / seconds[name]:.2f}" for other in ("dopri5, rtol 1e-3", "dopri5, rtol 1e-5")]
@@ -148,28 +153,29 @@ def initial_states(model: ODEVAE, fold: Fold, device: str) -> list[tuple[torch.T
     return starts
 
 
-def span_of(starts) -> float:
-    return float(starts[0][1][-1] - starts[0][1][0])
-
-
-def solve_all(solve, field, starts) -> None:
-    """As many solves as from one check of the error to the next."""
-    for z0, times in islice(cycle(starts), CHECK_EVERY):
+def solve_all(solve, field, starts: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """As many solves as from one check of the error to the next, of the next batches."""
+    for z0, times in islice(starts, CHECK_EVERY):
         field.zero_grad()
         solve(field, z0.requires_grad_(), times).square().mean().backward()
 
 
-def errors(solve, field, starts, exact) -> tuple[float, float]:
-    """Medians over batches of the root mean square and the largest relative error of a training's solve."""
+@torch.no_grad()
+def errors(solve, field, starts, exact) -> tuple[float, float, str]:
+    """Medians over solves of the root mean square and the largest relative error, and the mean number of steps.
+
+    `DenseRK4` solves each batch between different checks, as it does in a training.
+    """
+    adapts = isinstance(solve, DenseRK4)
+    if adapts and solve._steps:
+        solve.end_epoch()
     rms, largest = [], []
-    for (z0, times), path in zip(starts, exact, strict=True):
-        if isinstance(solve, DenseRK4):  # without a check, as most solves of a training
-            found = dense_rk4(field, z0, times, solve.n_steps(span_of(starts))).detach()
-        else:
-            found = solve(field, z0, times).detach()
+    for (z0, times), path in (CHECK_EVERY if adapts else 1) * list(zip(starts, exact, strict=True)):
+        found = solve(field, z0, times)
         rms.append(path_error(found, path))
         largest.append(((found - path).abs() / (1 + path.abs())).max().item())
-    return statistics.median(rms), statistics.median(largest)
+    steps = f"{solve.end_epoch()['solver_steps']:.1f}" if adapts else ""
+    return statistics.median(rms), statistics.median(largest), steps
 
 
 def torchode_solvers(field) -> dict[str, Callable]:
@@ -208,15 +214,15 @@ def steps(case: str, fold: Fold, model: ODEVAE, weights: dict[int, Weights], dev
             # A learning rate of zero: all the work, and the weights stay.
             plain = name in ("plain", "the paper's code")
             optimiser = torch.optim.Adam(one.parameters(), lr=0.0, fused=not plain)
-            calls[name] = partial(steps_of, one, fold, spec, optimiser, epoch, device)
+            calls[name] = partial(steps_of, one, fold, spec, optimiser, epoch, device, count())
         seconds = clock.medians(calls, 5)
         rows.append([str(epoch), *(f"{seconds['plain'] / seconds[name]:.2f}" for name in models)])
     print(f"### {case}: speed of one training step against the plain version\n")
     table(["epoch", *models], rows)
 
 
-def steps_of(model, fold: Fold, spec, optimiser, epoch: int, device: str) -> None:
-    torch.manual_seed(0)
+def steps_of(model, fold: Fold, spec, optimiser, epoch: int, device: str, seeds: Iterator[int]) -> None:
+    torch.manual_seed(next(seeds))
     weight = losses.weights(spec, LAMBDA_SMOOTH, max(epoch, 1))
     for observed, mask, times in list(batches(fold, "train", spec.batch_size, True, device))[:CHECK_EVERY]:
         output = model(observed, mask, times, sample=True)

@@ -16,6 +16,7 @@ from odevae.models.solvers import (
     MOST_STEPS,
     SOLVERS,
     TOLERANCE,
+    WEIGHT,
     DenseRK4,
     Dopri5,
     FixedRK4,
@@ -215,13 +216,68 @@ def test_the_steps_follow_the_field():
     solver, times = DenseRK4(), torch.linspace(0, 1, 60, dtype=torch.float64)
     z0 = torch.tensor(Z0)
     steps = []
-    for speed in (1, 4, 10, 200, 1):
-        for _ in range(2 * CHECK_EVERY):
+    # To longer steps the average takes many checks, to shorter ones it does not.
+    for speed, checks in ((1, 2), (4, 2), (10, 2), (200, 2), (1, 30)):
+        for _ in range(checks * CHECK_EVERY):
             path = solver(Scaled(linear, speed), z0, times)
         steps.append(solver.n_steps(1.0))
         assert path_error(path, torch.tensor(exact(speed * times.numpy()))) < TOLERANCE
     assert FEWEST_STEPS <= steps[0] < steps[1] < steps[2] < steps[3] == MOST_STEPS
     assert steps[4] == steps[0]
+
+
+def test_a_check_that_finds_too_large_an_error_shortens_the_steps_at_once():
+    times, z0 = torch.linspace(0, 1, 60, dtype=torch.float64), torch.tensor(Z0)
+    fresh, adapted = DenseRK4(), DenseRK4()
+    fresh(Scaled(linear, 10), z0, times)
+    for _ in range(CHECK_EVERY):
+        adapted(linear, z0, times)
+    adapted(Scaled(linear, 10), z0, times)
+    assert adapted.end_epoch()["solver_error"] > TOLERANCE
+    # Where the doubling started differs, so the estimates do a little.
+    assert adapted.step.item() == pytest.approx(fresh.step.item(), rel=0.1)
+    path = adapted(Scaled(linear, 10), z0, times)
+    assert path_error(path, torch.tensor(exact(10 * times.numpy()))) < TOLERANCE
+
+
+@pytest.mark.parametrize("allowed", [0.3, 0.1])
+def test_other_checks_count_in_the_average(allowed):
+    solver = DenseRK4()
+    solver.step.fill_(0.2)
+    for check in (1, 2, 3):
+        solver._adapt(allowed, TOLERANCE)
+        expected = 0.2 ** ((1 - WEIGHT) ** check) * allowed ** (1 - (1 - WEIGHT) ** check)
+        assert solver.step.item() == pytest.approx(expected)
+
+
+def test_one_batch_where_the_field_is_smooth_does_not_decide():
+    solver, times = DenseRK4(), torch.linspace(0, 1, 60, dtype=torch.float64)
+    for _ in range(CHECK_EVERY):
+        solver(Scaled(linear, 10), torch.tensor(Z0), times)
+    steps = solver.n_steps(1.0)
+    for _ in range(CHECK_EVERY):
+        path = solver(linear, torch.tensor(Z0), times)
+    assert solver.n_steps(1.0) > steps / 2
+    path = solver(Scaled(linear, 10), torch.tensor(Z0), times)
+    assert path_error(path, torch.tensor(exact(10 * times.numpy()))) < TOLERANCE
+
+
+@pytest.mark.parametrize("stored_after", [1, 2, 3])
+def test_a_solver_that_is_stored_and_read_goes_on_with_the_same_bits(stored_after):
+    times, speeds = torch.linspace(0, 1, 20, dtype=torch.float64), [1, 10, 3, 1]
+
+    def train(solver, speeds):
+        for speed in speeds:
+            path = solver(Scaled(linear, speed), torch.tensor(Z0), times)
+            solver.end_epoch()
+        return path
+
+    straight, stored, resumed = DenseRK4(), DenseRK4(), DenseRK4()
+    path = train(straight, speeds)
+    train(stored, speeds[:stored_after])
+    resumed.load_state_dict(stored.state_dict())
+    assert torch.equal(train(resumed, speeds[stored_after:]), path)
+    assert torch.equal(resumed.step, straight.step)
 
 
 def test_a_field_beyond_the_most_steps_is_left_to_dopri5(monkeypatch):
@@ -256,8 +312,9 @@ def test_an_epoch_reports_its_steps_and_its_error():
 def test_longer_trials_take_more_steps_of_the_same_length():
     solver = DenseRK4()
     solver(linear, torch.tensor(Z0), torch.linspace(0, 1, 60, dtype=torch.float64))
-    one = solver.n_steps(1.0)
-    assert [solver.n_steps(span) for span in (2.0, 5.0, 0.01, 1e6)] == [2 * one, 5 * one, FEWEST_STEPS, MOST_STEPS]
+    two, five = (int(np.ceil(span / solver.step.item())) for span in (2.0, 5.0))
+    assert FEWEST_STEPS < two < five < MOST_STEPS
+    assert [solver.n_steps(span) for span in (2.0, 5.0, 0.01, 1e6)] == [two, five, FEWEST_STEPS, MOST_STEPS]
     before = solver.step.clone()
     solver(linear, torch.tensor(Z0), torch.zeros(1, dtype=torch.float64))
     assert solver.step == before

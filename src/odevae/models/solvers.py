@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torchdiffeq import odeint
 
 Field = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """``f(t, z) -> dz/dt``: ``t`` a scalar or ``(B, 1)``, ``z`` and ``dz/dt`` ``(B, D)``."""
@@ -21,6 +20,8 @@ FIRST_STEPS, FEWEST_STEPS, MOST_STEPS = 8, 2, 64
 CHECK_EVERY = 10
 # The number of steps aims at this share of the tolerance, because the field may sharpen before the next check.
 AIM = 0.5
+# What a check counts in the average over checks: about the last four decide.
+WEIGHT = 0.25
 # Of Runge-Kutta and of the polynomial.
 ORDER = 4
 # In place of the step of a trial with one frame.
@@ -82,9 +83,11 @@ class DenseRK4(Solver):
     Trials may have their own times; all of them take the same number of steps. How long a step may be follows from step
     doubling: a path is compared with that of half as many steps, and a fifteenth of the difference estimates its error,
     which is of order four. In training the first solve of an epoch and every `CHECK_EVERY`-th one after it are such
-    checks, and the solves between them take steps as long as the last check allowed. In evaluation every solve is
-    checked and nothing is stored, so that a result does not depend on what was solved before. Where `MOST_STEPS` do not
-    suffice, `Dopri5` solves, with a hundredth of the tolerance, because its error grows along the path.
+    checks. A check looks at one batch, and batches differ, so the solves between checks take the geometric mean of the
+    steps that recent checks allowed. But a check that finds an error above the tolerance shortens the steps at once.
+    In evaluation every solve is checked and nothing is stored, so that a result does not depend on what was solved
+    before. Where `MOST_STEPS` do not suffice, `Dopri5` solves, with a hundredth of the tolerance, because its error
+    grows along the path.
 
     Attributes:
         tolerance: the `path_error` allowed.
@@ -108,9 +111,10 @@ class DenseRK4(Solver):
         if not self.training:
             return self._checked(field, z0, times, n_steps)[0]
         if len(self._steps) % CHECK_EVERY == 0:
-            path, n_steps, error = self._checked(field, z0, times, n_steps)
-            self.step.fill_(span / n_steps)
+            path, wanted, error = self._checked(field, z0, times, n_steps)
+            self._adapt(span / wanted, error)
             self._errors.append(error)
+            n_steps = self.n_steps(span)
         elif n_steps < MOST_STEPS:
             path = _finite(dense_rk4(field, z0, times, n_steps))
         else:
@@ -135,10 +139,17 @@ class DenseRK4(Solver):
         self._steps, self._errors = [], []
         return report
 
+    def _adapt(self, allowed: float, error: float) -> None:
+        """Set the step after a check that allows one of this length and found this error."""
+        step = self.step.item()
+        if step and (error <= self.tolerance or allowed > step):
+            allowed = step * (allowed / step) ** WEIGHT
+        self.step.fill_(allowed)
+
     def _checked(
         self, field: Field, z0: torch.Tensor, times: torch.Tensor, n_steps: int
-    ) -> tuple[torch.Tensor, int, float]:
-        """A path within the tolerance, the number of steps that the field needs, and the error of `n_steps`."""
+    ) -> tuple[torch.Tensor, float, float]:
+        """A path within the tolerance, how many steps the field needs (not rounded), and the error of `n_steps`."""
         error_now = self.tolerance if n_steps >= MOST_STEPS else None
         n_steps += n_steps % 2
         with torch.no_grad():
@@ -149,7 +160,7 @@ class DenseRK4(Solver):
             error_now = error if error_now is None else error_now
             wanted = n_steps * (error / (AIM * self.tolerance)) ** (1 / ORDER)
             if wanted <= n_steps:
-                return fine, max(math.ceil(wanted), FEWEST_STEPS), error_now
+                return fine, max(wanted, FEWEST_STEPS), error_now
             if n_steps >= MOST_STEPS:
                 return self._fall_back(field, z0, times), MOST_STEPS, error_now
             n_steps, coarse = min(2 * n_steps, MOST_STEPS), fine.detach()
@@ -229,6 +240,8 @@ def _hermite_weights(places: torch.Tensor, n_steps: int) -> torch.Tensor:
 
 
 def _odeint(field: Field, z0: torch.Tensor, times: torch.Tensor, **settings) -> torch.Tensor:
+    from torchdiffeq import odeint  # imports SciPy, which costs half a second that `DenseRK4` does not need
+
     try:
         path = odeint(field, z0, times, **settings)
     except AssertionError as error:  # torchdiffeq asserts that its step stays above the time's resolution
