@@ -4,11 +4,10 @@ from pathlib import Path
 
 from odevae.benchmark.families import compared_metric
 from odevae.benchmark.grid import Cell, benchmark_cells, named_fits
-from odevae.benchmark.table import SATURATION
 from odevae.config.studies import study_folds, study_runs
 from odevae.errors import OdevaeError
 from odevae.jobs.job_logging import log, stage
-from odevae.report.benchmark_findings import benchmark_findings
+from odevae.report.benchmark_findings import benchmark_findings, scores_by_task
 from odevae.report.findings import described, findings
 from odevae.report.ladder_findings import ladder_findings
 from odevae.report.table_files import read_csv
@@ -69,8 +68,7 @@ def cells_on_disk(config: dict, benchmark: str) -> list[Cell]:
 
 def tasks_on_disk(benchmark: str) -> list[str]:
     table = RESULTS / f"tables/{benchmark}.csv"
-    tasks = [row["task"] for row in read_csv(table)] if table.exists() else []
-    return list(dict.fromkeys(task for task in tasks if task != SATURATION))
+    return list(scores_by_task(read_csv(table))) if table.exists() else []
 
 
 with stage(snakemake.log[0]):

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from odevae.benchmark.families import compared_metric
 from odevae.benchmark.grid import Cell, named_fits
-from odevae.benchmark.table import READABLE, table_of_cells, tasks_of
+from odevae.benchmark.table import READABLE, table_of_cells
 from odevae.jobs.job_logging import log, stage
-from odevae.report.benchmark_findings import benchmark_findings
+from odevae.report.benchmark_findings import benchmark_findings, scores_by_task
 from odevae.report.few_trials import notes_of
 from odevae.report.findings import described
 from odevae.report.table_files import read_csv, write_table
@@ -19,12 +19,12 @@ def main(config: dict, benchmark: str, files: list[str], compare_with: dict[str,
     write_table(table, READABLE, Path(output.csv), notes_of(table, ["dataset"]))
     cells = {file: Cell.at(file.removeprefix("results/")) for file in files}
     fits = named_fits(cells.values())
-    mirror = mirrors(config, tracked_benchmark(config, benchmark, fits, tasks_of(table)))
+    rows = read_csv(Path(output.csv))
+    mirror = mirrors(config, tracked_benchmark(config, benchmark, fits, scores_by_task(rows)))
     for file, cell in cells.items():
         mirror.cell(file, cell.fits, compared_metric)
     mirror.keep(benchmark, fits)
-    found = described(benchmark_findings(read_csv(Path(output.csv))))
-    mirror.study(benchmark, [output.csv, output.md, output.tex], found)
+    mirror.study(benchmark, [output.csv, output.md, output.tex], described(benchmark_findings(rows)))
     log.info(Path(output.md).read_text(encoding="utf-8").rstrip("\n"))
 
 

@@ -93,11 +93,6 @@ def table_of_cells(files: Iterable[str | Path], compare_with: dict[str, str]) ->
     return benchmark_table([fit for file in files for fit in fits_of(read_json(file))], compare_with)
 
 
-def tasks_of(table: pd.DataFrame) -> list[str]:
-    """Names of the tasks that every split has a score of, in the order of the table."""
-    return [task for task in table["task"].drop_duplicates() if task != SATURATION]
-
-
 def saturation(scores: pd.DataFrame, test_over_train: float) -> int:
     """The smallest dimension that is not distinguished from the best one.
 

@@ -81,9 +81,10 @@ def tracked_benchmark(
         tasks: see `TrackedStudy`.
     """
     settings = config["benchmarks"][benchmark]
+    n_splits = len(settings["splits"])
     asks = (
-        f"How well do models predict held-out trials of {_listed(settings['datasets'])}, on the same "
-        f"{len(settings['splits'])} splits and the same tasks?"
+        f"Which models predict held-out trials of {_listed(settings['datasets'])} best, on the same "
+        f"{'split' if n_splits == 1 else f'{n_splits} splits'} and tasks?"
     )
     return TrackedStudy(benchmark, asks, settings, names_of_fits(fits or {}), tasks=tuple(tasks), benchmark=True)
 

@@ -23,7 +23,7 @@ SCORES_OF_RUN = (
 N_SHOWN = 7
 STRESSES = ("manifold/trial_stress", "manifold/trials_stress")
 # In pixels, so that all scores are seen at a width of 1400.
-NAME_WIDTH, CREATED_WIDTH = 185, 85
+NAME_WIDTH, GROUP_WIDTH, CREATED_WIDTH = 185, 330, 85
 LETTER_WIDTH, MARGIN = 7, 20
 NAME, CREATED = "attributes.`Run Name`", "runDateAndNestInfo"
 # Curves first that say whether a training went well.
@@ -61,21 +61,15 @@ def scores() -> dict:
 
 def models(names: Sequence[str]) -> dict:
     """A row for each model and dimension, with means over splits."""
-    grouped = {
-        "aggregateFunction": "average",
-        "groupByKeys": [{"mode": "param", "groupByData": name} for name in ("model", "latent_dim")],
-    }
-    return _table([f"metrics.`{metric_name(f'score/{task}')}`" for task in names]) | {"groupBy": grouped}
+    table = _table([f"metrics.`{metric_name(f'score/{task}')}`" for task in names])
+    table["columnWidths"][NAME] = GROUP_WIDTH
+    return table | _means_by("model", "latent_dim")
 
 
 def curves() -> dict:
     """Losses and scores by epoch, a mean with its band for each protocol and model."""
-    grouped = {
-        "aggregateFunction": "average",
-        "groupByKeys": [{"mode": "param", "groupByData": name} for name in ("protocol", "model")],
-    }
     hidden = [_line(name) for name in HISTORY if name not in CURVE_CHARTS] + [_bar(name) for name in SUMMARY_METRICS]
-    return _charts("Learning curves", map(_line, CURVE_CHARTS), hidden) | {"groupBy": grouped}
+    return _charts("Learning curves", map(_line, CURVE_CHARTS), hidden) | _means_by("protocol", "model")
 
 
 def sweep(varied: Sequence[str]) -> dict:
@@ -86,8 +80,14 @@ def sweep(varied: Sequence[str]) -> dict:
 
 
 def tasks(names: Sequence[str]) -> dict:
-    """A bar for each fit, a chart for each task."""
-    return _charts("Tasks", [_bar(metric_name(f"score/{task}")) for task in names], [_bar("fit_s")])
+    """A chart for each task, with a bar for each model and dimension."""
+    charts = [_bar(metric_name(f"score/{task}")) for task in names]
+    return _charts("Tasks", charts, [_bar("fit_s")]) | _means_by("model", "latent_dim")
+
+
+def _means_by(*params: str) -> dict:
+    keys = [{"mode": "param", "groupByData": name} for name in params]
+    return {"groupBy": {"aggregateFunction": "average", "groupByKeys": keys}}
 
 
 def _table(columns: Sequence[str]) -> dict:
