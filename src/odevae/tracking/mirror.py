@@ -83,7 +83,7 @@ class Mirror:
             follow_folder(self._uri, root)
             place = None if is_server(uri) else (root / study.name).as_uri()
             self.experiment_id, created = self._find_experiment(study.name, place)
-            self._put_experiment_tags({STUDY_TAG: study.name, **tags_of_views(study)})
+            self._put_experiment_tags(self._tags_of_experiment())
             if is_server(uri) and not created:
                 self._wait_for_parent()
             settings = {f"{PARENT_NAME}.{name}": value for name, value in flat(study.settings).items()}
@@ -165,7 +165,8 @@ class Mirror:
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
             try:
-                tags = {STUDY_TAG: name, NOTE_TAG: self._study.description()}
+                # With all tags: jobs that meet in a new experiment find nothing to set.
+                tags = self._tags_of_experiment() | {NOTE_TAG: self._study.description()}
                 return self.client.create_experiment(name, artifact_location=artifacts, tags=tags), True
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -365,6 +366,10 @@ class Mirror:
             tags[ROW_TAG] = f"{list(labels).index(record.name):0{len(str(len(labels)))}}"
         return tags
 
+    def _tags_of_experiment(self) -> dict[str, str]:
+        return {STUDY_TAG: self._study.name, **tags_of_views(self._study)}
+
+    @patiently
     def _put_experiment_tags(self, tags: dict[str, str]) -> None:
         stored = self.client.get_experiment(self.experiment_id).tags
         for name, value in tags.items():
