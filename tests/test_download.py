@@ -94,6 +94,18 @@ def test_a_folder_without_the_file(tmp_path, network):
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_a_file_in_a_folder_below(tmp_path, network):
+    """Of files of one name in several folders, the one with the right checksum."""
+    for place, content in {"a": b"another", "b/c": CONTENT, "d": b"a third"}.items():
+        (tmp_path / "data" / place).mkdir(parents=True)
+        (tmp_path / "data" / place / "a file.mat").write_bytes(content)
+    fetch(URL, SHA256, tmp_path / "out.mat", folder=tmp_path / "data")
+    assert (tmp_path / "out.mat").read_bytes() == CONTENT
+    with pytest.raises(OdevaeError, match="is expected"):
+        fetch(URL, "0" * 64, tmp_path / "out.mat", folder=tmp_path / "data")
+    assert not network.asked
+
+
 @pytest.mark.parametrize("url", ["http://data.example/a.mat", "file:///etc/hostname", "a.mat"])
 def test_only_https_is_downloaded(tmp_path, network, url):
     with pytest.raises(OdevaeError, match="not an https:// address"):

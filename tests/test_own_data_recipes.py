@@ -9,6 +9,8 @@ import scipy.io
 from workflow_project import CHECKOUT
 
 from odevae.data.readers import read
+from odevae.data.readers.spike_lists import read_spike_lists
+from odevae.data.spikes import BinSettings
 
 DOCUMENT = (CHECKOUT / "docs/own_data.md").read_text(encoding="utf-8")
 RATE_HZ, N_FRAMES, N_ROIS = 8.0, 120, 5
@@ -117,6 +119,15 @@ def test_nwb(folder, traces, clock):
         trials["start_time"], trials["stop_time"] = INTERVALS_S.T
     run("NWB")
     assert_recorded(traces, first_s)
+
+
+def test_spike_times(folder):
+    neuron, samples = np.array([3, 3, 8]), np.array([[3000], [75000], [45000]])
+    np.save("spike_clusters.npy", neuron)
+    np.save("spike_times.npy", samples)
+    run("Spike times")
+    recording = read_spike_lists(["session1.npz"], BinSettings(bin_s=0.5, window_s=1.0), name="mouse7")
+    assert recording.activity.tolist() == [[1, 0], [0, 0], [0, 0], [0, 1]]
 
 
 @pytest.mark.parametrize("evaluated", [True, False])

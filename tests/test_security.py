@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from test_studies import checked, refusal
 from workflow_project import CHECKOUT, Project, small_config, with_value
 
-from odevae.config.studies import data_file, study_folds, study_runs
+from odevae.config.studies import data_files, study_folds, study_runs
 from odevae.data.download import fetch
 from odevae.data.readers import read
 from odevae.data.recording import load_recording
@@ -345,7 +345,7 @@ def test_any_configuration_stays_inside_results_or_is_refused_with_a_sentence(da
         assert inside(study)
         assert all(inside(key.path) for key in study_runs(config, study))
         assert all(inside(path) for path in study_folds(config, study))
-    assert all(inside(path) for dataset in config["datasets"] if (path := data_file(config, dataset)))
+    assert all(inside(path) for dataset in config["datasets"] for path in data_files(config, dataset))
 
 
 UNSAFE_YAML = [

@@ -9,8 +9,9 @@ from workflow_project import CHECKOUT, with_value
 from odevae.config.schema import check_config
 from odevae.config.studies import (
     SPLIT_BY_SEED,
-    data_file,
+    data_files,
     fold_path,
+    grouping,
     protocol_settings,
     published_rows_of,
     study_folds,
@@ -219,9 +220,75 @@ def test_protocol_settings_of_a_data_set():
 
 def test_where_a_recording_is_read_from():
     whole = checked(config())
-    assert data_file(whole, "mouse") == "data/mouse/mouse.mat"
-    assert data_file(whole, "mine") == "folder/mine.npz"
-    assert data_file(whole, "toy") == ""
+    assert data_files(whole, "mouse") == ["data/mouse/mouse.mat"]
+    assert data_files(whole, "mine") == ["folder/mine.npz"]
+    assert data_files(whole, "toy") == []
+
+
+def spike_lists(**changes) -> dict:
+    """A configuration with a data set of three files, two sessions and their events."""
+    whole = config()
+    urls = [f"https://example.org/{name}" for name in ("one.mat", "two.mat", "nerve1.mat", "nerve2.mat")]
+    whole["datasets"]["snail"] = {
+        "fetch": [{"url": url, "sha256": "a" * 64} for url in urls],
+        "spikes": {"bin_s": 0.1, "window_s": 0.7, "events": {"nerve": ["nerve1.mat", "nerve2.mat"]}},
+        "heldout": {"group_by": "session", "test_fraction": 0.3},
+    }
+    for name, value in changes.items():
+        *parents, last = name.split(".")
+        place = whole["datasets"]["snail"]
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    return whole
+
+
+def test_spike_lists_come_in_several_files():
+    whole = checked(spike_lists())
+    names = ["one.mat", "two.mat", "nerve1.mat", "nerve2.mat"]
+    assert data_files(whole, "snail") == [f"data/snail/{name}" for name in names]
+    assert (whole["datasets"]["snail"]["spikes"]["start_s"], whole["datasets"]["snail"]["spikes"]["gap_s"]) == (0, 0)
+    assert grouping(whole, "snail") == {"group_by": "session", "test_fraction": 0.3}
+    assert grouping(whole, "mouse") == {}
+
+
+TWICE = [{"url": f"https://example.org/{folder}/one.mat", "sha256": "a" * 64} for folder in ("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"spikes.window_s": 0.75}, "spikes: a window of 0.75 s is not two or more whole bins of 0.1 s; change"),
+        ({"spikes.window_s": 0.1}, "spikes: a window of 0.1 s is not two or more whole bins"),
+        ({"spikes.bin_s": 0}, "spikes.bin_s: 0 is less than or equal to the minimum of 0; expected the width of a bin"),
+        ({"spikes.bin": 0.1}, "unknown key bin at datasets.snail.spikes; known keys there: bin_s, window_s"),
+        ({"spikes": {"bin_s": 0.1}}, "'window_s' is missing at datasets.snail.spikes; add it."),
+        ({"spikes.start_s": 5, "spikes.stop_s": 5.5}, "no window of 0.7 s lies between start_s 5 and stop_s 5.5"),
+        ({"spikes.gap_s": -1}, "spikes.gap_s: -1 is less than the minimum of 0"),
+        ({"spikes.events": {"nerve": ["nerve3.mat"]}}, "spikes.events.nerve names 'nerve3.mat', which is not under"),
+        (
+            {"spikes.events": {"nerve": ["nerve1.mat"]}},
+            "spikes.events.nerve names 1 files, but datasets.snail.fetch",
+        ),
+        ({"time_unit": "frames"}, "time_unit: spike times are no frame numbers; give s, ms, us or seconds."),
+        ({"no_trial": 0}, "no_trial is for files with trials; windows of spike lists need none."),
+        ({"fetch": TWICE}, "fetch: two addresses end in the same file name; leave one out."),
+        ({"fetch": []}, "fetch: [] should be non-empty"),
+        (
+            {"fetch": [{"url": "http://a.b/c.mat", "sha256": "a" * 64}]},
+            "fetch.0.url: 'http://a.b/c.mat' does not",
+        ),
+        ({"heldout.gap_s": -1}, "heldout.gap_s: -1 is less than the minimum of 0"),
+    ],
+)
+def test_wrong_settings_of_spike_lists_are_named(changes, complaint):
+    assert complaint in refusal(spike_lists(**changes))
+
+
+def test_only_spike_lists_may_come_in_several_files():
+    whole = spike_lists()
+    del whole["datasets"]["snail"]["spikes"]
+    assert "snail.fetch gives 4 files, but only spike lists may come in several" in refusal(whole)
 
 
 def test_checking_leaves_the_schema_alone():

@@ -1,13 +1,14 @@
 """What a script reads is an input or a parameter of its rule, so that nothing stays as it was when that changes."""
 
 import ast
-import hashlib
 import json
 
 import numpy as np
 import pytest
 from test_workflow_errors import RECORDING
 from workflow_project import CHECKOUT, Project, small_config
+
+from odevae.storage.files import sha256_of
 
 SCRIPTS = sorted((CHECKOUT / "workflow/scripts").glob("*.py"))
 # On demand and every time, about whatever is on disk; as inputs, those files would be made first.
@@ -42,11 +43,17 @@ atexit.register(write)
 """
 
 
-def config_of_every_rule(fetched) -> dict:
+def config_of_every_rule(fetched, spikes) -> dict:
     config = small_config()
     config["datasets"]["disc"]["decode"] = ["x"]
-    sha256 = hashlib.sha256(fetched.read_bytes()).hexdigest()
-    config["datasets"]["fetched"] = {"fetch": {"url": f"https://data.example/{fetched.name}", "sha256": sha256}}
+    config["datasets"]["fetched"] = {
+        "fetch": {"url": f"https://data.example/{fetched.name}", "sha256": sha256_of(fetched)}
+    }
+    config["datasets"]["snail"] = {
+        "fetch": [{"url": f"https://data.example/{path.name}", "sha256": sha256_of(path)} for path in spikes],
+        "spikes": {"bin_s": 0.5, "window_s": 2, "gap_s": 1},
+        "heldout": {"group_by": "session"},
+    }
     config["studies"]["small"] |= {"protocols": ["heldout"], "seeds": [1], "published_table": 1}
     config["studies"]["ladder"] = config["studies"]["small"] | {"ladder": True}
     config["benchmark_models"] = {"pca": {"class": "linear.PCA", "latent_dims": "any"}}
@@ -59,7 +66,11 @@ def jobs(tmp_path_factory) -> list[dict]:
     """The rule, the inputs and what was read, of every job of a project in which every rule runs."""
     folder = tmp_path_factory.mktemp("inputs")
     np.savez(folder / "fetched.npz", **RECORDING)
-    project = Project.create(folder / "project", config_of_every_rule(folder / "fetched.npz"))
+    (folder / "spikes").mkdir()
+    spikes = [folder / f"spikes/session{number}.npz" for number in range(3)]
+    for path in spikes:
+        np.savez(path, spikes=np.column_stack([np.tile([1, 2, 3, 4], 45), np.linspace(0.05, 9.1, 180)]))
+    project = Project.create(folder / "project", config_of_every_rule(folder / "fetched.npz", spikes))
     (project.root / "src/sitecustomize.py").write_text(RECORDER, encoding="utf-8")
     (project.root / "jobs").mkdir()
     # Tracking reads all that is on disk, and nothing may rerun for its sake. Without a store it reads nothing.
@@ -67,6 +78,7 @@ def jobs(tmp_path_factory) -> list[dict]:
     project.run(
         "all",
         "results/fetched/recording.npz",
+        "results/snail/heldout/split2/neurons/audit.json",
         "results/figures/tiny",
         "results/report/small.html",
         "results/report/ladder.html",
@@ -100,6 +112,14 @@ def test_the_record_of_what_is_read_is_complete(jobs):
         "plot_benchmark": "results/tables/tiny.csv",
     }.items():
         assert any(name in job["read"] for job in jobs if job["rule"] == rule), rule
+
+
+@pytest.mark.slow
+def test_spike_lists_that_were_fetched_become_a_fold_of_whole_sessions(jobs):
+    """The files lie in a folder below that of ODEVAE_DATA_DIR."""
+    (job,) = [job for job in jobs if job["rule"] == "read_recording" and "results/snail/recording.npz" in job["made"]]
+    assert job["input"] == [f"data/snail/session{number}.npz" for number in range(3)]
+    assert any("results/snail/heldout/split2/neurons/audit.json" in job["made"] for job in jobs)
 
 
 def uses_of_the_configuration(source: str) -> list[str]:

@@ -13,9 +13,11 @@ from odevae.benchmark.grid import benchmark_cells, left_out, module_file
 from odevae.config.files import require_unique_keys
 from odevae.config.schema import check_config
 from odevae.config.studies import (
-    data_file,
+    data_files,
+    fetched_files,
     fold_path,
     folds_of_runs,
+    grouping,
     protocol_settings,
     published_rows_of,
     study_folds,
@@ -53,8 +55,9 @@ try:
     for entry in config["benchmark_models"].values():
         module_file(PROJECT / "src", entry["class"])
     for dataset, entry in config["datasets"].items():
-        if "file" in entry and not Path(entry["file"]).is_file():
-            raise OdevaeError(f"config: datasets.{dataset}.file: there is no file {entry['file']}; correct the path.")
+        for name in data_files(config, dataset) if "file" in entry else []:
+            if not Path(name).is_file():
+                raise OdevaeError(f"config: datasets.{dataset}.file: there is no file {name}; correct the path.")
         unread = [key for key in READING_SETTINGS if key in entry]
         if unread and "simulate" in entry:
             raise OdevaeError(
@@ -143,8 +146,23 @@ def settings_of(wildcards):
     return protocol_settings(config, wildcards.dataset, wildcards.protocol)
 
 
-def file_of(wildcards):
-    return data_file(config, wildcards.dataset)
+def grouping_of(wildcards):
+    return grouping(config, wildcards.dataset)
+
+
+def files_of(wildcards):
+    return data_files(config, wildcards.dataset)
+
+
+def download_of(wildcards):
+    """The address and the checksum of a file to fetch."""
+    # A file of that name is none of the data set's if the rule is asked for it by hand.
+    return fetched_files(config, wildcards.dataset).get(wildcards.file, {})
+
+
+def spikes_of(wildcards):
+    """How the files become bins, if they are lists of spikes."""
+    return config["datasets"][wildcards.dataset].get("spikes")
 
 
 def reading_of(wildcards):

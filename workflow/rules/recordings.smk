@@ -20,15 +20,14 @@ rule fetch_data:
         mem_mb=500,
         runtime=30,
     params:
-        url=lookup(dpath="{dataset}/fetch/url", within=config["datasets"]),
-        sha256=lookup(dpath="{dataset}/fetch/sha256", within=config["datasets"]),
+        download=download_of,
     script:
         "../scripts/fetch_data.py"
 
 
 rule read_recording:
     input:
-        file=file_of,
+        files=files_of,
     output:
         "results/{dataset}/recording.npz",
     log:
@@ -49,6 +48,7 @@ rule read_recording:
         name="{dataset}",
         units=lookup(dpath="{dataset}/units", within=config["datasets"]),
         settings=reading_of,
+        spikes=spikes_of,
     script:
         "../scripts/read_recording.py"
 
@@ -104,5 +104,6 @@ rule prepare_fold:
         observations="{observations}",
         split="{split}",
         settings=settings_of,
+        grouping=grouping_of,
     script:
         "../scripts/prepare_fold.py"

@@ -14,8 +14,7 @@ def main(url: str, sha256: str, output: str, folder: str | None) -> None:
 
 with stage(snakemake.log[0]):
     main(
-        url=snakemake.params.url,
-        sha256=snakemake.params.sha256,
+        **snakemake.params.download,
         output=snakemake.output[0],
         # Where the network is closed, this folder holds the files.
         folder=os.environ.get("ODEVAE_DATA_DIR") or None,

@@ -12,16 +12,19 @@ from odevae.storage.run_folder import AUDIT_FILE
 from odevae.tracking import mirrors_of_fold
 
 
-def main(recording_file: str, protocol: str, observations: str, split: int, settings: dict, folder: Path) -> None:
+def main(
+    recording_file: str, protocol: str, observations: str, split: int, settings: dict, grouping: dict, folder: Path
+) -> None:
     recording = load_recording(recording_file)
     fold = make_fold(protocol, recording, observations, split, settings)
-    findings = audit(fold, recording)
+    findings = audit(fold, recording, **grouping)
     write_json(folder / AUDIT_FILE, findings | {"fold_sha256": save_fold(fold, folder)})
     log.info(
         f"{folder}: {len(fold.raw)} trials, {fold.preprocessor.n_channels} channels, "
         f"{findings['training_sequences']} sequences to train on, {findings['scored_sequences']} scored, "
         f"{findings['shared_trials']:.0%} of them share their trial with training, "
-        f"{findings['padded_fraction']:.0%} of the scored bins are padding"
+        + (f"{findings['shared_groups']:.0%} their {findings['group_by']}, " if findings["group_by"] else "")
+        + f"{findings['padded_fraction']:.0%} of the scored bins are padding"
     )
 
 
@@ -33,6 +36,7 @@ with stage(snakemake.log[0]):
         observations=snakemake.params.observations,
         split=int(snakemake.params.split),
         settings=snakemake.params.settings,
+        grouping=snakemake.params.grouping,
         folder=folder,
     )
     name = folder.relative_to("results").as_posix()

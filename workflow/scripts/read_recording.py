@@ -2,12 +2,27 @@
 
 from odevae.data.frames import ReadingSettings, described
 from odevae.data.readers import read
+from odevae.data.readers.spike_lists import read_spike_lists
 from odevae.data.recording import require_covariates, save_recording
+from odevae.data.spikes import BinSettings
 from odevae.jobs.job_logging import log, stage
+from odevae.protocols.groups import BLOCK
 
 
-def main(file: str, name: str, units: str, settings: dict, covariates: dict[str, list[str]], output: str) -> None:
-    recording = read(file, name=name, units=units, settings=ReadingSettings(**settings))
+def main(
+    files: list[str],
+    name: str,
+    units: str,
+    settings: dict,
+    spikes: dict | None,
+    covariates: dict[str, list[str]],
+    output: str,
+) -> None:
+    if spikes is None:
+        recording = read(files[0], name=name, units=units, settings=ReadingSettings(**settings))
+    else:
+        bins = BinSettings(**{key: value for key, value in spikes.items() if key != "events"})
+        recording = read_spike_lists(files, bins, name=name, events=spikes["events"], units=units, **settings)
     for key, names in covariates.items():
         require_covariates(names, recording.covariates, f"datasets.{name}.{key}", recording.source["left_out"])
     save_recording(recording, output)
@@ -16,12 +31,15 @@ def main(file: str, name: str, units: str, settings: dict, covariates: dict[str,
 
 with stage(snakemake.log[0]):
     entry = snakemake.config["datasets"][snakemake.wildcards.dataset]
+    # Blocks are made from the order of the trials and need no covariate.
+    grouped_by = [name for name in [entry.get("heldout", {}).get("group_by", BLOCK)] if name != BLOCK]
     main(
-        file=snakemake.input.file,
+        files=list(snakemake.input),
         name=snakemake.params.name,
         units=snakemake.params.units,
         settings=snakemake.params.settings,
+        spikes=snakemake.params.spikes,
         # Only checked here, so they are no parameters of the rule: another colour must not read the file again.
-        covariates={key: entry[key] for key in ("colour_by", "decode")},
+        covariates={key: entry[key] for key in ("colour_by", "decode")} | {"heldout.group_by": grouped_by},
         output=snakemake.output[0],
     )

@@ -5,11 +5,12 @@ import re
 from collections.abc import Iterable
 from copy import deepcopy
 from itertools import product
+from pathlib import Path
 
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-from odevae.config.studies import data_file, grids_of, lacking_covariates
+from odevae.config.studies import data_files, grids_of, lacking_covariates
 from odevae.errors import OdevaeError
 from odevae.models.presets import PRESETS, model_spec
 
@@ -18,6 +19,8 @@ NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # Folders of results/ that belong to all data sets together, and the file of results/mlflow/ that belongs to no study.
 COMMON_FOLDERS = ("figures", "mlflow", "tables")
 STORE_RECORD = "store"
+# How far the number of bins in a window may be from a whole number, because of rounding, as a share.
+WHOLE_BINS = 1e-9
 
 
 def check_config(config: dict, schema: dict) -> dict:
@@ -41,11 +44,13 @@ def check_config(config: dict, schema: dict) -> dict:
         _require_own_files(f"datasets.{dataset}.colour_by", entry["colour_by"])
         if sum(kind in entry for kind in ("file", "fetch", "simulate")) != 1:
             raise OdevaeError(f"config: datasets.{dataset} needs exactly one of file, fetch and simulate.")
-        if set(data_file(config, dataset)) & set("{}"):
-            raise OdevaeError(
-                f"config: datasets.{dataset}: the file {data_file(config, dataset)} has braces in its name, which "
-                "Snakemake would take for wildcards; rename it or give a link to it."
-            )
+        for file in data_files(config, dataset):
+            if set(file) & set("{}"):
+                raise OdevaeError(
+                    f"config: datasets.{dataset}: the file {file} has braces in its name, which Snakemake would take "
+                    "for wildcards; rename it or give a link to it."
+                )
+        check_spike_lists(config, dataset)
     for model in config["models"]:
         model_spec(model, config["models"])
     for study in config["studies"]:
@@ -90,6 +95,55 @@ def _check_grid(config: dict, grid: dict, where: str) -> None:
         raise OdevaeError(f"config: {where}.lambdas_smooth gives a weight too large for a number; lower it.")
     if len(set(weights)) < len(weights):
         raise OdevaeError(f"config: {where}.lambdas_smooth gives the same weight twice; leave one out.")
+
+
+def check_spike_lists(config: dict, dataset: str) -> None:
+    """Refuse several files that are no spike lists, and settings of such lists that do not fit, as `check_config` does.
+
+    Only spike lists may come in several files; each of the other formats holds a whole recording.
+    """
+    where, entry = f"datasets.{dataset}", config["datasets"][dataset]
+    kind = "fetch" if "fetch" in entry else "file"
+    names = [Path(file).name for file in data_files(config, dataset)]
+    if kind == "fetch" and isinstance(entry["fetch"], list) and len(names) < len(entry["fetch"]):
+        raise OdevaeError(f"config: {where}.fetch: two addresses end in the same file name; leave one out.")
+    if "spikes" not in entry:
+        if len(names) > 1:
+            raise OdevaeError(
+                f"config: {where}.{kind} gives {len(names)} files, but only spike lists may come in several; give one, "
+                f"or say in {where}.spikes how spikes become bins."
+            )
+        return
+    spikes = entry["spikes"]
+    if "simulate" in entry:
+        raise OdevaeError(f"config: {where}.spikes is for files; a simulation needs none, remove it.")
+    for key in ("no_trial", "renumber_trials", "irregular_trials", "bridge_frames"):
+        if key in entry:
+            raise OdevaeError(f"config: {where}.{key} is for files with trials; windows of spike lists need none.")
+    if entry.get("time_unit") == "frames":
+        raise OdevaeError(f"config: {where}.time_unit: spike times are no frame numbers; give s, ms, us or seconds.")
+    bins = spikes["window_s"] / spikes["bin_s"]
+    if round(bins) < 2 or not math.isclose(bins, round(bins), rel_tol=WHOLE_BINS):
+        raise OdevaeError(
+            f"config: {where}.spikes: a window of {spikes['window_s']:g} s is not two or more whole bins of "
+            f"{spikes['bin_s']:g} s; change window_s or bin_s."
+        )
+    if "stop_s" in spikes and spikes["stop_s"] < spikes["start_s"] + spikes["window_s"]:
+        raise OdevaeError(
+            f"config: {where}.spikes: no window of {spikes['window_s']:g} s lies between start_s {spikes['start_s']:g} "
+            f"and stop_s {spikes['stop_s']:g}; change one of them."
+        )
+    events = [name for files in spikes["events"].values() for name in files]
+    sessions = len(names) - len(events)
+    for covariate, files in spikes["events"].items():
+        _require_known(f"{where}.spikes.events.{covariate}", files, f"{where}.{kind}", names)
+        if len(files) != sessions:
+            raise OdevaeError(
+                f"config: {where}.spikes.events.{covariate} names {len(files)} files, but {where}.{kind} has "
+                f"{sessions} spike lists of neurons; name one for each, in their order."
+            )
+    if len(set(names)) < len(names) or len(set(events)) < len(events):
+        raise OdevaeError(f"config: {where}: a file name is given twice; give each file once, under its own name.")
 
 
 def check_benchmarks(config: dict) -> None:

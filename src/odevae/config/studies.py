@@ -68,12 +68,27 @@ def protocol_settings(config: dict, dataset: str, protocol: str) -> dict:
     return config["protocols"][group] | config["datasets"][dataset].get(group, {})
 
 
-def data_file(config: dict, dataset: str) -> str:
-    """Where the recording of a data set is read from: its own file, or where the fetch rule puts it; else empty."""
+def grouping(config: dict, dataset: str) -> dict:
+    """How the trials of a data set belong together: arguments of `odevae.protocols.groups.trial_groups`, or nothing."""
+    settings = protocol_settings(config, dataset, "heldout")
+    return {name: settings[name] for name in ("group_by", "test_fraction")} if "group_by" in settings else {}
+
+
+def data_files(config: dict, dataset: str) -> list[str]:
+    """Where a recording is read from: its own files, or where the fetch rule puts them; none for a simulation."""
     entry = config["datasets"][dataset]
     if "fetch" in entry:
-        return f"data/{dataset}/{Path(entry['fetch']['url']).name}"
-    return entry.get("file", "")
+        return [f"data/{dataset}/{name}" for name in fetched_files(config, dataset)]
+    return _as_list(entry.get("file", []))
+
+
+def fetched_files(config: dict, dataset: str) -> dict[str, dict[str, str]]:
+    """The ``url`` and ``sha256`` of each file that is fetched for a data set, by the file's name, in their order."""
+    return {Path(item["url"]).name: item for item in _as_list(config["datasets"][dataset]["fetch"])}
+
+
+def _as_list(value) -> list:
+    return value if isinstance(value, list) else [value]
 
 
 def lacking_covariates(config: dict, dataset: str, model: str) -> list[str]:

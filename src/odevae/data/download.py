@@ -1,5 +1,6 @@
 """Get a data file from its address, or from a folder where the network is closed, and check its SHA-256."""
 
+import os
 import shutil
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -21,7 +22,8 @@ def fetch(url: str, sha256: str, destination: str | Path, *, folder: str | Path 
         url: an ``https://`` address whose last segment is the file's name.
         sha256: the checksum that the file must have, hexadecimal.
         destination: path of the file to write; its folder is made when it is missing.
-        folder: where the file is already, under its name in the address; nothing is downloaded then.
+        folder: where the file is already, under its name in the address, in this folder or in one below it; nothing is
+            downloaded then.
 
     Raises:
         OdevaeError: if the address is not ``https://``, the file cannot be had, or its checksum is another.
@@ -34,7 +36,7 @@ def fetch(url: str, sha256: str, destination: str | Path, *, folder: str | Path 
         if folder is None:
             _download(url, part)
         else:
-            _copy(Path(folder) / PurePosixPath(unquote(urlsplit(url).path)).name, part)
+            _copy(_found_in(Path(folder), PurePosixPath(unquote(urlsplit(url).path)).name, sha256), part)
         found = sha256_of(part)
         if found != sha256.lower():
             raise OdevaeError(
@@ -57,11 +59,28 @@ def _download(url: str, part: str) -> None:
         ) from error
 
 
-def _copy(origin: Path, part: str) -> None:
-    if not origin.is_file():
+def _found_in(folder: Path, name: str, sha256: str) -> Path:
+    """The file of that name in a folder or below it; of several, the first with the right checksum, if one has it.
+
+    Raises:
+        OdevaeError: if there is none.
+    """
+    found = [folder / name] if (folder / name).is_file() else []
+    # Sorted, so that the choice does not depend on the file system.
+    found += sorted(
+        Path(place) / name for place, _, files in os.walk(folder) if name in files and Path(place) != folder
+    )
+    if not found:
         raise OdevaeError(
-            f"{origin}: there is no such file; put it into that folder, or unset ODEVAE_DATA_DIR to download it."
+            f"{folder / name}: there is no such file, and none in the folders below; put it there, or unset "
+            "ODEVAE_DATA_DIR to download it."
         )
+    if len(found) == 1:
+        return found[0]
+    return next((path for path in found if sha256_of(path) == sha256.lower()), found[0])
+
+
+def _copy(origin: Path, part: str) -> None:
     try:
         shutil.copyfile(origin, part)
     except OSError as error:

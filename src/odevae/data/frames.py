@@ -137,6 +137,8 @@ def described(recording: Recording) -> str:
     ]
     if reading["renumbered_trials"]:
         parts.append("trials numbered in the order of the file")
+    if silent := recording.source.get("silent_neurons"):
+        parts.append(f"neurons that are silent in a session: {', '.join(map(str, silent))}")
     if reading["dropped_trials"]:
         parts.append(f"dropped as irregular: {listed_ids(np.array(reading['dropped_trials']))}")
     if reading["bridged_frames"]:

@@ -5,15 +5,26 @@ import numpy as np
 from odevae.data.recording import Recording, timing
 from odevae.data.trials import Trials
 from odevae.protocols.fold import Fold
+from odevae.protocols.groups import time_to_nearest, trial_groups
 from odevae.protocols.observations import BASELINE_BINS, Observations
 
 
-def audit(fold: Fold, recording: Recording) -> dict:
+def audit(fold: Fold, recording: Recording, group_by: str | None = None, test_fraction: float = 0.1) -> dict:
     """Count, in the part of `fold` that is scored, everything that inflates or distorts a score.
+
+    Args:
+        fold: of any protocol.
+        recording: that it was made of.
+        group_by, test_fraction: which trials belong together, see `odevae.protocols.groups.trial_groups`.
 
     Returns:
         ``shared_trials``: share of the scored sequences whose trial is also in training.
         ``shared_trial_ids``, ``scored_trial_ids``: which ones.
+        ``group_by``: what was given; ``shared_groups``: share of the scored sequences whose group is also in training,
+        ``validation_shared_groups``: the same of the validation sequences (both None without groups); ``groups``: those
+        of each part.
+        ``nearest_training``: the shortest time between a scored trial and a training trial on one clock, None if
+        there are no two; ``in_no_part``: how many usable trials are in no part.
         ``distinct_trials``: how many trials the sequences of all parts come from, of ``usable_trials``.
         ``padded_fraction``: share of the scored bins that are after the end of their trial;
         ``padded_fraction_all_trials``: the same over every usable trial.
@@ -43,15 +54,20 @@ def audit(fold: Fold, recording: Recording) -> dict:
     silent = np.ptp(recording.activity, axis=0) == 0
     silent_in_training = ~_active(fold.raw, train)
     active_when_scored = _active(fold.raw, scored)
+    nearest = float(time_to_nearest(recording, fold.raw.trial_ids, scored, train).min())
+    used = np.unique(np.concatenate(list(fold.parts.values())))
     return {
         "scored_part": part,
         "scored_sequences": len(scored),
         "training_sequences": len(train),
         "usable_trials": len(fold.raw),
-        "distinct_trials": len(np.unique(np.concatenate(list(fold.parts.values())))),
+        "distinct_trials": len(used),
         "shared_trials": float(shared.mean()),
         "scored_trial_ids": fold.raw.trial_ids[scored].tolist(),
         "shared_trial_ids": np.unique(fold.raw.trial_ids[scored[shared]]).tolist(),
+        **_groups(fold, recording, group_by, test_fraction),
+        "nearest_training": nearest if np.isfinite(nearest) else None,
+        "in_no_part": len(fold.raw) - len(used),
         "padded_fraction": float(padded.sum() / mask.sum()),
         "padded_fraction_all_trials": float(all_padded.sum() / fold.raw.mask.sum()),
         "padded_variation_fraction": float(squares[padded].sum() / squares[mask].sum()),
@@ -63,6 +79,24 @@ def audit(fold: Fold, recording: Recording) -> dict:
         "silent_in_training": int((silent_in_training & active_when_scored).sum()),
         **recording.reading,
         **timing(recording),
+    }
+
+
+def _groups(fold: Fold, recording: Recording, group_by: str | None, test_fraction: float) -> dict:
+    """The groups of each part, and how many scored sequences share theirs with training."""
+    if group_by is None:
+        return {"group_by": None, "shared_groups": None, "validation_shared_groups": None, "groups": {}}
+    groups = trial_groups(recording, fold.raw.trial_ids, group_by, test_fraction)
+    of_part = {name: groups[rows] for name, rows in fold.parts.items()}
+
+    def shared(part: str) -> float:
+        return float(np.isin(of_part[part], of_part["train"]).mean())
+
+    return {
+        "group_by": group_by,
+        "shared_groups": shared(fold.scored_part),
+        "validation_shared_groups": shared("validation"),
+        "groups": {name: np.unique(values).tolist() for name, values in of_part.items()},
     }
 
 

@@ -9,10 +9,11 @@ from odevae.data.recording import Recording, listed_ids
 from odevae.data.trials import Trials, cut, off_interval, resample, usable_trials
 from odevae.errors import OdevaeError
 from odevae.protocols.fold import Fold
+from odevae.protocols.groups import time_to_nearest, trial_groups
 from odevae.protocols.landmarks import published_landmarks
 from odevae.protocols.observations import Observations
 from odevae.protocols.preprocessing import Preprocessor, first_bins_mean, fit_preprocessor, fit_scaled_pca
-from odevae.protocols.splits import last_sequences, random_sequences, random_trials
+from odevae.protocols.splits import grouped_trials, last_sequences, random_sequences, random_trials, with_gap
 
 # The source leaves shorter trials out.
 PUBLISHED_MIN_FRAMES = 10
@@ -100,27 +101,46 @@ def published_v2(recording: Recording, observations: str, split: int, settings: 
 
 
 def heldout(recording: Recording, observations: str, split: int, settings: dict) -> Fold:
-    """Whole trials held out at random, on native frames; everything is fitted on the training trials.
+    """Whole trials, or whole groups of trials, held out on native frames; everything is fitted on the training trials.
 
     Args:
         recording: any recording with a steady frame rate.
         observations: see `Observations.parse`.
-        split: number of the random split, 0 or more.
-        settings: ``drop_first_trials``, ``test_fraction``, ``validation_fraction``, ``seed``.
+        split: number of the split, 0 or more.
+        settings: ``drop_first_trials``, ``test_fraction``, ``validation_fraction``, ``seed``; and what only a data set
+            sets: ``group_by`` (see `trial_groups`) and ``gap_s``, the least time between trials of two parts on one
+            clock.
+
+    Raises:
+        OdevaeError: if there are too few trials or groups, or trials do not keep to one frame interval.
     """
     trial_ids = usable_trials(recording, settings["drop_first_trials"])
     raw = cut(recording, recording.activity, trial_ids)
+    fractions = settings["test_fraction"], settings["validation_fraction"]
+    groups = trial_groups(recording, trial_ids, settings["group_by"], fractions[0]) if "group_by" in settings else None
     try:
-        fractions = settings["test_fraction"], settings["validation_fraction"]
-        parts = random_trials(len(raw), *fractions, settings["seed"], split)
+        chance = (*fractions, settings["seed"], split)
+        parts = random_trials(len(raw), *chance) if groups is None else grouped_trials(groups, *chance)
+        if settings.get("gap_s"):
+            parts = with_gap(parts, partial(time_to_nearest, recording, trial_ids), settings["gap_s"])
     except OdevaeError as error:
         key = f"datasets.{recording.name}.heldout"
+        if groups is not None or settings.get("gap_s"):
+            raise OdevaeError(
+                f"{recording.name}: with {key} {_listed_settings(settings)}, {error}; change these settings, or the "
+                "splits of the study or benchmark."
+            ) from error
         raise OdevaeError(
             f"{recording.name}: of {len(recording.trial_ids)} trials, drop_first_trials: "
             f"{settings['drop_first_trials']} leaves {len(raw)}, and {error}; lower {key}.drop_first_trials, or "
             f"test_fraction and validation_fraction there, or give more trials."
         ) from error
     return fit_heldout(raw, parts, _about(recording, split, observations, settings))
+
+
+def _listed_settings(settings: dict) -> str:
+    names = ("group_by", "gap_s", "test_fraction", "validation_fraction")
+    return ", ".join(f"{name}: {settings[name]}" for name in names if name in settings)
 
 
 def fit_heldout(raw: Trials, parts: dict[str, np.ndarray], about: dict) -> Fold:

@@ -140,6 +140,26 @@ def require(present: Iterable[str], names: Iterable[str], where: str) -> None:
         )
 
 
+def only_pairs(shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]], where: str) -> str:
+    """The name of the one array of two columns of numbers, ``(n, 2)``, in a file.
+
+    Args:
+        shapes: shape and type of each array of the file, by name.
+        where: the file, for messages.
+
+    Raises:
+        OdevaeError: if there is none, or more than one.
+    """
+    found = [name for name, (shape, dtype) in shapes.items() if shape[1:] == (2,) and dtype.kind in NUMERIC]
+    if len(found) != 1:
+        raise OdevaeError(
+            f"{where}: {len(found) or 'none'} of its variables ({_listed(sorted(shapes)) or 'nothing'}) "
+            f"{'has' if len(found) < 2 else 'have'} two columns of numbers; store one such array, with the neuron and "
+            "the time of each spike."
+        )
+    return found[0]
+
+
 def memory_limit() -> int:
     """Bytes that reading a recording may take."""
     return int(MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

@@ -1,4 +1,4 @@
-"""MATLAB files of version 5 and 7.3, in the layout of Nieh et al. (Nature, 2021) or as plain arrays."""
+"""MATLAB files of version 5 and 7.3: the layout of Nieh et al. (Nature, 2021), plain arrays, and lists of spikes."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,7 +9,7 @@ import matio
 import numpy as np
 
 from odevae.data.frames import Frames
-from odevae.data.readers.arrays import assemble, frames_from_variables, require
+from odevae.data.readers.arrays import assemble, frames_from_variables, only_pairs, require
 from odevae.errors import OdevaeError
 
 REFERENCES = (h5py.Reference, h5py.RegionReference)
@@ -37,6 +37,18 @@ def read_matlab(path: Path) -> Frames:
         return frames_from_variables(variables, where=str(path))
     activity, columns = _nic_output(variables["nic_output"], where=f"{path}, nic_output")
     return assemble(activity, trial=columns["Trial"], time=columns["Time"], covariates=columns, where=str(path))
+
+
+def read_pairs(path: Path) -> np.ndarray:
+    """Read the one array of two columns of numbers, ``(n, 2)``.
+
+    Raises:
+        OdevaeError: if the file is damaged, refers to another file, or has not exactly one such array.
+        MemoryError: if it does not fit into memory.
+    """
+    variables = {name: np.asarray(values) for name, values in _load(path).items()}
+    shapes = {name: (values.shape, values.dtype) for name, values in variables.items()}
+    return variables[only_pairs(shapes, str(path))]
 
 
 def _load(path: Path) -> dict:

@@ -1,4 +1,4 @@
-"""The layout of the paper's synthetic file: an ``.npz`` with ``roi``, ``Trial`` and ``Time``."""
+"""Archives of NumPy: the layout of the paper's synthetic file (``roi``, ``Trial``, ``Time``), and lists of spikes."""
 
 import io
 import math
@@ -17,6 +17,7 @@ from odevae.data.readers.arrays import (
     frames_from_variables,
     is_plain,
     memory_limit,
+    only_pairs,
     require,
     too_large,
     why_no_covariate,
@@ -38,12 +39,6 @@ def read_paper_npz(path: Path) -> Frames:
     Raises:
         OdevaeError: if the file or an array that is needed is damaged, too large, pickled or no part of a recording.
     """
-    # numpy.load takes whatever is no zip archive for a pickle, which would give a misleading message.
-    if not zipfile.is_zipfile(path):
-        raise OdevaeError(
-            f"{path}: not a whole .npz file (cut short, damaged, or of another format); copy it again or save it with "
-            "numpy.savez."
-        )
     headers = _headers(path)
     require(headers, REQUIRED, str(path))
     needed = [*REQUIRED, *([LATENTS] if LATENTS in headers else [])]
@@ -68,6 +63,19 @@ def read_paper_npz(path: Path) -> Frames:
     return replace(frames, left_out={name: why for name, why in reasons.items() if why is not None and is_plain(name)})
 
 
+def read_pairs_npz(path: Path) -> np.ndarray:
+    """Read the one array of two columns, ``(n, 2)``; nothing else of the file is read.
+
+    Raises:
+        OdevaeError: if the file is damaged or there is not exactly one such array.
+    """
+    headers = _headers(path)
+    name = only_pairs({name: (h.shape, h.dtype) for name, h in headers.items() if h.dtype is not None}, str(path))
+    if headers[name].n_bytes > memory_limit():
+        raise too_large(path)
+    return _array(path, name, headers[name].member)
+
+
 @dataclass(frozen=True)
 class _Header:
     """What an archive says of an array before it is read; the type is None where that cannot be read."""
@@ -79,6 +87,12 @@ class _Header:
 
 
 def _headers(path: Path) -> dict[str, _Header]:
+    # numpy.load takes whatever is no zip archive for a pickle, which would give a misleading message.
+    if not zipfile.is_zipfile(path):
+        raise OdevaeError(
+            f"{path}: not a whole .npz file (cut short, damaged, or of another format); copy it again or save it with "
+            "numpy.savez."
+        )
     headers = {}
     try:
         archive = zipfile.ZipFile(path)

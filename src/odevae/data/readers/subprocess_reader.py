@@ -18,11 +18,12 @@ import numpy as np
 
 from odevae.data.frames import Frames
 from odevae.data.readers.arrays import memory_limit, too_large
-from odevae.data.readers.matlab import read_matlab
+from odevae.data.readers.matlab import read_matlab, read_pairs
 from odevae.data.recording import as_arrays, from_arrays
 from odevae.errors import OdevaeError
 
 CPU_LIMIT_S = 600  # to inflate and copy 10 GB takes about two minutes
+PAIRS = "pairs"
 ARRAYS_FILE, REFUSAL_FILE = "arrays.npz", "refusal.txt"
 SOURCES = Path(__file__).parents[3]
 # What the user reads when a signal has ended the other process.
@@ -41,6 +42,16 @@ def read_matlab_in_subprocess(path: Path) -> Frames:
     Raises:
         OdevaeError: as `read_matlab` does; and if the other process crashes, or takes too much time or memory.
     """
+    return Frames(**from_arrays(_read_in_subprocess(path, "frames")))
+
+
+def read_pairs_of_matlab_in_subprocess(path: Path) -> np.ndarray:
+    """What `odevae.data.readers.matlab.read_pairs` reads, as safely as `read_matlab_in_subprocess`."""
+    return _read_in_subprocess(path, PAIRS)[PAIRS]
+
+
+def _read_in_subprocess(path: Path, content: str) -> dict[str, np.ndarray]:
+    """The arrays that the other process made of a file, ``frames`` or `PAIRS`."""
     # The odevae that is imported here, no more threads than a reader needs, and no plug-ins of HDF5.
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(SOURCES), os.environ.get("PYTHONPATH")])),
@@ -49,7 +60,13 @@ def read_matlab_in_subprocess(path: Path) -> Frames:
         "HDF5_PLUGIN_PRELOAD": "::",
     }
     with tempfile.TemporaryDirectory(prefix="odevae-") as folder:
-        request = {"path": str(path), "folder": folder, "memory": memory_limit(), "cpu_s": CPU_LIMIT_S}
+        request = {
+            "path": str(path),
+            "content": content,
+            "folder": folder,
+            "memory": memory_limit(),
+            "cpu_s": CPU_LIMIT_S,
+        }
         process = subprocess.run(
             # -P keeps modules that lie next to the recording out of the way, -W what damaged files make libraries say.
             [sys.executable, "-P", "-W", "ignore", "-c", f"from {__name__} import main; main()"],
@@ -70,7 +87,7 @@ def read_matlab_in_subprocess(path: Path) -> Frames:
         if process.returncode:
             raise RuntimeError(f"{path}: the process that reads MATLAB files failed:\n{process.stdout}")
         with np.load(Path(folder) / ARRAYS_FILE, allow_pickle=False) as file:
-            return Frames(**from_arrays(file))
+            return dict(file)
 
 
 def main() -> None:
@@ -85,8 +102,12 @@ def main() -> None:
         with suppress(ValueError):
             resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
     try:
-        frames = read_matlab(path)
-        np.savez(folder / ARRAYS_FILE, **as_arrays(frames, left_out=frames.left_out))
+        if request["content"] == PAIRS:
+            arrays = {PAIRS: read_pairs(path)}
+        else:
+            frames = read_matlab(path)
+            arrays = as_arrays(frames, left_out=frames.left_out)
+        np.savez(folder / ARRAYS_FILE, **arrays)
     except (OdevaeError, MemoryError) as error:
         sentence = str(error if isinstance(error, OdevaeError) else too_large(path))
         (folder / REFUSAL_FILE).write_text(sentence, encoding="utf-8")
