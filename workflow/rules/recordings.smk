@@ -104,5 +104,6 @@ rule prepare_fold:
         observations="{observations}",
         split="{split}",
         settings=settings_of,
+        events=lookup(dpath="{dataset}/events", within=config["datasets"], default=""),
     script:
         "../scripts/prepare_fold.py"
