@@ -149,7 +149,8 @@ def calibration(predicted: np.ndarray, events: np.ndarray) -> Callable[[np.ndarr
     if not known.any():
         return lambda new: np.full(new.shape, np.nan)
     x, y = x[known], y[known]
-    fitted = IsotonicRegression(out_of_bounds="clip").fit([*x, x.min(), x.max()], [*y, 1.0, 0.0])
+    ends = np.array([x.min(), x.max()])
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(np.append(x, ends), np.append(y, [1.0, 0.0]))
 
     def calibrated(new: np.ndarray) -> np.ndarray:
         rates, finite = np.full(new.shape, np.nan), np.isfinite(new)

@@ -4,16 +4,21 @@ import re
 from typing import NamedTuple
 
 # A family with scores has a figure.
-FAMILIES = ("reconstruct", "onset", "forecast", "cosmooth", "decode", "rates", "latent", "lost")
+FAMILIES = ("reconstruct", "onset", "forecast", "new_events", "cosmooth", "decode", "rates", "latent", "lost")
 # Of every task, the score that is compared: the first that it has.
 HEADLINE = {
     "decode": ("r2", "balanced_accuracy"),
+    "new_events": ("event_auc",),
     "latent": ("r2",),
     "rates": ("r2_neuron", "r2_mean"),
     "lost": ("frames",),
     "intrinsic_dimension": ("correlation_dimension",),
 }
 DEFAULT_HEADLINE = ("r2_neuron",)
+# Scores of events, next to the headline of every task that has them.
+EVENT_SCORES = ("event_auc", "bits_per_event")
+# Families whose name has an @ before the number.
+AHEAD = ("forecast", "new_events")
 
 
 class Task(NamedTuple):
@@ -21,7 +26,7 @@ class Task(NamedTuple):
 
     Attributes:
         family: one of `FAMILIES`, or another that has no figure.
-        number: frames that an ``onset`` sees, frames ahead of a ``forecast``; 0 for the others.
+        number: frames that an ``onset`` sees, frames ahead of a ``forecast`` or of ``new_events``; 0 for the others.
         subject: what is decoded or scored, such as a covariate.
     """
 
@@ -32,7 +37,7 @@ class Task(NamedTuple):
     @property
     def name(self) -> str:
         """Its name in files and tables: ``onset1``, ``forecast@5``, ``decode/Position``."""
-        before = "@" if self.family == "forecast" else ""
+        before = "@" if self.family in AHEAD else ""
         return self.family + (f"{before}{self.number}" if self.number else "") + (self.subject and f"/{self.subject}")
 
     @classmethod
@@ -45,3 +50,7 @@ class Task(NamedTuple):
     def headline(self, scores: dict[str, float]) -> str:
         """The metric among `scores` that is compared."""
         return next(name for name in HEADLINE.get(self.family, DEFAULT_HEADLINE) if name in scores)
+
+    def compared(self, scores: dict[str, float]) -> list[str]:
+        """The metrics among `scores` that are compared: the headline, and those of events."""
+        return list(dict.fromkeys([self.headline(scores), *(name for name in EVENT_SCORES if name in scores)]))
