@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from odevae.benchmark.grid import Cell
-from odevae.benchmark.table import READABLE, benchmark_metrics, table_of_cells
+from odevae.benchmark.table import READABLE, benchmark_metrics, notes_of_benchmark, table_of_cells
 from odevae.jobs.job_logging import log, stage
 from odevae.report.table_files import write_table
 from odevae.tracking import mirrors_of_studies
@@ -11,7 +11,7 @@ from odevae.tracking import mirrors_of_studies
 
 def main(config: dict, benchmark: str, files: list[str], compare_with: dict[str, str], output) -> None:
     table = table_of_cells(files, compare_with)
-    write_table(table, READABLE, Path(output.csv))
+    write_table(table, READABLE, Path(output.csv), notes_of_benchmark(table))
     cells = {file: Cell.at(file.removeprefix("results/")) for file in files}
     mirrors = mirrors_of_studies(config, benchmark)
     for file, cell in cells.items():

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from odevae.benchmark.families import FAMILIES, Task
-from odevae.report.study_table import FEW_TRIALS
+from odevae.benchmark.families import EVENT_SCORES, FAMILIES, Task
+from odevae.evaluation.few_trials import FEW_TRIALS
 
+# Tasks whose event scores are worth a sentence: those that a copy of what was seen cannot win.
+EVENTS_OF = ("cosmooth", "new_events")
 # Protocols whose scored trials are never training trials.
 UNSEEN = ("heldout",)
 
@@ -112,16 +114,20 @@ def is_mean(row: dict) -> bool:
 
 
 def benchmark_findings(rows: Sequence[dict]) -> list[str]:
-    """A sentence for each task: the best mean, and how many models are above the one that they are compared with.
+    """A sentence for each task, and for the event scores of `EVENTS_OF`: the best mean, and how many models are above
+    the one that they are compared with.
 
     Args:
         rows: of a benchmark's table, as `table_files.read_csv` gives them.
     """
     tasks: dict[tuple, list[dict]] = {}
     for row in rows:
-        if Task.parse(row["task"]).family in FAMILIES and row["mean"] is not None and np.isfinite(row["mean"]):
-            tasks.setdefault((row["dataset"], row["task"]), []).append(row)
-    return [_best_of(dataset, task, found) for (dataset, task), found in tasks.items()]
+        family = Task.parse(row["task"]).family
+        if row["metric"] in EVENT_SCORES and family not in EVENTS_OF:
+            continue
+        if family in FAMILIES and row["mean"] is not None and np.isfinite(row["mean"]):
+            tasks.setdefault((row["dataset"], row["task"], row["metric"]), []).append(row)
+    return [_best_of(dataset, task, found) for (dataset, task, _), found in tasks.items()]
 
 
 def _best_of(dataset: str, task: str, rows: Sequence[dict]) -> str:

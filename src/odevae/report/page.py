@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from odevae.benchmark.families import Task
+from odevae.benchmark.families import EVENT_SCORES, Task
 from odevae.benchmark.table import SATURATION
 from odevae.report.findings import benchmark_findings, findings, is_mean
 from odevae.report.study_table import MEAN_ROWS
@@ -198,31 +198,35 @@ def _label(row: dict) -> str:
 def _by_dimension(rows: Sequence[dict]) -> list[dict]:
     """For each data set and dimension a table of models by tasks, the dimension with the most scores first.
 
-    Models without latents stand in each of them.
+    Models without latents stand in each of them. Event scores have tables of their own, after the one of headlines.
     """
     tables = []
     frame = pd.DataFrame([row for row in rows if row["task"] != SATURATION], dtype=object)
     for dataset, of_dataset in frame.groupby("dataset", sort=False):
-        tasks = sorted(of_dataset["task"].unique(), key=lambda name: Task.parse(name))
         dims = of_dataset["latent_dim"].dropna()
         for dim in dims.value_counts().sort_index(ascending=False).sort_values(ascending=False, kind="stable").index:
-            shown = of_dataset[of_dataset["latent_dim"].isna() | (of_dataset["latent_dim"] == dim)]
-            cells = {(row["model"], row["task"]): row for row in shown.to_dict("records")}
-            models = shown["model"].unique()
-            best = {
-                task: max((row["mean"] for (_, name), row in cells.items() if name == task), default=None)
-                for task in tasks
-            }
-            tables.append(
-                {
-                    "title": f"{dataset}, D = {dim:.0f}",
-                    "head": ["model", *tasks],
-                    "rows": [
-                        [model, *(_score(cells.get((model, task)), best[task]) for task in tasks)] for model in models
-                    ],
-                }
-            )
+            at_dim = of_dataset[of_dataset["latent_dim"].isna() | (of_dataset["latent_dim"] == dim)]
+            of_events = at_dim["metric"].isin(EVENT_SCORES)
+            scores = {"": at_dim[~of_events]} | {name: at_dim[at_dim["metric"] == name] for name in EVENT_SCORES}
+            tables += [_table(dataset, dim, score, shown) for score, shown in scores.items() if len(shown)]
     return tables
+
+
+def _table(dataset: str, dim: float, score: str, shown: pd.DataFrame) -> dict:
+    """Models by tasks; `score` is its name if it is not the headline of each task."""
+    tasks = sorted(shown["task"].unique(), key=Task.parse)
+    cells = {(row["model"], row["task"]): row for row in shown.to_dict("records")}
+    best = {
+        task: max((row["mean"] for (_, name), row in cells.items() if name == task), default=None) for task in tasks
+    }
+    return {
+        "title": f"{dataset}, D = {dim:.0f}" + (f": {score}" if score else ""),
+        "head": ["model", *tasks],
+        "rows": [
+            [model, *(_score(cells.get((model, task)), best[task]) for task in tasks)]
+            for model in shown["model"].unique()
+        ],
+    }
 
 
 def _score(row: dict | None, best: float | None) -> dict:

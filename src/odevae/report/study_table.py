@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pandas as pd
 
+from odevae.evaluation.few_trials import ENOUGH_TRIALS, note_on_trials
 from odevae.evaluation.group_means import mean_of, sd_of
 from odevae.storage.run_folder import read_result
 from odevae.storage.scores import REFERENCE, best_reference, scores_of, select
 
-# Scores on fewer trials depend on which trials they are.
-FEW_TRIALS = 5
 MEAN_ROWS = ("mean_all", "mean_non_collapsed")
 # Runs that differ in seed and split only are averaged together.
 _GROUP = ["dataset", "protocol", "model", "latent_dim", "lambda_smooth"]
-_OF_RUN, _OF_BEST = ["epochs", "best_r2", "final_r2", "best_val_loss"], ["r2_neuron", "r2_pooled", "r"]
+_OF_RUN, _OF_BEST = (
+    ["epochs", "best_r2", "final_r2", "best_val_loss"],
+    ["r2_neuron", "r2_pooled", "r", "event_auc", "bits_per_event"],
+)
 _OF_AUDIT = ["shared_trials", "padded_fraction"]
-_AVERAGED = [*_OF_RUN, *_OF_BEST, "trivial_r2_neuron", "test_trials", *_OF_AUDIT]
+_AVERAGED = [*_OF_RUN, *_OF_BEST, "trivial_r2_neuron", "trivial_bits_per_event", "test_trials", *_OF_AUDIT]
 _SPREAD = ["best_r2", "final_r2", "r2_neuron"]
 # What the readable tables show, with their headings.
 READABLE = {
@@ -38,6 +40,9 @@ READABLE = {
     "best_val_loss": "best validation loss",
     "r2_neuron": "r2_neuron (raw, best epoch)",
     "trivial_r2_neuron": "best trivial r2_neuron",
+    "event_auc": "AUC of events",
+    "bits_per_event": "bits an event",
+    "trivial_bits_per_event": "best trivial bits an event",
     "test_trials": "scored trials",
     "shared_trials": "shared trials",
     "padded_fraction": "padding",
@@ -68,9 +73,9 @@ def study_table(runs: list[dict], published_table: int) -> pd.DataFrame:
 
 def notes_of(table: pd.DataFrame) -> list[str]:
     """What a reader of the table must know: which scores rest on few trials."""
-    few = table[table["n_runs"].isna() & (table["test_trials"] < FEW_TRIALS)]
+    few = table[table["n_runs"].isna() & (table["test_trials"] < ENOUGH_TRIALS)]
     return [
-        f"{dataset}, {protocol}: scored on {n} {'trial' if n == 1 else 'trials'}; that is an anecdote, not a result."
+        note_on_trials(f"{dataset}, {protocol}", n)
         for (dataset, protocol), n in few.groupby(["dataset", "protocol"], sort=False)["test_trials"].min().items()
     ]
 
@@ -127,11 +132,14 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
     scores = select(scores_of(metrics), part=metrics["scored_part"], task=metrics["task"])
     raw = select(scores, space="raw")
     best = {score.metric: score.value for score in select(raw, checkpoint="best", estimate="mean")}
+    bits = select(raw, metric="bits_per_event")
     row = {
         **{name: key[name] for name in (*_GROUP, "split", "seed")},
         **{name: record[name] for name in ("status", *_OF_RUN)},
         **{name: best.get(name) for name in _OF_BEST},
         "trivial_r2_neuron": best_reference(select(raw, metric="r2_neuron")).value,
+        # Only on test trials, of recordings that have events.
+        "trivial_bits_per_event": best_reference(bits).value if bits else None,
         # How many trials the scores rest on.
         "test_trials": len(set(audit["scored_trial_ids"])),
         **{name: audit[name] for name in _OF_AUDIT},
