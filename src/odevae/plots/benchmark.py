@@ -44,7 +44,7 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
     """
     everyone = sorted({row["model"] for row in rows})
     rows = [row for row in rows if Task.parse(row["task"]).family == family]
-    # Panels of one score in a row of their own.
+    # All panels of one score, then those of the next.
     metrics = list(dict.fromkeys(row["metric"] for row in rows))
     pairs = list(dict.fromkeys((row["metric"], row["task"]) for row in rows))
     tasks = sorted(pairs, key=lambda pair: metrics.index(pair[0]))
