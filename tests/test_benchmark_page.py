@@ -35,9 +35,9 @@ ROWS = [
     score("lds", "onset5", 0.1, 7.0, low=-0.2),
     score("ar2", "onset5", 0.15),
     score("all_neurons", "reconstruct", 1.0),
-    score("pca", "decode/x", 0.3, 7.0, null_95=0.2),
-    score("lds", "decode/x", 0.1, 7.0, null_95=0.2),
-    score("mind", "intrinsic_dimension", 4.0),
+    score("pca", "decode/x", 0.3, 7.0, null_95=0.2, metric="r2"),
+    score("lds", "decode/x", 0.1, 7.0, null_95=0.2, metric="r2"),
+    score("mind", "intrinsic_dimension", 4.0, metric="correlation_dimension"),
     score("pca", "cosmooth_saturation", 5.0),
 ]
 
@@ -50,6 +50,23 @@ def test_sentences_say_where_models_are_better_and_where_not():
         "No score is above the model that it is compared with in onset5 (ar2).",
         "Scores of decoding above 95 % of their own null: x 1 of 2.",
     ]
+
+
+EVENTS = [
+    score("pca", "cosmooth", 0.0, 7.0),
+    score("pca", "cosmooth", 0.63, 7.0, metric="event_auc"),
+    score("lds", "cosmooth", 0.6, 7.0, metric="event_auc"),
+    score("pca", "cosmooth", 0.25, 7.0, metric="bits_per_event"),
+    score("pca", "reconstruct", 0.9, 7.0, metric="event_auc"),
+]
+
+
+def test_event_scores_have_sentences_and_tables_of_their_own(figure):
+    sentences = benchmark_findings(EVENTS)
+    assert "Best event_auc, whether a neuron is active and not how much: cosmooth pca 0.630." in sentences
+    assert "Best bits_per_event, whether a neuron is active and not how much: cosmooth pca 0.250." in sentences
+    text = text_of(benchmark_page("quick", EVENTS, {}, ""))
+    assert "e65, D = 7 model cosmooth pca 0.000 e65, D = 7: event_auc model reconstruct cosmooth pca 0.900 0.630" in text
 
 
 def test_several_data_sets_share_the_sentences():

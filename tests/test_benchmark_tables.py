@@ -6,10 +6,11 @@ from odevae.benchmark.comparison import paired_difference
 from odevae.benchmark.families import FAMILIES, Task
 from odevae.benchmark.grid import Cell, benchmark_cells, fits_of, left_out, model_class, module_file
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
-from odevae.benchmark.table import benchmark_table, saturation
+from odevae.benchmark.table import benchmark_table, notes_of_benchmark, saturation, table_of_cells
 from odevae.config.schema import check_benchmarks
 from odevae.errors import OdevaeError
 from odevae.plots.benchmark import NULL, benchmark_scores
+from odevae.storage.files import write_json
 
 CONFIG = {
     "datasets": {"disc": {}, "sphere": {}},
@@ -123,7 +124,9 @@ def test_a_missing_file_is_named(tmp_path):
 def cell(model: str, latent_dim: int, split: int, value: float, dataset: str = "disc") -> dict:
     tasks = {"reconstruct": value, "forecast@5": value / 2, "forecast@10": value / 4}
     scores = {task: {"r2_neuron": number, "r2_pooled": 0.0, "n_values": 100} for task, number in tasks.items()}
-    scores["cosmooth"] = {"r2_neuron": value + 1, "n_values": 10}
+    events = {"event_auc": 0.5 + value / 2, "bits_per_event": value, "n_events": 4, "auc_left_out": 3}
+    scores["cosmooth"] = {"r2_neuron": value + 1, "n_values": 10} | events
+    scores["new_events@5"] = {"n_values": 8} | events
     scores["intrinsic_dimension"] = {"correlation_dimension": 2 + value, "n_values": 50}
     scores["decode/Choice"] = {"balanced_accuracy": 0.5 + value / 4, "null_mean": 0.5, "null_95": 0.6, "n_values": 7}
     return {
@@ -132,6 +135,8 @@ def cell(model: str, latent_dim: int, split: int, value: float, dataset: str = "
         "model": model,
         "latent_dim": latent_dim,
         "n_trials": {"train": 16, "validation": 2, "test": 2},
+        "events": "sparse",
+        "kernel_frames": 7,
         "fit_s": 1.0 + split,
         "scores": scores,
     }
@@ -159,7 +164,7 @@ def row_of(rows, task, model):
 def test_a_row_shows_what_it_is_computed_from(rows):
     assert " ".join(rows[0]) == (
         "dataset task metric model latent_dim n_splits test_trials mean sd compared_with difference difference_low "
-        "difference_high null_mean null_95 n_values fit_s"
+        "difference_high smallest_difference null_mean null_95 inside_kernel auc_left_out n_values n_events fit_s"
     )
     row = row_of(rows, "reconstruct", "pca")
     assert (row["metric"], row["latent_dim"], row["n_splits"], row["n_values"]) == ("r2_neuron", 2, 3, 300)
@@ -183,15 +188,86 @@ def test_differences_are_paired_by_split(rows):
     row = row_of(rows, "forecast@5", "pca")
     expected = paired_difference(np.array(PCA) / 2, np.array(HOLD) / 2, 2 / 16)
     assert row["compared_with"] == "hold"
-    assert (row["difference"], row["difference_low"], row["difference_high"]) == pytest.approx(expected)
+    assert [row[name] for name in ("difference", "difference_low", "difference_high", "smallest_difference")] == (
+        pytest.approx([*expected])
+    )
     assert row_of(rows, "reconstruct", "pca")["difference"] is None, "with itself"
     # Of another dimension, so there is nothing to compare with.
     assert row_of(rows, "reconstruct", "hold")["difference"] is None
 
 
+def test_event_scores_have_rows_of_their_own_after_the_headline(rows):
+    own = [row for row in rows if (row["task"], row["model"]) == ("cosmooth", "pca")]
+    assert [row["metric"] for row in own] == ["r2_neuron", "event_auc", "bits_per_event"]
+    assert [row["auc_left_out"] for row in own] == [None, 3, None]
+    assert [row["n_events"] for row in own] == [None, 12, 12]
+    assert own[2]["mean"] == pytest.approx(np.mean(PCA))
+    new = [row["metric"] for row in rows if (row["task"], row["model"]) == ("new_events@5", "pca")]
+    assert new == ["event_auc", "bits_per_event"]
+
+
+def test_differences_of_event_scores_are_paired_with_the_same_score():
+    cells = [cell("pca", 2, split, value) for split, value in enumerate(PCA)]
+    cells += [cell("hold", 0, split, value) for split, value in enumerate(HOLD)]
+    rows = benchmark_rows(cells, {"cosmooth": "hold"})
+    (row,) = (row for row in rows if (row["task"], row["metric"], row["model"]) == ("cosmooth", "event_auc", "pca"))
+    assert row["difference"] == pytest.approx((np.mean(PCA) - np.mean(HOLD)) / 2)
+
+
+def test_a_difference_that_could_be_shown_is_found_four_times_in_five():
+    """Splits of nothing in common, of differences of SD 1: experiments whose interval leaves 0 out."""
+    generator = np.random.default_rng(0)
+    n = 10
+    expected = paired_difference(np.sqrt(n - 1) / np.sqrt(n) * np.array([1, -1] * (n // 2)), np.zeros(n), 0.0).smallest
+    found = [paired_difference(generator.normal(expected, 1, n), np.zeros(n), 0.0).low > 0 for _ in range(2000)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.05)
+    shared = paired_difference([0.1, 0.3, 0.2], [0, 0, 0], 0.125)
+    alone = paired_difference([0.1, 0.3, 0.2], [0, 0, 0], 0.0)
+    assert shared.smallest / alone.smallest == pytest.approx(np.sqrt((1 / 3 + 0.125) / (1 / 3)))
+
+
+def test_forecasts_inside_the_kernel_are_marked(rows):
+    inside = {row["task"]: row["inside_kernel"] for row in rows}
+    assert inside["forecast@5"] == 7 and inside["forecast@10"] is None and inside["reconstruct"] is None
+    titles = [axes.get_title(loc="left") or axes.get_title() for axes in benchmark_scores(rows, "forecast", "all").axes]
+    assert ["kernel of 7 frames" in title.replace("\n", " ") for title in titles[:2]] == [True, False]
+
+
+def test_notes_name_the_interval_the_trials_and_the_kernel(rows):
+    interval, trials, kernel = notes_of_benchmark(pd.DataFrame(rows))
+    assert "Nadeau and Bengio" in interval and "n_test/n_train" in interval
+    assert trials == "disc: scored on 2 trials; that is an anecdote, not a result."
+    assert "smoothed over 7 frames" in kernel
+    cells = [cell("pca", 2, split, value) | {"n_trials": {"train": 64, "test": 8}} for split, value in enumerate(PCA)]
+    for one in cells:
+        one["scores"] = {"reconstruct": one["scores"]["reconstruct"]}
+    _, trials, dense = notes_of_benchmark(benchmark_table(cells, {}))
+    assert "scored on 8 trials, fewer than 10" in trials and "no event scores" in dense
+
+
+def test_a_cell_of_an_older_version_is_refused(tmp_path):
+    content = cell("pca", 2, 0, 0.1)
+    fit = {name: content.pop(name) for name in ("latent_dim", "fit_s", "scores")}
+    file = tmp_path / "d2.json"
+    write_json(file, content | {"fits": [fit]})
+    assert len(table_of_cells([file], {}))
+    del content["events"]
+    write_json(file, content | {"fits": [fit]})
+    with pytest.raises(OdevaeError, match=r"d2\.json: has no events, so an older version of odevae wrote it"):
+        table_of_cells([file], {})
+
+
 def test_horizons_are_in_order(rows):
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    assert tasks == ["cosmooth", "decode/Choice", "forecast@5", "forecast@10", "intrinsic_dimension", "reconstruct"]
+    assert tasks == [
+        "cosmooth",
+        "decode/Choice",
+        "forecast@5",
+        "forecast@10",
+        "intrinsic_dimension",
+        "new_events@5",
+        "reconstruct",
+    ]
 
 
 def test_data_sets_are_compared_with_their_own():
@@ -218,6 +294,7 @@ def test_a_score_that_is_not_defined_stays_in_the_table():
         ("reconstruct", Task("reconstruct")),
         ("onset5", Task("onset", 5)),
         ("forecast@10", Task("forecast", 10)),
+        ("new_events@5", Task("new_events", 5)),
         ("decode/Position 2", Task("decode", subject="Position 2")),
         ("rates/plain_mean", Task("rates", subject="plain_mean")),
         ("cosmooth_saturation", Task("cosmooth_saturation")),
@@ -229,9 +306,9 @@ def test_a_task_and_its_name(name, task):
 
 def test_every_family_that_was_asked_has_a_figure(rows):
     families = {Task.parse(row["task"]).family for row in rows}
-    assert families & set(FAMILIES) == {"cosmooth", "decode", "forecast", "reconstruct"}
+    assert families & set(FAMILIES) == {"cosmooth", "decode", "forecast", "new_events", "reconstruct"}
     for family in families & set(FAMILIES):
         shown = [axes for axes in benchmark_scores(rows, family, "all").axes if axes.axison]
-        assert len(shown) == len({row["task"] for row in rows if row["task"].startswith(family)})
+        assert len(shown) == len({(row["task"], row["metric"]) for row in rows if row["task"].startswith(family)})
         legend = [text.get_text() for text in benchmark_scores(rows, family, "all").legends[0].get_texts()]
         assert legend == ["hold", "pca"] + [NULL] * (family == "decode")

@@ -13,7 +13,8 @@ from odevae import pieces
 from odevae.data.recording import Recording
 from odevae.errors import OdevaeError
 from odevae.protocols.audit import audit
-from odevae.protocols.fold import load_fold, save_fold
+from odevae.protocols.fold import load_fold, save_fold, with_events
+from odevae.protocols.kernel import kernel_width
 from odevae.protocols.preprocessing import fit_preprocessor
 from odevae.protocols.recipes import heldout, published
 from odevae.protocols.splits import last_sequences, random_trials
@@ -322,6 +323,24 @@ def test_audit_sees_silent_neurons(small):
     assert found["silent_neurons"] == 1
     assert found["silent_in_training"] == 1
     assert found["frames_seen_at_onset"] == 5
+
+
+def test_audit_describes_the_activity(small):
+    activity = np.where(small.activity > np.quantile(small.activity, 0.8), small.activity, 0)
+    recording = replace(small, activity=activity)
+    fold = heldout(recording, "pca", split=0, settings=HELDOUT_SMALL)
+    found = audit(fold, recording)
+    assert (found["events"], found["zero_fraction"]) == ("sparse", pytest.approx(0.8, abs=0.01))
+    assert found["kernel_frames"] == kernel_width(fold.raw)
+    assert audit(with_events(fold, activity, "dense"), recording)["events"] == "dense"
+
+
+def test_events_that_the_activity_cannot_have_are_refused(small, heldout_fold):
+    assert with_events(heldout_fold, np.array([[0.0, 2.0]]), None).events == "spikes"
+    assert with_events(heldout_fold, np.array([[0.0, 2.0]]), "sparse").events == "sparse"
+    for activity, declared, sentence in (([[0.5]], "spikes", "no whole numbers"), ([[-1.0]], "sparse", "below zero")):
+        with pytest.raises(OdevaeError, match=rf"events: {declared} does not fit .* {sentence}"):
+            with_events(heldout_fold, np.array(activity), declared)
 
 
 # The paper's files

@@ -8,7 +8,15 @@ from conftest import ABOUT, HELDOUT_SMALL, PUBLISHED_DEFAULTS
 from sklearn.metrics import r2_score
 
 from odevae import pieces
-from odevae.evaluation.run_scores import evaluate, metrics_of, model_scores, reference_scores, task_of
+from odevae.evaluation.run_scores import (
+    evaluate,
+    event_scores_of,
+    event_scores_of_references,
+    metrics_of,
+    model_scores,
+    reference_scores,
+    task_of,
+)
 from odevae.evaluation.trivial import TRIVIAL
 from odevae.metrics import score
 from odevae.models.odevae import build
@@ -298,3 +306,39 @@ def test_a_diverged_run_has_references_only(heldout_fold, diverged):
     assert metrics["status"] == "diverged"
     assert set(values_of(metrics)) == reference_keys(("validation", "test"), "onset")
     assert set(predictions) == {"validation_rows", "test_rows"}
+
+
+def test_events_are_scored_on_test_trials_of_a_recording_that_has_some(small):
+    activity = np.where(small.activity > np.quantile(small.activity, 0.7), small.activity, 0)
+    fold = heldout(replace(small, activity=activity), "neurons", split=0, settings=HELDOUT_SMALL)
+    assert fold.events == "sparse"
+    truth = {part: np.asarray(fold.truth(part, "raw")) for part in ("validation", "test")}
+    found = {score.metric: score for score in event_scores_of(fold, "onset", "best", "mean", truth)}
+    assert set(found) == {"event_auc", "bits_per_event", "n_events", "auc_left_out"}
+    assert found["event_auc"].name == "test/raw/onset/best/mean/event_auc"
+    assert found["event_auc"].value == 1 and found["bits_per_event"].value > 1
+    references = {
+        score.estimate: score.value
+        for score in event_scores_of_references(fold, "onset")
+        if score.metric == "bits_per_event"
+    }
+    assert set(references) == set(TRIVIAL)
+    # Two validation trials calibrate badly, which may cost a guess some bits and gains it none.
+    assert references["training_mean"] < 0.05 and max(references.values()) < found["bits_per_event"].value
+    # Test trials alone may change, and the calibration does not.
+    worse = truth | {"test": np.roll(truth["test"], 3, axis=1)}
+    assert event_scores_of(fold, "onset", "best", "mean", worse)[1].value < found["bits_per_event"].value
+
+
+def test_no_events_are_scored_where_nothing_is_left_to_calibrate_on(small, heldout_fold):
+    activity = np.where(small.activity > 1, small.activity, 0)
+    settings = PUBLISHED_DEFAULTS | {
+        "bins": 15,
+        "duration_s": 2.0,
+        "drop_first_trials": 0,
+        "landmarks": 12,
+        "holdout": 3,
+    }
+    fold = published(replace(small, activity=activity), "pca", split=1, settings=settings)
+    assert event_scores_of_references(fold, "onset") == []
+    assert heldout_fold.events == "dense" and event_scores_of_references(heldout_fold, "onset") == []

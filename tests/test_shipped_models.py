@@ -8,6 +8,7 @@ import pytest
 import yaml
 from workflow_project import CHECKOUT
 
+from odevae.benchmark.event_scorer import EventScorer
 from odevae.benchmark.grid import model_class
 from odevae.benchmark.models.neural import history_mlp
 from odevae.benchmark.models.neural.neural_model import NeuralModel
@@ -29,6 +30,8 @@ def trials(lengths: list[int], seed: int) -> Trials:
     places = np.linspace(0, 1, N_NEURONS)
     activity = np.exp(-np.square(position[..., None] - places) / 0.05) * (1 + choice[..., None] * (places > 0.5))
     activity += 0.05 * generator.random(activity.shape)
+    # Mostly silent, so that there are events.
+    activity[activity < 0.4] = 0
     return Trials(
         values=np.where(mask[..., None], activity, 0).astype(np.float32),
         mask=mask,
@@ -41,6 +44,7 @@ def trials(lengths: list[int], seed: int) -> Trials:
 
 TRAIN, VALIDATION = trials([14, 18, 16, 20] * 4, 1), trials([15, 19, 17], 2)
 CLEAN = trials([20, 15, 18], 3)
+EVENTS = EventScorer.of("sparse", 1, TRAIN, VALIDATION)
 
 every_model = pytest.mark.parametrize("name", CONFIG["benchmark_models"])
 
@@ -80,7 +84,8 @@ def test_test_trials_are_nan_until_scoring_and_nothing_changes(name):
         def make(latent_dim):
             return Watched(latent_dim=latent_dim, seed=0)
 
-        return all_scores(make, [LATENT_DIM], TRAIN, VALIDATION, test, ("Position", "Choice"), draw=0)[0][0]
+        covariates = ("Position", "Choice")
+        return all_scores(make, [LATENT_DIM], TRAIN, VALIDATION, test, covariates, draw=0, events=EVENTS)[0][0]
 
     clean = scores(poison=False)
     assert clean and scores(poison=True) == clean
@@ -105,6 +110,7 @@ def test_the_answer_for_a_trial_does_not_depend_on_the_others(name):
         "infer": lambda given: model.infer(given),
         "onset": lambda given: model.onset(given, 5),
         "forecast": lambda given: model.forecast(given, 2),
+        "new_events": lambda given: model.new_events(given, 2, 1),
     }
     for task, ask in asked.items():
         if not model.answers(task):
@@ -118,6 +124,8 @@ def test_the_answer_for_a_trial_does_not_depend_on_the_others(name):
         if task == "forecast":
             # Bins up to 7 rest on bins up to 5.
             assert np.array_equal(ask(unseen)[:, :8], whole[:, :8], equal_nan=True)
+        if task == "new_events":
+            assert np.array_equal(ask(unseen)[:, :6], whole[:, :6])
 
 
 @pytest.mark.slow
@@ -128,7 +136,14 @@ def test_a_dimension_is_the_same_with_others_and_alone(name):
 
     def scores(latent_dims):
         found = all_scores(
-            lambda dim: model(latent_dim=dim, seed=0), latent_dims, TRAIN, VALIDATION, CLEAN, ("Position",), draw=0
+            lambda dim: model(latent_dim=dim, seed=0),
+            latent_dims,
+            TRAIN,
+            VALIDATION,
+            CLEAN,
+            ("Position",),
+            draw=0,
+            events=EVENTS,
         )
         return [scores for scores, _ in found]
 

@@ -16,7 +16,8 @@ from odevae.storage.scores import REFERENCE, Score, scores_of
 REFERENCES = {"training_mean": -0.02, "trial_time_mean": 0.01, "hold_first_frame": -0.9, "hold_last_frame": -0.4}
 COLUMNS = [
     *("dataset", "protocol", "model", "latent_dim", "lambda_smooth", "split", "seed", "status", "epochs"),
-    *("best_r2", "final_r2", "best_val_loss", "r2_neuron", "r2_pooled", "r", "trivial_r2_neuron"),
+    *("best_r2", "final_r2", "best_val_loss", "r2_neuron", "r2_pooled", "r", "event_auc", "bits_per_event"),
+    *("trivial_r2_neuron", "trivial_bits_per_event"),
     *("test_trials", "shared_trials", "padded_fraction", "published_final_r2", "published_best_val_loss"),
     *("mlflow_run_id", "git_commit", "data_sha256"),
     *("n_runs", "best_r2_sd", "final_r2_sd", "r2_neuron_sd"),
@@ -68,7 +69,7 @@ def sweep() -> list[dict]:
 def test_the_row_of_a_run(sweep):
     assert csv_text(study_table(sweep, published_table=1)).splitlines()[:2] == [
         ",".join(COLUMNS),
-        "e65,published,v1,3,5e-4,1,1,ok,150,0.95,0.9,0.1,0.7,0.8,1,0.01,3,1,0.25,0.9789,0.06642,"
+        "e65,published,v1,3,5e-4,1,1,ok,150,0.95,0.9,0.1,0.7,0.8,1,,,0.01,,3,1,0.25,0.9789,0.06642,"
         f"id1,{'a' * 40},{'d' * 64},,,,,results/e65/1,node7,12.5",
     ]
     row = study_rows(sweep, published_table=1)[0]
@@ -185,7 +186,8 @@ def test_few_trials_are_called_an_anecdote_below_the_table(tmp_path):
     many = {"protocol": "heldout", "split": 0, "trials": [1, 2, 3, 4, 5]}
     table = study_table([a_run(1), a_run(2, trials=[8, 8]), a_run(3, **many)], published_table=0)
     assert list(table["test_trials"]) == [3, 1, 2.0, 2.0, 5, 5.0, 5.0]
-    (note,) = notes_of(table)
+    note, few = notes_of(table)
+    assert few.startswith("e65, heldout: scored on 5 trials, fewer than 10")
     assert note == "e65, published: scored on 1 trial; that is an anecdote, not a result."
     write_table(table, READABLE, tmp_path / "table.csv", [note])
     assert (tmp_path / "table.md").read_text(encoding="utf-8") == f"{markdown(table, READABLE)}\n{note}\n"

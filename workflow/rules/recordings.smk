@@ -105,5 +105,6 @@ rule prepare_fold:
         split="{split}",
         settings=settings_of,
         grouping=grouping_of,
+        events=lookup(dpath="{dataset}/events", within=config["datasets"], default=""),
     script:
         "../scripts/prepare_fold.py"

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from odevae.benchmark.event_scorer import EventScorer
 from odevae.benchmark.grid import Cell, model_class
 from odevae.benchmark.scoring import all_scores
 from odevae.data.recording import load_recording, require_covariates
@@ -13,6 +14,7 @@ from odevae.data.trials import cut
 from odevae.jobs.job_logging import log, stage
 from odevae.jobs.provenance import provenance
 from odevae.protocols.fold import Fold, load_fold
+from odevae.protocols.kernel import kernel_width
 from odevae.storage.files import write_json
 
 SEED = 0
@@ -29,6 +31,7 @@ def main(
     fold = load_fold(fold_folder)
     require_covariates(covariates, fold.raw.covariates, f"datasets.{cell.dataset}.decode")
     parts = {name: fold.raw.take(fold.parts[name]) for name in ("train", "validation", "test")}
+    kernel_frames = kernel_width(fold.raw)
     with threadpool_limits(threads):
         found = all_scores(
             lambda latent_dim: model(latent_dim=max(latent_dim, 1), seed=SEED),
@@ -38,11 +41,14 @@ def main(
             # Every split holds out other neurons.
             draw=cell.split,
             expected=expected_in_test(recording, fold) if recording else None,
+            events=EventScorer.of(fold.events, kernel_frames, parts["train"], parts["validation"]),
         )
     content = {
         "dataset": cell.dataset,
         "split": cell.split,
         "model": cell.model,
+        "events": fold.events,
+        "kernel_frames": kernel_frames,
         "n_trials": {name: len(trials) for name, trials in parts.items()},
         "fits": [
             {"latent_dim": latent_dim, "fit_s": fit_s, "scores": scores}

@@ -5,7 +5,7 @@ from pathlib import Path
 from odevae.data.recording import load_recording
 from odevae.jobs.job_logging import log, stage
 from odevae.protocols.audit import audit
-from odevae.protocols.fold import save_fold
+from odevae.protocols.fold import save_fold, with_events
 from odevae.protocols.recipes import make_fold
 from odevae.storage.files import write_json
 from odevae.storage.run_folder import AUDIT_FILE
@@ -13,10 +13,18 @@ from odevae.tracking import mirrors_of_fold
 
 
 def main(
-    recording_file: str, protocol: str, observations: str, split: int, settings: dict, grouping: dict, folder: Path
+    recording_file: str,
+    protocol: str,
+    observations: str,
+    split: int,
+    settings: dict,
+    grouping: dict,
+    events: str,
+    folder: Path,
 ) -> None:
     recording = load_recording(recording_file)
     fold = make_fold(protocol, recording, observations, split, settings)
+    fold = with_events(fold, recording.activity, events or None)
     findings = audit(fold, recording, **grouping)
     write_json(folder / AUDIT_FILE, findings | {"fold_sha256": save_fold(fold, folder)})
     log.info(
@@ -24,7 +32,9 @@ def main(
         f"{findings['training_sequences']} sequences to train on, {findings['scored_sequences']} scored, "
         f"{findings['shared_trials']:.0%} of them share their trial with training, "
         + (f"{findings['shared_groups']:.0%} their {findings['group_by']}, " if findings["group_by"] else "")
-        + f"{findings['padded_fraction']:.0%} of the scored bins are padding"
+        + f"{findings['padded_fraction']:.0%} of the scored bins are padding; events are {findings['events']} "
+        f"({findings['zero_fraction']:.1%} zeros{'' if events else ', found from the data'}), smoothed over "
+        f"{findings['kernel_frames']} frames"
     )
 
 
@@ -37,6 +47,7 @@ with stage(snakemake.log[0]):
         split=int(snakemake.params.split),
         settings=snakemake.params.settings,
         grouping=snakemake.params.grouping,
+        events=snakemake.params.events,
         folder=folder,
     )
     name = folder.relative_to("results").as_posix()

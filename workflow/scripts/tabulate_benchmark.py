@@ -4,10 +4,9 @@ from pathlib import Path
 
 from odevae.benchmark.families import compared_metric
 from odevae.benchmark.grid import Cell, named_fits
-from odevae.benchmark.table import READABLE, table_of_cells
+from odevae.benchmark.table import READABLE, notes_of_benchmark, table_of_cells
 from odevae.jobs.job_logging import log, stage
 from odevae.report.benchmark_findings import benchmark_findings, scores_by_task
-from odevae.report.few_trials import notes_of
 from odevae.report.findings import described
 from odevae.report.table_files import read_csv, write_table
 from odevae.tracking import mirrors
@@ -16,7 +15,7 @@ from odevae.tracking.studies import tracked_benchmark
 
 def main(config: dict, benchmark: str, files: list[str], compare_with: dict[str, str], output) -> None:
     table = table_of_cells(files, compare_with)
-    write_table(table, READABLE, Path(output.csv), notes_of(table, ["dataset"]))
+    write_table(table, READABLE, Path(output.csv), notes_of_benchmark(table))
     cells = {file: Cell.at(file.removeprefix("results/")) for file in files}
     fits = named_fits(cells.values())
     rows = read_csv(Path(output.csv))

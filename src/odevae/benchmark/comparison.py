@@ -7,14 +7,24 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+# How likely a test should be to find a difference that is there, to call it one that can be shown.
+POWER = 0.8
 
 
 class Difference(NamedTuple):
-    """A mean difference over splits and its interval."""
+    """A mean difference over splits, its interval, and what these splits could show.
+
+    Attributes:
+        mean: of the differences.
+        low, high: ends of the interval at `CONFIDENCE`.
+        smallest: the true difference that would lie outside such an interval about 0 with probability `POWER`, if
+            differences vary between splits as these do.
+    """
 
     mean: float
     low: float
     high: float
+    smallest: float
 
 
 def paired_difference(one: Sequence[float], other: Sequence[float], test_over_train: float) -> Difference:
@@ -29,7 +39,7 @@ def paired_difference(one: Sequence[float], other: Sequence[float], test_over_tr
         test_over_train: trials tested over trials trained on, in one split.
 
     Returns:
-        Mean and interval at `CONFIDENCE`; the interval is NaN for fewer than two splits.
+        Mean and interval at `CONFIDENCE`; the rest is NaN for fewer than two splits.
 
     Raises:
         ValueError: if the lengths differ.
@@ -41,6 +51,8 @@ def paired_difference(one: Sequence[float], other: Sequence[float], test_over_tr
     n = len(differences)
     mean = float(differences.mean())
     if n < 2:
-        return Difference(mean, float("nan"), float("nan"))
-    half = stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * np.sqrt((1 / n + test_over_train) * differences.var(ddof=1))
-    return Difference(mean, float(mean - half), float(mean + half))
+        return Difference(mean, *[float("nan")] * 3)
+    error = np.sqrt((1 / n + test_over_train) * differences.var(ddof=1))
+    half = stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * error
+    smallest = half + stats.t.ppf(POWER, n - 1) * error
+    return Difference(mean, float(mean - half), float(mean + half), float(smallest))

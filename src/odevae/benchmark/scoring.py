@@ -8,9 +8,11 @@ import numpy as np
 
 from odevae.benchmark.decoding import decode
 from odevae.benchmark.dimension import intrinsic_dimension
+from odevae.benchmark.event_scorer import EventScorer
 from odevae.benchmark.families import Task
 from odevae.benchmark.ground_truth import truth_scores
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
+from odevae.benchmark.new_events import NEW_EVENT_HORIZONS, new_events
 from odevae.benchmark.tasks import HORIZONS, ONSETS, cosmooth, forecast, onset, reconstruct
 from odevae.data.trials import Trials
 
@@ -26,6 +28,7 @@ def all_scores(
     covariates: tuple[str, ...],
     draw: int,
     expected: np.ndarray | None = None,
+    events: EventScorer | None = None,
 ) -> list[tuple[Scores, float]]:
     """Scores of every task that a model answers, at some dimensions.
 
@@ -37,6 +40,7 @@ def all_scores(
         draw: see `cosmooth`.
         expected: of a simulation, the activity ``(B, L, N)`` of the test trials without noise. There the truth is known
             and is scored in place of held-out neurons.
+        events: scores the events of each task; None if the recording has none.
 
     Returns:
         For each dimension the scores by task, ``onset1``, ``decode/Position`` and so on; and the processor time (s) of
@@ -61,17 +65,21 @@ def all_scores(
         model = fit(latent_dim, "all neurons", train, validation)
         scores: Scores = {}
         if model.answers("reconstruct"):
-            scores["reconstruct"] = reconstruct(model, test)
+            scores["reconstruct"] = reconstruct(model, test, events)
         if model.answers("onset"):
-            scores |= {Task("onset", n).name: onset(model, test, n) for n in ONSETS}
+            scores |= {Task("onset", n).name: onset(model, test, n, events) for n in ONSETS}
         if model.answers("forecast"):
-            scores |= {Task("forecast", h).name: forecast(model, test, h) for h in HORIZONS}
+            scores |= {Task("forecast", h).name: forecast(model, test, h, events) for h in HORIZONS}
+        if events is not None and (model.answers("forecast") or model.answers("new_events")):
+            scores |= {Task("new_events", h).name: new_events(model, test, h, events) for h in NEW_EVENT_HORIZONS}
         fit_s = time.process_time() - started
 
         if model.answers("infer"):
             # A model that does not reconstruct sees the onset only, so cosmooth does not apply to it.
             if expected is None and model.answers("reconstruct"):
-                scores["cosmooth"] = cosmooth(partial(fit, latent_dim, "some neurons"), train, validation, test, draw)
+                scores["cosmooth"] = cosmooth(
+                    partial(fit, latent_dim, "some neurons"), train, validation, test, draw, events
+                )
             parts = [(model.infer(trials), trials) for trials in (train, validation, test)]
             decoded = decode(*parts, covariates)
             scores |= {Task("decode", subject=name).name: values for name, values in decoded.items()}

@@ -1,7 +1,7 @@
 """The tasks of a model on trials it has never seen, and the score of each.
 
-Every task is scored with `metrics.score` in recorded units on native frames. A model gets the test trials only
-here, after it was fitted.
+Every task is scored with `metrics.score` in recorded units on native frames, and its events by `EventScorer`, if the
+recording has any. A model gets the test trials only here, after it was fitted.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from odevae.benchmark.decoding import STRENGTHS
+from odevae.benchmark.event_readout import read_events
+from odevae.benchmark.event_scorer import EventScorer
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.data.trials import Trials
 from odevae.metrics import r2_neuron, score
@@ -24,28 +26,54 @@ HELD_OUT_NEURONS = 0.25
 KEPT = ("r2_neuron", "r2_pooled", "r", "mse", "n_values")
 
 
-def reconstruct(model: BenchmarkModel, test: Trials) -> dict[str, float]:
+def reconstruct(model: BenchmarkModel, test: Trials, events: EventScorer | None = None) -> dict[str, float]:
     """The whole trial is seen, and predicted through whatever the model passes it through."""
-    return _kept(test, model.reconstruct(test), test.mask)
+    return _scored(model, "reconstruct", test, 0, events)
 
 
-def onset(model: BenchmarkModel, test: Trials, n_frames: int) -> dict[str, float]:
+def onset(model: BenchmarkModel, test: Trials, n_frames: int, events: EventScorer | None = None) -> dict[str, float]:
     """The first `n_frames` of a trial are seen; the rest is predicted and scored."""
-    return _kept(test, model.onset(test, n_frames), _from(test, n_frames))
+    return _scored(model, "onset", test, n_frames, events)
 
 
-def forecast(model: BenchmarkModel, test: Trials, horizon: int) -> dict[str, float]:
+def forecast(model: BenchmarkModel, test: Trials, horizon: int, events: EventScorer | None = None) -> dict[str, float]:
     """Each frame is predicted from those at least `horizon` frames before it, and scored where there is one."""
-    return _kept(test, model.forecast(test, horizon), _from(test, horizon))
+    return _scored(model, "forecast", test, horizon, events)
+
+
+def _scored(
+    model: BenchmarkModel, task: str, test: Trials, number: int, events: EventScorer | None
+) -> dict[str, float]:
+    """The scores of a task whose first `number` frames are not scored."""
+
+    def predict(trials: Trials) -> np.ndarray:
+        return getattr(model, task)(trials, *[number] * (task != "reconstruct"))
+
+    predicted, counted = predict(test), from_bin(test, number)
+    scores = _kept(test, predicted, counted)
+    if events is None:
+        return scores
+    if model.answers("event_rates"):
+        rates = model.event_rates(task, test, number)[counted]
+        return scores | events.scores_of_rates(test, rates, counted)
+    validation = events.validation
+    known = from_bin(validation, number)
+    return scores | events.scores_of_predictions(test, predicted[counted], counted, predict(validation)[known], known)
 
 
 def cosmooth(
-    fit: Callable[[Trials, Trials], BenchmarkModel], train: Trials, validation: Trials, test: Trials, draw: int
+    fit: Callable[[Trials, Trials], BenchmarkModel],
+    train: Trials,
+    validation: Trials,
+    test: Trials,
+    draw: int,
+    events: EventScorer | None = None,
 ) -> dict[str, float]:
     """A quarter of the neurons from the latents of the others.
 
     A model is fitted on three quarters of the neurons only; a ridge, fitted on training trials and with a strength
-    chosen on validation trials, predicts the other neurons from its latents.
+    chosen on validation trials, predicts the other neurons from its latents. Their events are predicted by a readout
+    of their own, see `read_events`.
 
     Args:
         fit: gives a model, fitted on the given training and validation trials.
@@ -56,16 +84,18 @@ def cosmooth(
     held_out = held_out_neurons(train.values.shape[2], draw)
     model = fit(_neurons(train, ~held_out), _neurons(validation, ~held_out))
 
-    def latents(trials: Trials) -> np.ndarray:
-        return model.infer(_neurons(trials, ~held_out))[trials.mask]
-
-    def target(trials: Trials) -> np.ndarray:
-        return trials.values[trials.mask][:, held_out]
-
-    readout = fit_readout(latents(train), target(train), latents(validation), target(validation))
+    parts = (train, validation, test)
+    latents = [model.infer(_neurons(trials, ~held_out)) for trials in parts]
+    frames = [found[trials.mask] for found, trials in zip(latents, parts, strict=True)]
+    target = [trials.values[trials.mask][:, held_out] for trials in parts]
+    readout = fit_readout(frames[0], target[0], frames[1], target[1])
     predicted = np.zeros((*test.mask.shape, held_out.sum()))
-    predicted[test.mask] = readout.predict(latents(test))
-    return _kept(_neurons(test, held_out), predicted, test.mask)
+    predicted[test.mask] = readout.predict(frames[2])
+    scores = _kept(_neurons(test, held_out), predicted, test.mask)
+    if events is None:
+        return scores
+    read = read_events(latents, [trials.mask for trials in parts], [events.events(values) for values in target[:2]])
+    return scores | events.scores_of_readout(target[2], read[1], target[1], read[0], held_out)
 
 
 def held_out_neurons(n_neurons: int, draw: int) -> np.ndarray:
@@ -90,7 +120,7 @@ def _neurons(trials: Trials, chosen: np.ndarray) -> Trials:
     return replace(trials, values=trials.values[:, :, chosen])
 
 
-def _from(trials: Trials, first: int) -> np.ndarray:
+def from_bin(trials: Trials, first: int) -> np.ndarray:
     """The counted bins from bin `first` on."""
     return trials.mask & (np.arange(trials.mask.shape[1]) >= first)
 

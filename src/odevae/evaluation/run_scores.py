@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from odevae.evaluation.trivial import TRIVIAL
-from odevae.metrics import moments, r2_batched, score
+from odevae.events import DENSE, Null, calibration, event_scores, events_in
+from odevae.metrics import Values, moments, r2_batched, score
 from odevae.models.encoders import ENCODERS
 from odevae.models.odevae import ODEVAE, build
 from odevae.models.presets import ModelSpec
@@ -82,6 +83,10 @@ def metrics_of(fold: Fold, run: dict, predictions: dict[str, np.ndarray]) -> dic
             predicted, drawn = (predictions[f"{part}_{checkpoint}{kind}"] for kind in ("", "_sampled"))
             scores += model_scores(fold, part, task, checkpoint, predicted, references)
             scores += published_scores(fold, part, task, checkpoint, drawn, spec.batch_size)
+    scores += event_scores_of_references(fold, task)
+    for checkpoint in CHECKPOINTS if run["status"] == "ok" else ():
+        raw = {part: fold.carried(part, predictions[f"{part}_{checkpoint}"], "raw") for part in held_out_parts(fold)}
+        scores += event_scores_of(fold, task, checkpoint, "mean", raw)
     return {
         **{name: run[name] for name in ("run", "attempt", "status")},
         "task": task,
@@ -158,6 +163,43 @@ def reference_scores(fold: Fold, part: str, task: str, batch_size: int) -> list[
             metrics["r2_batched"] = r2_batched(held_out, predicted, mask, batch_size)
             scores += _rows(part, space, task, REFERENCE, name, metrics)
     return scores
+
+
+def event_scores_of_references(fold: Fold, task: str) -> list[Score]:
+    """Scores of events of the trivial references, as of a model."""
+    train, train_mask = fold.truth("train", "raw"), fold.raw.mask[fold.parts["train"]]
+    scores = []
+    for name, reference in TRIVIAL.items():
+        guesses = {
+            part: reference(train, train_mask, fold.truth(part, "raw"), fold.raw.mask[fold.parts[part]])
+            for part in held_out_parts(fold)
+        }
+        scores += event_scores_of(fold, task, REFERENCE, name, guesses)
+    return scores
+
+
+def event_scores_of(fold: Fold, task: str, checkpoint: str, estimate: str, predicted: dict[str, Values]) -> list[Score]:
+    """Scores of events in recorded units on test trials, see `odevae.events`.
+
+    There are none if the recording has no events, and none without a test part: a calibration on trials that are
+    scored would be worth nothing.
+
+    Args:
+        predicted: ``(B, L, N)`` in recorded units by part, of validation, where it is calibrated, and of test.
+    """
+    kind = fold.events
+    if "test" not in fold.parts or kind == DENSE:
+        return []
+
+    def counted(part: str, values: Values) -> np.ndarray:
+        return np.asarray(values)[fold.raw.mask[fold.parts[part]]]
+
+    null = Null.of(counted("train", fold.truth("train", "raw")), kind)
+    happened = {part: events_in(counted(part, fold.truth(part, "raw")), kind) for part in ("validation", "test")}
+    scaled = {part: counted(part, predicted[part]) / null.size for part in ("validation", "test")}
+    rates = calibration(scaled["validation"], happened["validation"])(scaled["test"])
+    metrics = event_scores(happened["test"], scaled["test"], rates, null.rate, kind)
+    return _rows("test", "raw", task, checkpoint, estimate, metrics)
 
 
 def _rows(part: str, space: str, task: str, checkpoint: str, estimate: str, metrics: dict[str, float]) -> list[Score]:

@@ -1,4 +1,4 @@
-"""The scores of a benchmark against the latent dimension or over data sets, one panel for each task of a family."""
+"""The scores of a benchmark against the latent dimension or over data sets: a panel for each task and score."""
 
 from collections.abc import Callable
 from textwrap import wrap
@@ -26,6 +26,8 @@ LABELS = {
     "r2_mean": "R², plain mean over neurons, test trials",
     "balanced_accuracy": "balanced accuracy, test trials",
     "frames": "frames until R² < 0.5, test trials",
+    "event_auc": "AUC of active, test trials",
+    "bits_per_event": "bits an event, test trials",
 }
 
 
@@ -42,7 +44,10 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
     """
     everyone = sorted({row["model"] for row in rows})
     rows = [row for row in rows if Task.parse(row["task"]).family == family]
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    # All panels of one score, then those of the next.
+    metrics = list(dict.fromkeys(row["metric"] for row in rows))
+    pairs = list(dict.fromkeys((row["metric"], row["task"]) for row in rows))
+    tasks = sorted(pairs, key=lambda pair: metrics.index(pair[0]))
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     models = sorted({row["model"] for row in rows})
     labels, place_of = _places(rows, datasets)
@@ -54,10 +59,11 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
     figure = new_figure(max(6.5, panel_width * n_columns), 3.4 * n_rows + 1.2, f"{title}\n{note}")
     panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     handles = {}
-    for axes, task in zip(panels, tasks, strict=False):
+    for axes, (metric, task) in zip(panels, tasks, strict=False):
+        shown = [row for row in rows if (row["metric"], row["task"]) == (metric, task)]
         below = []
         for number, model in enumerate(models):
-            own = sorted((row for row in rows if row["task"] == task and row["model"] == model), key=place_of)
+            own = sorted((row for row in shown if row["model"] == model), key=place_of)
             if not own:
                 continue
             # Side by side, so that bars of equal scores do not cover each other.
@@ -77,9 +83,11 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
             nulls = np.array([np.nan if row["null_95"] is None else row["null_95"] for row in own])
             if np.isfinite(nulls).any():
                 handles[NULL] = axes.plot(x, nulls, color=GREY, marker="_", markersize=7, linewidth=0)[0]
-        metric = next(row["metric"] for row in rows if row["task"] == task)
-        ends = [end for row in rows if row["task"] == task and row["mean"] >= LOWEST for end in _ends(row)]
-        if metric != "balanced_accuracy":
+        ends = [end for row in shown if row["mean"] >= LOWEST for end in _ends(row)]
+        if metric == "event_auc":
+            axes.axhline(0.5, color=GREY, linewidth=0.6)
+            ends.append(0.5)
+        elif metric != "balanced_accuracy":
             axes.axhline(0, color=GREY, linewidth=0.6)
             ends.append(0.0)
         low, high = max(LOWEST, min(ends, default=LOWEST)), max(ends, default=0.0)
@@ -88,7 +96,10 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
         cut_off = wrap(f"cut off: {', '.join(below)}", round(LETTERS_PER_INCH * panel_width)) if below else []
         axes.set_xticks(range(len(labels)), labels)
         axes.set_xlim(-0.5, len(labels) - 0.5)
-        describe(axes, "latent dimension" if len(datasets) == 1 else "", LABELS[metric], "\n".join([task, *cut_off]))
+        inside = {row["dataset"]: int(row["inside_kernel"]) for row in shown if row["inside_kernel"]}
+        kernel = wrap(_of_kernel(inside, datasets), round(LETTERS_PER_INCH * panel_width)) if inside else []
+        x_label = "latent dimension" if len(datasets) == 1 else ""
+        describe(axes, x_label, LABELS[metric], "\n".join([task, *kernel, *cut_off]))
     for axes in panels[len(tasks) :]:
         axes.set_axis_off()
     if NULL in handles:
@@ -96,6 +107,13 @@ def benchmark_scores(rows: list[dict], family: str, title: str) -> Figure:
         handles[NULL] = handles.pop(NULL)
     figure.legend(handles.values(), handles.keys(), ncols=4, **LEGEND_BELOW)
     return figure
+
+
+def _of_kernel(inside: dict[str, int], datasets: list[str]) -> str:
+    """That a horizon lies inside the smoothing kernels (frames) of some data sets."""
+    if len(datasets) == 1:
+        return f"inside the smoothing kernel of {inside[datasets[0]]} frames"
+    return f"inside the smoothing kernel of {', '.join(inside)}"
 
 
 def _ends(row: dict) -> list[float]:

@@ -3,9 +3,10 @@
 import numpy as np
 
 from odevae.data.recording import Recording, timing
-from odevae.data.trials import Trials
+from odevae.data.trials import Trials, cut
 from odevae.protocols.fold import Fold
 from odevae.protocols.groups import time_to_nearest, trial_groups
+from odevae.protocols.kernel import kernel_width
 from odevae.protocols.observations import BASELINE_BINS, Observations
 
 
@@ -36,6 +37,9 @@ def audit(fold: Fold, recording: Recording, group_by: str | None = None, test_fr
         baseline.
         ``silent_neurons``: constant in the whole recording; ``silent_in_training``: constant in the training trials,
         but not in the scored ones.
+        ``events``: what counts as one, see `odevae.protocols.fold.Fold.events`; ``zero_fraction``: share of the values
+        of the usable trials that are exactly zero; ``kernel_frames``: see `odevae.protocols.kernel.kernel_width`. A
+        forecast less than a kernel ahead predicts, in part, frames that it has seen.
         The clock of the recording and what reading its file did to its frames: see
         `odevae.data.recording.timing` and `odevae.data.recording.NOT_READ`.
     """
@@ -56,6 +60,8 @@ def audit(fold: Fold, recording: Recording, group_by: str | None = None, test_fr
     active_when_scored = _active(fold.raw, scored)
     nearest = float(time_to_nearest(recording, fold.raw.trial_ids, scored, train).min())
     used = np.unique(np.concatenate(list(fold.parts.values())))
+    # On native frames also where the fold was resampled.
+    native = cut(recording, recording.activity, fold.raw.trial_ids)
     return {
         "scored_part": part,
         "scored_sequences": len(scored),
@@ -77,6 +83,9 @@ def audit(fold: Fold, recording: Recording, group_by: str | None = None, test_fr
         "frames_seen_at_onset": BASELINE_BINS if Observations.parse(fold.about["observations"]).baseline else 1,
         "silent_neurons": int(silent.sum()),
         "silent_in_training": int((silent_in_training & active_when_scored).sum()),
+        "events": fold.events,
+        "zero_fraction": float((native.values[native.recorded] == 0).mean()),
+        "kernel_frames": kernel_width(native),
         **recording.reading,
         **timing(recording),
     }

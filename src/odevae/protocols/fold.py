@@ -1,12 +1,13 @@
 """A fold: a recording prepared by a protocol for one split, and the files that hold it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
+from odevae.events import DENSE, SPIKES, kind_of
 from odevae.pieces import Computed
 from odevae.protocols.preprocessing import Preprocessor
 from odevae.storage.files import read_arrays, read_json, write_arrays, write_json
@@ -49,6 +50,11 @@ class Fold:
         return "test" if "test" in self.parts else "validation"
 
     @property
+    def events(self) -> str:
+        """What counts as an event in this recording, one of `odevae.events.KINDS`: as declared, else as found."""
+        return self.about.get("events") or kind_of(self.raw.values[self.raw.recorded])
+
+    @property
     def times(self) -> np.ndarray:
         """The grid in units of `time_scale_s`, ``(L,)`` float32."""
         return (self.grid_s / self.time_scale_s).astype(np.float32)
@@ -85,6 +91,23 @@ class Fold:
             return raw if space == "raw" else self.preprocessor.zscore(raw)
 
         return Computed((len(rows), *self.raw.values.shape[1:]), values)
+
+
+def with_events(fold: Fold, activity: np.ndarray, declared: str | None) -> Fold:
+    """The fold with what counts as an event in its recording: `declared`, or what its activity ``(T, N)`` looks like.
+
+    Raises:
+        OdevaeError: if events are declared that such activity cannot have.
+    """
+    found = kind_of(activity)
+    # Counts may be scored as active or not, but activity that is no count has no spikes, and below zero is no rest.
+    if declared and declared not in (found, DENSE) and (declared == SPIKES or (activity < 0).any()):
+        raise OdevaeError(
+            f"config: events: {declared} does not fit {fold.about['recording']}, whose activity has "
+            f"{'values below zero' if (activity < 0).any() else 'values that are no whole numbers'}; "
+            "leave the key out, or give events: dense."
+        )
+    return replace(fold, about=fold.about | {"events": declared or found})
 
 
 def save_fold(fold: Fold, folder: str | Path) -> str:

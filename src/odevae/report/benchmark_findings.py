@@ -1,20 +1,35 @@
 """What the numbers of a benchmark say, in sentences: every figure in them is computed from the table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from odevae.benchmark.families import FAMILIES, Task
-from odevae.report.few_trials import FEW_TRIALS
+from odevae.benchmark.families import EVENT_SCORES, FAMILIES, Task
+from odevae.evaluation.few_trials import FEW_TRIALS
+
+# Tasks whose event scores are worth a sentence: those that a copy of what was seen cannot win.
+EVENTS_OF = ("cosmooth", "new_events")
 
 
-def scores_by_task(rows: Sequence[dict]) -> dict[str, list[dict]]:
-    """The rows of each task that has a score to compare, in the order of `FAMILIES`."""
+def scores_by_task(rows: Sequence[dict], metric: str | None = None) -> dict[str, list[dict]]:
+    """The rows of each task that has a score to compare, in the order of `FAMILIES`.
+
+    Args:
+        rows: of the benchmark's table.
+        metric: one of `EVENT_SCORES`; the headline of each task if not given.
+    """
     tasks: dict[str, list[dict]] = {}
     for row in rows:
-        if Task.parse(row["task"]).family in FAMILIES and row["mean"] is not None and np.isfinite(row["mean"]):
+        wanted = row["metric"] == metric if metric else is_headline(row)
+        known = row["mean"] is not None and np.isfinite(row["mean"])
+        if wanted and known and Task.parse(row["task"]).family in FAMILIES:
             tasks.setdefault(row["task"], []).append(row)
     return {task: tasks[task] for task in sorted(tasks, key=place_of)}
+
+
+def is_headline(row: Mapping) -> bool:
+    """Whether a row of the table has the score that is compared first in its task."""
+    return Task.parse(row["task"]).headline([row["metric"]]) is not None
 
 
 def place_of(task: str) -> tuple:
@@ -55,9 +70,21 @@ def benchmark_findings(rows: Sequence[dict]) -> list[str]:
         for task, found in tasks.items()
         if (known := [row for row in found if row["null_95"] is not None])
     ]
+    sentences += [sentence for metric in EVENT_SCORES if (sentence := _of_events(rows, metric))]
     if decoded:
         sentences.append(f"Scores of decoding above 95 % of their own null: {', '.join(decoded)}.")
     return sentences
+
+
+def _of_events(rows: Sequence[dict], metric: str) -> str:
+    """The best score of events in each task of `EVENTS_OF`; empty if there is none."""
+    best = {
+        task: max(found, key=lambda row: row["mean"])
+        for task, found in scores_by_task(rows, metric).items()
+        if Task.parse(task).family in EVENTS_OF
+    }
+    named = [f"{task} {row['model']} {row['mean']:.3f}" for task, row in best.items()]
+    return f"Best {metric}, whether a neuron is active and not how much: {', '.join(named)}." if named else ""
 
 
 def is_above(rows: Sequence[dict]) -> int:

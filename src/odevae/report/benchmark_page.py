@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from odevae.benchmark.families import FAMILIES, Task
+from odevae.benchmark.families import EVENT_SCORES, FAMILIES, Task
 from odevae.benchmark.table import SATURATION
-from odevae.report.benchmark_findings import benchmark_findings, is_above, place_of, scores_by_task
+from odevae.report.benchmark_findings import benchmark_findings, is_above, is_headline, place_of, scores_by_task
 from odevae.report.page import embedded, rendered
 
 
@@ -77,34 +77,40 @@ def _best(rows: Sequence[dict]) -> str:
 def _by_dimension(rows: Sequence[dict]) -> list[dict]:
     """For each data set and dimension a table of models by tasks, the dimension with the most scores first.
 
-    Models without latents stand in each of them. The best score of a task is marked, except where the task has no
-    better and worse.
+    Models without latents stand in each of them. Event scores have tables of their own, after the one of headlines.
     """
     tables = []
     frame = pd.DataFrame([row for row in rows if row["task"] != SATURATION], dtype=object)
     for dataset, of_dataset in frame.groupby("dataset", sort=False):
-        tasks = sorted(of_dataset["task"].unique(), key=place_of)
         counts = of_dataset["latent_dim"].dropna().value_counts()
         dims = counts.sort_index(ascending=False).sort_values(ascending=False, kind="stable").index
         for dim in list(dims) or [None]:
-            shown = of_dataset[of_dataset["latent_dim"].isna() | (of_dataset["latent_dim"] == dim)]
-            cells = {(row["model"], row["task"]): row for row in shown.to_dict("records")}
-            best = {
-                task: max((row["mean"] for (_, name), row in cells.items() if name == task), default=None)
-                for task in tasks
-                if Task.parse(task).family in FAMILIES
-            }
-            tables.append(
-                {
-                    "title": dataset if dim is None else f"{dataset}, D = {dim:.0f}",
-                    "head": ["model", *tasks],
-                    "rows": [
-                        [model, *(_cell(cells.get((model, task)), best.get(task)) for task in tasks)]
-                        for model in shown["model"].unique()
-                    ],
-                }
-            )
+            at_dim = of_dataset[of_dataset["latent_dim"].isna() | (of_dataset["latent_dim"] == dim)]
+            title = dataset if dim is None else f"{dataset}, D = {dim:.0f}"
+            tables.append(_table(title, at_dim[at_dim.apply(is_headline, axis=1).astype(bool)]))
+            for score in EVENT_SCORES:
+                if len(of_events := at_dim[at_dim["metric"] == score]):
+                    tables.append(_table(f"{title}: {score}", of_events))
     return tables
+
+
+def _table(title: str, shown: pd.DataFrame) -> dict:
+    """Models by tasks. The best score of a task is marked, except where the task has no better and worse."""
+    tasks = sorted(shown["task"].unique(), key=place_of)
+    cells = {(row["model"], row["task"]): row for row in shown.to_dict("records")}
+    best = {
+        task: max((row["mean"] for (_, name), row in cells.items() if name == task), default=None)
+        for task in tasks
+        if Task.parse(task).family in FAMILIES
+    }
+    return {
+        "title": title,
+        "head": ["model", *tasks],
+        "rows": [
+            [model, *(_cell(cells.get((model, task)), best.get(task)) for task in tasks)]
+            for model in shown["model"].unique()
+        ],
+    }
 
 
 def _cell(row: dict | None, best: float | None) -> dict:

@@ -13,9 +13,13 @@ from odevae.storage.scores import REFERENCE, headline, scores_of, select
 MEAN_ROWS = ("mean_all", "mean_non_collapsed")
 # Runs that differ in seed and split only are averaged together.
 _GROUP = ["dataset", "protocol", "model", "latent_dim", "lambda_smooth"]
-_OF_RUN, _OF_BEST = ["epochs", "best_r2", "final_r2", "best_val_loss"], ["r2_neuron", "r2_pooled", "r"]
+_OF_RUN, _OF_BEST = (
+    ["epochs", "best_r2", "final_r2", "best_val_loss"],
+    ["r2_neuron", "r2_pooled", "r", "event_auc", "bits_per_event"],
+)
 _OF_AUDIT = ["shared_trials", "padded_fraction"]
-_AVERAGED = [*_OF_RUN, *_OF_BEST, "trivial_r2_neuron", "test_trials", *_OF_AUDIT]
+_OF_REFERENCE = ["trivial_r2_neuron", "trivial_bits_per_event"]
+_AVERAGED = [*_OF_RUN, *_OF_BEST, *_OF_REFERENCE, "test_trials", *_OF_AUDIT]
 _SPREAD = ["best_r2", "final_r2", "r2_neuron"]
 # What the readable tables show, with their headings.
 READABLE = {
@@ -36,6 +40,9 @@ READABLE = {
     "best_val_loss": "best validation loss",
     "r2_neuron": "r2_neuron (raw, best epoch)",
     "trivial_r2_neuron": "best trivial r2_neuron",
+    "event_auc": "AUC of events",
+    "bits_per_event": "bits an event",
+    "trivial_bits_per_event": "best trivial bits an event",
     "test_trials": "scored trials",
     "shared_trials": "shared trials",
     "padded_fraction": "padding",
@@ -107,7 +114,7 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
     row = {
         **{name: key[name] for name in (*_GROUP, "split", "seed")},
         **{name: record[name] for name in ("status", *_OF_RUN)},
-        **{name: found[name] for name in (*_OF_BEST, "trivial_r2_neuron", "test_trials", *_OF_AUDIT)},
+        **{name: found[name] for name in (*_OF_BEST, *_OF_REFERENCE, "test_trials", *_OF_AUDIT)},
         "published_final_r2": in_paper.get("final_r2"),
         "published_best_val_loss": in_paper.get("best_val_loss"),
         "mlflow_run_id": run["mlflow_run_id"],

@@ -64,15 +64,19 @@ def headline(metrics: dict, audit: dict) -> dict[str, float | None]:
         audit: content of ``audit.json`` of its fold.
 
     Returns:
-        ``r2_neuron``, ``r2_pooled``, ``r`` and ``skill``, None if the run diverged; ``trivial_r2_neuron`` of the best
+        ``r2_neuron``, ``r2_pooled``, ``r`` and ``skill``, None if the run diverged; ``event_auc`` and
+        ``bits_per_event``, None also without events; ``trivial_r2_neuron`` and ``trivial_bits_per_event`` of the best
         trivial reference on the same values; ``test_trials``, on how many trials they rest; and ``shared_trials`` and
         ``padded_fraction`` of the audit.
     """
     scored = select(scores_of(metrics), part=metrics["scored_part"], task=metrics["task"], space="raw")
     best = {score.metric: score.value for score in select(scored, checkpoint="best", estimate="mean")}
+    bits = select(scored, metric="bits_per_event")
     return {
-        **{name: best.get(name) for name in ("r2_neuron", "r2_pooled", "r", "skill")},
+        **{name: best.get(name) for name in ("r2_neuron", "r2_pooled", "r", "event_auc", "bits_per_event", "skill")},
         "trivial_r2_neuron": best_reference(select(scored, metric="r2_neuron")).value,
+        # Only on test trials, of recordings that have events.
+        "trivial_bits_per_event": best_reference(bits).value if bits else None,
         "test_trials": len(set(audit["scored_trial_ids"])),
         **{name: audit[name] for name in ("shared_trials", "padded_fraction")},
     }

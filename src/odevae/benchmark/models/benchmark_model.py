@@ -54,6 +54,24 @@ class BenchmarkModel:
         """Latents ``(B, L, D)`` of trials; the model sees all of their bins."""
         raise NotImplementedError
 
+    def new_events(self, trials: Trials, horizon: int, silent: int) -> np.ndarray:
+        """Scores ``(B, L, N)``, larger where a neuron is likelier to be active in one of the bins ``t + 1`` to
+        ``t + horizon``; bin ``t`` from the bins up to ``t`` of the same trial only.
+
+        They count where `odevae.benchmark.new_events.moments` asks: after `silent` bins of silence. A model that
+        forecasts needs no such method, its forecasts are added up.
+        """
+        raise NotImplementedError
+
+    def event_rates(self, task: str, trials: Trials, number: int) -> np.ndarray:
+        """For ``reconstruct``, ``onset`` or ``forecast``, the probability ``(B, L, N)`` that a neuron is active in a
+        bin, or its expected number of spikes; `number` is that of the task (`odevae.benchmark.families.Task`).
+
+        Implement it if the model has a likelihood: its events are then scored as they are. Otherwise predictions are
+        calibrated on validation trials.
+        """
+        raise NotImplementedError
+
     def intrinsic_dimension(self) -> float:
         """Dimension of the manifold that the training trials lie on, as the model estimates it."""
         raise NotImplementedError
