@@ -5,6 +5,7 @@ from scipy.signal import lfilter
 from scipy.stats import median_abs_deviation
 
 from odevae.data.trials import cut
+from odevae.protocols import kernel
 from odevae.protocols.kernel import autocovariance, gaussian_window, kernel_width, silent_frames
 
 N_TRIALS, N_BINS, N_NEURONS, MARGIN = 60, 60, 80, 30
@@ -45,9 +46,13 @@ def test_a_threshold_after_smoothing_adds_two_frames_at_most(width):
     assert 0 <= kernel_width(trials_of(activity, LENGTHS)) - max(width, 1) <= 2
 
 
-def test_the_kernel_of_e65_is_found(e65):
-    trials = cut(e65, e65.activity, e65.trial_ids)
-    assert abs(kernel_width(trials) - 11) <= 2
+def test_the_kernel_of_e65_is_found_in_any_part_and_does_not_depend_on_the_grid(e65, monkeypatch):
+    parts = [e65.trial_ids, e65.trial_ids[10:], e65.trial_ids[::2], e65.trial_ids[1::2]]
+    trials = [cut(e65, e65.activity, part) for part in parts]
+    found = [kernel_width(part) for part in trials]
+    assert all(abs(width - 11) <= 2 for width in found)
+    monkeypatch.setattr(kernel, "DECAYS", np.linspace(0, 0.98, 197))
+    assert [kernel_width(part) for part in trials] == found
 
 
 def test_frames_outside_trials_and_the_mean_of_a_neuron_change_nothing():
