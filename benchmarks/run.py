@@ -48,6 +48,8 @@ BATCHES = 7
 TOLERANCE_PER_ERROR = 2.5
 
 Weights = dict[str, torch.Tensor]
+Turns = Iterator[tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]]
+"""Batches in turn: states at the first time, times, and the exact path."""
 
 
 def fold_of(case: str, seed: int | None = None) -> Fold:
@@ -70,13 +72,13 @@ class Clock:
         torch.cuda.synchronize()
         return time.perf_counter()
 
-    def medians(self, calls: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
+    def medians(self, calls: dict[str, Callable[[], None]], repeats: int, unmeasured: int = 2) -> dict[str, float]:
         passed = {name: [] for name in calls}
-        for repeat in range(repeats + 2):
+        for repeat in range(unmeasured + repeats):
             for name, call in calls.items():
                 started = self.now()
                 call()
-                if repeat > 1:
+                if repeat >= unmeasured:
                     passed[name].append(self.now() - started)
         return {name: statistics.median(times) for name, times in passed.items()}
 
@@ -107,7 +109,7 @@ def solves(case: str, fold: Fold, model: ODEVAE, weights: dict[int, Weights], de
         field = copy.deepcopy(model.field).to(device)
         starts = initial_states(model, fold, device)
         exact = [Dopri5(1e-7, 1e-7)(field, z0, times).detach() for z0, times in starts]
-        loose = errors(Dopri5(), field, starts, exact)[0]
+        loose = errors(Dopri5(), field, zip(starts, exact, strict=True))[0]
         solvers = {
             "dopri5, rtol 1e-3": Dopri5(),
             f"rk4_dense, the error of dopri5 (tolerance {TOLERANCE_PER_ERROR * loose:.1e})": DenseRK4(
@@ -117,10 +119,12 @@ def solves(case: str, fold: Fold, model: ODEVAE, weights: dict[int, Weights], de
             "dopri5, rtol 1e-5": Dopri5(1e-5, 1e-5),
             f"rk4_dense, error 1e-4 (tolerance {TOLERANCE_PER_ERROR * 1e-4:.1e})": DenseRK4(TOLERANCE_PER_ERROR * 1e-4),
         } | torchode_solvers(field)
-        calls = {name: partial(solve_all, solve, field, cycle(starts)) for name, solve in solvers.items()}
-        seconds = clock.medians(calls, BATCHES)
+        turns = {name: cycle(zip(starts, exact, strict=True)) for name in solvers}
+        calls = {name: partial(solve_all, solve, field, turns[name]) for name, solve in solvers.items()}
+        # Each batch is checked once before, so that the average over checks has settled, and once in what is measured.
+        seconds = clock.medians(calls, BATCHES, unmeasured=BATCHES)
         for name, solve in solvers.items():
-            rms, largest, steps = errors(solve, field, starts, exact)
+            rms, largest, steps = errors(solve, field, turns[name])
             rows.append(
                 [str(epoch), name, steps, f"{1e3 * seconds[name] / CHECK_EVERY:.1f}", f"{rms:.1e}", f"{largest:.1e}"]
                 + [f"{seconds[other] / seconds[name]:.2f}" for other in ("dopri5, rtol 1e-3", "dopri5, rtol 1e-5")]
@@ -153,24 +157,24 @@ def initial_states(model: ODEVAE, fold: Fold, device: str) -> list[tuple[torch.T
     return starts
 
 
-def solve_all(solve, field, starts: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> None:
+def solve_all(solve, field, turns: Turns) -> None:
     """As many solves as from one check of the error to the next, of the next batches."""
-    for z0, times in islice(starts, CHECK_EVERY):
+    for (z0, times), _ in islice(turns, CHECK_EVERY):
         field.zero_grad()
         solve(field, z0.requires_grad_(), times).square().mean().backward()
 
 
 @torch.no_grad()
-def errors(solve, field, starts, exact) -> tuple[float, float, str]:
+def errors(solve, field, turns: Turns) -> tuple[float, float, str]:
     """Medians over solves of the root mean square and the largest relative error, and the mean number of steps.
 
     `DenseRK4` solves each batch between different checks, as it does in a training.
     """
     adapts = isinstance(solve, DenseRK4)
-    if adapts and solve._steps:
+    if adapts:
         solve.end_epoch()
     rms, largest = [], []
-    for (z0, times), path in (CHECK_EVERY if adapts else 1) * list(zip(starts, exact, strict=True)):
+    for (z0, times), path in islice(turns, CHECK_EVERY * BATCHES if adapts else BATCHES):
         found = solve(field, z0, times)
         rms.append(path_error(found, path))
         largest.append(((found - path).abs() / (1 + path.abs())).max().item())
