@@ -66,7 +66,9 @@ def test_event_scores_have_sentences_and_tables_of_their_own(figure):
     assert "Best event_auc, whether a neuron is active and not how much: cosmooth pca 0.630." in sentences
     assert "Best bits_per_event, whether a neuron is active and not how much: cosmooth pca 0.250." in sentences
     text = text_of(benchmark_page("quick", EVENTS, {}, ""))
-    assert "e65, D = 7 model cosmooth pca 0.000 e65, D = 7: event_auc model reconstruct cosmooth pca 0.900 0.630" in text
+    assert (
+        "e65, D = 7 model cosmooth pca 0.000 e65, D = 7: event_auc model reconstruct cosmooth pca 0.900 0.630" in text
+    )
 
 
 def test_several_data_sets_share_the_sentences():
