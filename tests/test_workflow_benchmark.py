@@ -42,7 +42,7 @@ def check_store(project: Project) -> None:
         assert run.info.status == "FINISHED" and len(run.data.metrics) <= 40
     experiment = client.get_experiment_by_name("tiny")
     assert {"mlflow.sharedViewState.models", "mlflow.sharedViewState.tasks"} <= experiment.tags.keys()
-    assert "the best mean over" in experiment.tags["mlflow.note.content"]
+    assert "2 models on disc: 1 random split" in experiment.tags["mlflow.note.content"]
 
 
 def test_every_fit_is_in_mlflow_and_a_lost_store_comes_back(project):
