@@ -6,6 +6,7 @@ from pathlib import Path
 # One thread: the same bits on every machine with the same libraries, and pytest-xdist does not overload the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +18,12 @@ from odevae.data.simulate.foraging import foraging
 from odevae.data.trials import Trials, cut
 from odevae.protocols.recipes import heldout, published
 from odevae.storage.run_folder import RunKey
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 PUBLISHED_DEFAULTS = {"bins": 120, "duration_s": 12, "drop_first_trials": 10, "landmarks": 100, "holdout": 20}
 HELDOUT_SMALL = {"drop_first_trials": 0, "test_fraction": 0.2, "validation_fraction": 0.2, "seed": 0}

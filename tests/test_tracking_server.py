@@ -192,7 +192,9 @@ def test_the_server_keeps_the_artifacts(server, tmp_path):
     write_results(folder)
     run_id = put(mirror, folder)
     assert mirror.client.get_experiment(mirror.experiment_id).artifact_location.startswith("mlflow-artifacts:")
-    (copy,) = server.artifacts.rglob(f"{run_id}/artifacts/checkpoint.pt")
+    (copy,) = server.artifacts.rglob(f"{run_id}/artifacts/run.json")
+    assert copy.read_bytes() == (folder / "run.json").read_bytes()
+    (copy,) = server.artifacts.rglob("checkpoint.pt")
     assert copy.read_bytes() == b"weights"
     assert not (tmp_path / "unused").exists()
 
@@ -242,7 +244,7 @@ def test_an_outage_costs_a_training_one_warning_and_half_a_minute(
     mirror = again._mirrors[study]
     assert [run.info.run_id for run in mirror._search(key.path)] == [run_id]
     assert mirror.client.get_run(run_id).info.status == "FINISHED"
-    losses = [(point.step, point.value) for point in mirror.client.get_metric_history(run_id, "train_loss")]
+    losses = [(point.step, point.value) for point in mirror.client.get_metric_history(run_id, "train/loss")]
     assert sorted(losses) == [
         (row["epoch"], row["train_loss"]) for row in read_history(folder / run_folder.HISTORY_FILE)
     ]
