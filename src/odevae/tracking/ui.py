@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -72,6 +73,8 @@ def main() -> int:
     except OdevaeError as error:
         print(error, file=sys.stderr)
         return 1
+    # Whoever ends this program ends the server.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     print("The server starts; this takes some seconds.", flush=True)
     with subprocess.Popen(command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
