@@ -194,7 +194,8 @@ def test_the_server_keeps_the_artifacts(server, tmp_path):
     assert mirror.client.get_experiment(mirror.experiment_id).artifact_location.startswith("mlflow-artifacts:")
     (copy,) = server.artifacts.rglob(f"{run_id}/artifacts/run.json")
     assert copy.read_bytes() == (folder / "run.json").read_bytes()
-    (copy,) = server.artifacts.rglob("checkpoint.pt")
+    (model,) = mirror.client.search_logged_models([mirror.experiment_id])
+    (copy,) = server.artifacts.rglob(f"{model.model_id}/artifacts/checkpoint.pt")
     assert copy.read_bytes() == b"weights"
     assert not (tmp_path / "unused").exists()
 
