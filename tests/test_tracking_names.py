@@ -1,4 +1,4 @@
-"""Names that tell the runs of an experiment apart, and views that name what the store holds."""
+"""Names that distinguish the runs of an experiment, and views that name what the store holds."""
 
 import json
 from itertools import product

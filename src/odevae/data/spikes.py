@@ -62,7 +62,7 @@ def binned(sessions: Sequence[SpikeList], events: Mapping[str, Sequence[SpikeLis
 
     Args:
         sessions: of the same neurons.
-        events: for each covariate the events of every session; neurons are not told apart.
+        events: for each covariate the events of every session; of all neurons together.
         settings: of the data set.
 
     Returns:

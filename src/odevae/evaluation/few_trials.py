@@ -1,4 +1,4 @@
-"""What a reader must be told of scores that rest on few trials."""
+"""What a reader must know about scores that rest on few trials."""
 
 # Scores on fewer trials depend on which trials they are.
 FEW_TRIALS = 5

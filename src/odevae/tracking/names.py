@@ -1,4 +1,4 @@
-"""Names of runs that every list of the MLflow UI shows whole, and that tell the runs of one experiment apart."""
+"""Names of runs that every list of the MLflow UI shows whole, and that distinguish the runs of one experiment."""
 
 from collections.abc import Mapping, Sequence
 
@@ -47,7 +47,7 @@ def names_of_fits(fits: Mapping[str, tuple[str, int, str, int]]) -> dict[str, st
 def short_names(runs: Mapping[str, Parts]) -> dict[str, str]:
     """Names of at most `LONGEST` characters, all different.
 
-    A name has the parts that tell the runs apart, in their shorter form where the longer one does not fit, and as many
+    A name has the parts that distinguish the runs, in their shorter form where the longer one does not fit, and as many
     of the other parts as fit. Where that is not enough, it is cut and the number of the run, in the order given, stands
     before it.
     """
@@ -77,7 +77,7 @@ def _n_parts(runs: Mapping[str, Parts]) -> int:
 
 
 def _needed(runs: Mapping[str, Parts]) -> list[int]:
-    """The first part, and each later one that tells more runs apart."""
+    """The first part, and each later one that distinguishes more runs."""
     chosen, n_different = [0], 0
     for i in range(_n_parts(runs)):
         columns = sorted({*chosen, i})

@@ -1,4 +1,4 @@
-"""What tells of an event that has not begun: the population's past second, or where the animal is and for how long.
+"""Predictors of an event that has not begun: the population's past second, or where the animal is and for how long.
 
 Both are ridge regressions of "active within the horizon" on a few features, one for each neuron over the moments that
 the task asks for (`odevae.benchmark.new_events.moments`), and answer this task only.
