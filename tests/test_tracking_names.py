@@ -7,13 +7,15 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from mirrored_runs import write_results, write_run
+from mirrored_runs import OBSERVATIONS, write_results, write_run
 from workflow_project import CHECKOUT
 
 from odevae.benchmark.grid import benchmark_cells, named_fits
 from odevae.config.schema import check_config
 from odevae.config.studies import study_runs
-from odevae.storage.run_folder import RunKey
+from odevae.storage.files import read_json
+from odevae.storage.run_folder import AUDIT_FILE, METRICS_FILE, RunKey
+from odevae.storage.scores import headline
 from odevae.tracking.names import LONGEST, names_of_fits, names_of_runs, short_names
 from odevae.tracking.records import HISTORY, record_of_run
 from odevae.tracking.studies import TrackedStudy, tracked_benchmark, tracked_study
@@ -74,6 +76,10 @@ def test_views_name_every_metric_of_a_run(config, tmp_path):
     logged = {*record.summary, *record.columns}
     assert len(logged) <= 40
     assert logged <= {*HISTORY, *SUMMARY_METRICS}
+    metrics = read_json(folder / METRICS_FILE)
+    audit = read_json(folder.parents[1] / OBSERVATIONS / AUDIT_FILE)
+    # Also those that only a recording with events has.
+    assert {f"score/{name}" for name in headline(metrics, audit)} <= set(SUMMARY_METRICS)
     for tag, text in tags_of_views(tracked_study(config, "e65_runs")).items():
         assert len(text) < LONGEST_VIEW
         state = json.loads(json.loads(text)["state"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from odevae.report.findings import is_mean
 from odevae.report.ladder_findings import ladder_findings, means_of
-from odevae.report.page import distinct, embedded, rendered
+from odevae.report.page import distinct, embedded, provenance_of, rendered
 from odevae.report.table_files import cell_text
 
 # Columns of the headline table, with their headings.
@@ -59,11 +59,7 @@ def ladder_page(study: str, rows: Sequence[dict], figure: Path, runs: Sequence[d
     return rendered(
         "ladder",
         study,
-        {
-            "code": distinct(run["git_commit"] for run in runs),
-            "recordings, SHA-256": distinct(run["data_sha256"] for run in runs),
-            "computers": distinct(run["host"] for run in runs),
-        },
+        provenance_of(runs),
         settings,
         asked=_asked(rows),
         findings=ladder_findings(rows),

@@ -3,7 +3,7 @@
 import base64
 import gzip
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def rendered(template: str, name: str, provenance: dict[str, str], settings: str
         name: of the study or benchmark.
         provenance: what the page rests on, by what it is; the command that makes the page again is added.
         settings: of the study or benchmark in the configuration, as text.
-        **content: what the template takes besides.
+        **content: everything else that the template needs.
     """
     made_by = {"made by": f"snakemake --cores all results/report/{name}.html"}
     return (
@@ -49,6 +49,12 @@ def packed_plotly() -> str:
     from plotly.offline import get_plotlyjs
 
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+
+
+def provenance_of(records: Sequence[dict]) -> dict[str, str]:
+    """What results rest on, from rows of a table or contents of ``run.json``."""
+    names = {"code": "git_commit", "recordings, SHA-256": "data_sha256", "computers": "host"}
+    return {what: distinct(record[name] for record in records) for what, name in names.items()}
 
 
 def distinct(values: Iterable) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from odevae.report.findings import findings, is_mean
-from odevae.report.page import distinct, embedded, packed_plotly, rendered
+from odevae.report.page import distinct, embedded, packed_plotly, provenance_of, rendered
 from odevae.report.study_table import MEAN_ROWS
 from odevae.report.table_files import cell_text
 
@@ -44,11 +44,7 @@ def study_page(
     return rendered(
         "study",
         study,
-        {
-            "code": distinct(row["git_commit"] for row in rows),
-            "recordings, SHA-256": distinct(row["data_sha256"] for row in rows),
-            "computers": distinct(row["host"] for row in rows),
-        },
+        provenance_of(rows),
         settings,
         asked=_asked(rows),
         headline=_headline(rows),

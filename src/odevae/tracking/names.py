@@ -48,8 +48,8 @@ def short_names(runs: Mapping[str, Parts]) -> dict[str, str]:
     """Names of at most `LONGEST` characters, all different.
 
     A name has the parts that distinguish the runs, in their shorter form where the longer one does not fit, and as many
-    of the other parts as fit. Where that is not enough, it is cut and the number of the run, in the order given, stands
-    before it.
+    of the other parts as fit. Where that is not enough, it is cut, and it begins with the number of the run in the
+    order given.
     """
     needed = _needed(runs)
     for form in (0, 1):

@@ -26,8 +26,8 @@ MAX_DIGEST = 36
 LOSSES = ("loss", "reconstruction", "kl", "smoothness", "transition", "lle")
 STATUS = {"running": "RUNNING", "ok": "FINISHED", "diverged": "FAILED"}
 SUMMARY = ("best_r2", "best_val_loss", "best_epoch", "final_r2")
-# Columns of a history that the store repeats, by their names there: the UI folds what stands before the slash. The
-# other columns follow from these and the settings, and history.csv is among the artifacts.
+# Columns of a history that the store repeats, by their names there: the UI groups metrics by the part before the slash.
+# The other columns follow from these and the settings, and history.csv is among the artifacts.
 HISTORY = {
     **{f"train/{term}": f"train_{term}" for term in LOSSES},
     **{f"train/{name}": name for name in ("solver_steps", "solver_error")},

@@ -19,6 +19,7 @@ SETTINGS = ("protocol", "model", "latent_dim", "lambda_smooth", "seed")
 SCORES_OF_RUN = (
     *("best_r2", "final_r2", "r2_neuron", "trivial_r2_neuron", "test_trials", "shared_trials", "padded_fraction"),
     *("best_epoch", "best_val_loss", "r2_pooled", "r", "skill"),
+    *("event_auc", "bits_per_event", "trivial_bits_per_event"),
 )
 N_SHOWN = 7
 STRESSES = ("manifold/trial_stress", "manifold/trials_stress")
@@ -32,11 +33,6 @@ SUMMARY_METRICS = (*(f"score/{name}" for name in SCORES_OF_RUN), *STRESSES)
 MOST_RUNS = 100
 # The views of a program have no moment of their own.
 NEVER_MS = 0
-
-
-def first_view(study: TrackedStudy) -> str:
-    """The view that a study opens with."""
-    return MODELS if study.benchmark else SCORES
 
 
 def tags_of_views(study: TrackedStudy) -> dict[str, str]:
