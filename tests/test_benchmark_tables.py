@@ -240,9 +240,11 @@ def test_notes_name_the_interval_the_trials_and_the_kernel(rows):
     assert "smoothed over 7 frames" in kernel
     cells = [cell("pca", 2, split, value) | {"n_trials": {"train": 64, "test": 8}} for split, value in enumerate(PCA)]
     for one in cells:
-        one["scores"] = {"reconstruct": one["scores"]["reconstruct"]}
-    _, trials, dense = notes_of_benchmark(benchmark_table(cells, {}))
+        one["scores"] = {task: one["scores"][task] for task in ("reconstruct", "forecast@5")}
+    _, trials, dense, smooth = notes_of_benchmark(benchmark_table(cells, {}))
     assert "scored on 8 trials, fewer than 10" in trials and "no event scores" in dense
+    # The activity of a slow animal's place cells is smooth without any kernel.
+    assert "changes smoothly over 7 frames" in smooth
 
 
 def test_a_cell_of_an_older_version_is_refused(tmp_path):

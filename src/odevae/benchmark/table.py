@@ -128,12 +128,16 @@ def notes_of_benchmark(table: pd.DataFrame) -> list[str]:
     for dataset, rows in table.groupby("dataset", sort=False):
         trials = rows["test_trials"].dropna()
         notes.append(note_on_trials(dataset, int(trials.min())))
-        if not rows["metric"].isin(EVENT_SCORES).any():
+        dense = not rows["metric"].isin(EVENT_SCORES).any()
+        if dense:
             notes.append(f"{dataset}: {DENSE} activity, which has no events, so there are no event scores.")
+        # Dense activity may be smooth because what it encodes is.
+        smooth = "changes smoothly over" if dense else "looks smoothed over"
+        follows = "is easy for that reason alone" if dense else "predicts, in part, frames that it has seen"
         for kernel in rows["inside_kernel"].dropna().unique():
             notes.append(
-                f"{dataset}: the activity looks smoothed over {kernel:.0f} frames, so a forecast less than that far "
-                "ahead predicts, in part, frames that it has seen."
+                f"{dataset}: the activity {smooth} {kernel:.0f} frames, so a forecast less than that far ahead "
+                f"{follows}."
             )
     return [note for note in notes if note]
 
