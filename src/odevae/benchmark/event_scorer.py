@@ -76,3 +76,9 @@ class EventScorer:
         """
         calibrate = calibration(read_known, self.events(known))
         return event_scores(self.events(values), read, calibrate(read), self.null.rate[neurons], self.kind)
+
+    def scores_of_hidden(
+        self, test: Trials, rates: np.ndarray, counted: np.ndarray, neurons: np.ndarray
+    ) -> dict[str, float]:
+        """`scores_of_rates` of trials of some neurons ``(N,)`` bool."""
+        return event_scores(self.events(test.values[counted]), rates, rates, self.null.rate[neurons], self.kind)

@@ -13,7 +13,7 @@ from odevae.benchmark.families import Task
 from odevae.benchmark.ground_truth import truth_scores
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.benchmark.new_events import NEW_EVENT_HORIZONS, new_events
-from odevae.benchmark.tasks import HORIZONS, ONSETS, cosmooth, forecast, onset, reconstruct
+from odevae.benchmark.tasks import HORIZONS, ONSETS, cosmooth, forecast, hidden_neurons, onset, reconstruct
 from odevae.data.trials import Trials
 
 Scores = dict[str, dict[str, float]]
@@ -76,7 +76,9 @@ def all_scores(
 
         if model.answers("infer"):
             # A model that does not reconstruct sees the onset only, so cosmooth does not apply to it.
-            if expected is None and model.answers("reconstruct"):
+            if expected is None and model.answers("hidden_neurons"):
+                scores["cosmooth"] = hidden_neurons(model, test, draw, events)
+            elif expected is None and model.answers("reconstruct"):
                 scores["cosmooth"] = cosmooth(
                     partial(fit, latent_dim, "some neurons"), train, validation, test, draw, events
                 )

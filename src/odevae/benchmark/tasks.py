@@ -98,6 +98,24 @@ def cosmooth(
     return scores | events.scores_of_readout(target[2], read[1], target[1], read[0], held_out)
 
 
+def hidden_neurons(
+    model: BenchmarkModel, test: Trials, draw: int, events: EventScorer | None = None
+) -> dict[str, float]:
+    """The task `cosmooth` of a model that predicts neurons which it does not see, without a readout.
+
+    It was fitted on all neurons of the training trials, as the readout of `cosmooth` is; of the test trials it sees the
+    neurons that are not held out.
+    """
+    held_out = held_out_neurons(test.values.shape[2], draw)
+    seen = replace(test, values=np.where(held_out, np.nan, test.values))
+    activity, rates = model.hidden_neurons(seen, held_out)
+    target = _neurons(test, held_out)
+    scores = _kept(target, activity, test.mask)
+    if events is None:
+        return scores
+    return scores | events.scores_of_hidden(target, rates[test.mask], test.mask, held_out)
+
+
 def held_out_neurons(n_neurons: int, draw: int) -> np.ndarray:
     """Which neurons a draw holds out, ``(N,)`` bool: at least one, and never all."""
     n_held_out = min(max(1, round(HELD_OUT_NEURONS * n_neurons)), n_neurons - 1)

@@ -72,6 +72,14 @@ class BenchmarkModel:
         """
         raise NotImplementedError
 
+    def hidden_neurons(self, trials: Trials, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Activity and event rates, each ``(B, L, n)``, of the `n` neurons in `hidden` ``(N,)`` bool, from the others.
+
+        What the trials hold of the hidden neurons must not be used. Implement it if the model learns to predict neurons
+        that it does not see; rates are as in `event_rates`. Otherwise a readout of the latents answers ``cosmooth``.
+        """
+        raise NotImplementedError
+
     def intrinsic_dimension(self) -> float:
         """Dimension of the manifold that the training trials lie on, as the model estimates it."""
         raise NotImplementedError

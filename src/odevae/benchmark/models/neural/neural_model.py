@@ -20,11 +20,10 @@ from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
 from odevae.training.descent import Best, descend_averaged, weights_of
 from odevae.training.reproducibility import random_state_kept, seed_everything
+from odevae.training.trial_batches import batches
 
 # The weights that are validated and kept are a running mean over about this share of the steps.
 AVERAGED = 0.1
-# Trials of one batch have similar lengths: they are drawn in the order of their length times one plus or minus this.
-LENGTH_JITTER = 0.3
 # Trials that are answered at once.
 CHUNK = 64
 # Sparse activity: a gate starts mostly closed.
@@ -204,18 +203,6 @@ def train_network(
         )
     network.load_state_dict(best.weights)
     return network.eval().requires_grad_(False), history
-
-
-def batches(values: torch.Tensor, recorded: torch.Tensor, frames: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches of trials of similar length without end, each cut to its longest trial; every trial once a round."""
-    lengths = recorded.sum(dim=1)
-    n_batches = max(1, round(int(lengths.sum()) / frames))
-    while True:
-        order = (lengths * (1 + LENGTH_JITTER * (2 * torch.rand(len(lengths)) - 1))).argsort()
-        parts = [rows for rows in order.tensor_split(n_batches) if len(rows)]
-        for i in torch.randperm(len(parts)).tolist():
-            length = int(lengths[parts[i]].max())
-            yield values[parts[i], :length], recorded[parts[i], :length]
 
 
 def jittered(

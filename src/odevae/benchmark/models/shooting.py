@@ -1,0 +1,146 @@
+"""The multiple-shooting ODE-VAE in the benchmark, and the controls that show what its field is worth.
+
+The same trials must be told apart: `Shooting` smooths, with knots every few frames; `ShootingFrozen` is the same model
+whose field never moves, with settings chosen for it in the same way; `ShootingOneState` answers with the field alone,
+from one initial state for the whole trial, the setting of Sedler et al. (2023).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from odevae.benchmark.models.benchmark_model import BenchmarkModel
+from odevae.data.trials import Trials
+from odevae.events import SPIKES, kind_of
+from odevae.models.shooting import refined_path
+from odevae.training.reproducibility import random_state_kept, seed_everything
+from odevae.training.shooting import CANDIDATES, ShootingSettings, fit_shooting, shown
+
+# Phases of the knots over which an answer is averaged.
+PHASES = 5
+# Trials that are answered at once.
+CHUNK = 64
+FROZEN_BLOCKS = (2, 3, 4, 10)
+
+
+class Shooting(BenchmarkModel):
+    """Posteriors at knots every few frames, a neural ODE between them; the observation model fits the recording.
+
+    Attributes:
+        candidates: settings that validation trials choose from.
+        settings: the ones that were chosen; set by `fit`.
+        history: loss of hidden validation activity at each look; set by `fit`.
+    """
+
+    frozen = False
+
+    def __init__(self, latent_dim: int = 1, seed: int = 0, candidates: tuple[ShootingSettings, ...] | None = None):
+        super().__init__(latent_dim, seed)
+        self.candidates = candidates or self.default_candidates()
+
+    @classmethod
+    def default_candidates(cls) -> tuple[ShootingSettings, ...]:
+        return CANDIDATES
+
+    def fit(self, train: Trials, validation: Trials) -> None:
+        """Choose settings and weights on validation trials, on neurons and entries hidden from the encoder.
+
+        The global random state is left as it was.
+
+        Raises:
+            OdevaeError: if the loss is no number.
+        """
+        frames = train.values[train.recorded]
+        kind = kind_of(frames)
+        self.scale = 1.0 if kind == SPIKES else float(frames.std()) or 1.0
+        with random_state_kept():
+            seed_everything(self.seed)
+            self.model, self.settings, self.history = fit_shooting(
+                self._tensors(train),
+                self._tensors(validation),
+                kind,
+                self.latent_dim,
+                candidates=self.candidates,
+                frozen=self.frozen,
+            )
+
+    def reconstruct(self, trials: Trials) -> np.ndarray:
+        return self._answers(trials, self.model.likelihood.mean) * np.float32(self.scale)
+
+    def event_rates(self, task: str, trials: Trials, number: int) -> np.ndarray:
+        """Only ``reconstruct`` is answered."""
+        return self._answers(trials, self.model.likelihood.events)
+
+    def infer(self, trials: Trials) -> np.ndarray:
+        """Mean path over the phases of the knots."""
+        return np.concatenate([self._paths(*chunk).mean(dim=0).numpy() for chunk in self._chunks(trials)])
+
+    def hidden_neurons(self, trials: Trials, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        chosen = torch.from_numpy(hidden)
+        trials = replace(trials, values=np.where(hidden, 0.0, trials.values))
+        activity = self._answers(trials, self.model.likelihood.mean, chosen) * np.float32(self.scale)
+        return activity[..., hidden], self._answers(trials, self.model.likelihood.events, chosen)[..., hidden]
+
+    def _answers(
+        self, trials: Trials, answer: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor | None = None
+    ) -> np.ndarray:
+        """``(B, L, N)``: what `answer` makes of the decoder's output, mean over the phases of the knots."""
+        with torch.no_grad():
+            return np.concatenate(
+                [
+                    torch.stack([answer(self.model.decoder(path)) for path in self._paths(*chunk, hidden)])
+                    .mean(dim=0)
+                    .numpy()
+                    for chunk in self._chunks(trials)
+                ]
+            )
+
+    def _paths(self, values: torch.Tensor, recorded: torch.Tensor, hidden: torch.Tensor | None = None) -> torch.Tensor:
+        """Paths ``(P, B, L, D)`` from what is not hidden ``(N,)``."""
+        seen = self.model.likelihood.seen(values)
+        if hidden is not None:
+            seen = shown(seen, hidden, float(hidden.float().mean()))
+        with torch.no_grad():
+            return self.model.paths(seen, recorded, self.model.phases(PHASES))
+
+    def _tensors(self, trials: Trials) -> tuple[torch.Tensor, torch.Tensor]:
+        """Activity in units of the scale, zero outside the recorded bins, and those bins."""
+        values = np.where(trials.recorded[..., None], trials.values / self.scale, 0.0).astype(np.float32)
+        return torch.from_numpy(values), torch.from_numpy(trials.recorded)
+
+    def _chunks(self, trials: Trials):
+        values, recorded = self._tensors(trials)
+        return zip(values.split(CHUNK), recorded.split(CHUNK), strict=True)
+
+
+class ShootingFrozen(Shooting):
+    """The control: the field never moves, so latents are held from each knot to the next; block lengths of its own."""
+
+    frozen = True
+
+    @classmethod
+    def default_candidates(cls) -> tuple[ShootingSettings, ...]:
+        return tuple(
+            dict.fromkeys(
+                replace(settings, block_frames=n_frames) for settings in CANDIDATES for n_frames in FROZEN_BLOCKS
+            )
+        )
+
+
+class ShootingOneState(Shooting):
+    """The field alone: one initial state a trial, then no more of the encoder.
+
+    The state is the posterior mean at the first frame, then moved along the gradient of the likelihood of the whole
+    trial through the field.
+    """
+
+    def _paths(self, values: torch.Tensor, recorded: torch.Tensor, hidden: torch.Tensor | None = None) -> torch.Tensor:
+        seen = self.model.likelihood.seen(values)
+        if hidden is not None:
+            seen = shown(seen, hidden, float(hidden.float().mean()))
+        with torch.no_grad():
+            start = self.model.encoder(seen, recorded)[0][:, 0]
+        counted = recorded[..., None] if hidden is None else recorded[..., None] & ~hidden
+        return refined_path(self.model, start, values, counted)[None]

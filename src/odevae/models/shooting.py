@@ -1,0 +1,237 @@
+"""A latent neural ODE with multiple shooting (Iakovlev, Yildiz, Heinonen & Laehdesmaeki, ICLR 2023).
+
+An encoder of the whole trial gives a Gaussian posterior of the latent state at every frame. A trial is cut into blocks
+of `ShootingVAE.block_frames`; the states at the first frames of the blocks, the knots, are taken from their posteriors,
+and a neural ODE gives the path inside each block. All blocks of all trials are one batch of the solver. A continuity
+prior draws the end of a block to the next knot. With one block a trial this is the paper's model with an encoder of the
+whole trial; with blocks of one frame it is an autoencoder.
+
+Time is counted in frames. Trials are ``(B, L, N)`` in units of the model's scale, with recorded bins ``(B, L)``, which
+come first in each trial.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from odevae.models.likelihoods import Likelihood
+from odevae.models.solvers import dense_rk4
+
+# Frames between two copies that a convolution adds up; together the encoder sees 61 frames.
+DILATIONS = (1, 2, 4, 8)
+KERNEL = 5
+# Of a posterior before training: a wide one would hide from the decoder what the encoder has still to learn.
+POSTERIOR_LOG_VARIANCE = -4.0
+LOG_VARIANCE_RANGE = (-10.0, 4.0)
+# The largest speed of a latent, in units of its SD, per frame. It keeps every path finite.
+SPEED = 2.0
+# Frames of one Runge-Kutta step.
+FRAMES_PER_STEP = 2
+# At first the decoder is almost linear, so that latents unfold before the field bends them.
+LINEAR_SHARE, CURVED_SHARE = 0.3, 0.1
+# Shares of a trial over which an initial state is refined in turn, and steps of each; the first rate of Adam.
+REFINEMENT = ((0.3, 60), (0.6, 60), (1.0, 120))
+REFINING_RATE = 0.03
+
+
+class DilatedConvolution(nn.Module):
+    """Along time within each unit, then across units: ``(B, L, width)`` to the same shape, zeros around the trial."""
+
+    def __init__(self, width: int, dilation: int):
+        super().__init__()
+        bound = 1 / math.sqrt(KERNEL)
+        self.dilation = dilation
+        self.along = nn.Parameter(torch.empty(KERNEL, width).uniform_(-bound, bound))
+        self.across = nn.Linear(width, width)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        n_bins, reach = hidden.shape[1], KERNEL // 2 * self.dilation
+        padded = functional.pad(hidden, (0, 0, reach, reach))
+        total = padded[:, :n_bins] * self.along[0]
+        for lag, weight in enumerate(self.along[1:], start=1):
+            first = lag * self.dilation
+            total = torch.addcmul(total, weight, padded[:, first : first + n_bins])
+        return self.across(total)
+
+
+class TrialEncoder(nn.Module):
+    """Posterior of the latent state at every frame from the frames around it: linear to `width`, then residual
+    convolutions of growing reach."""
+
+    def __init__(self, n_neurons: int, latent_dim: int, width: int, dropout: float):
+        super().__init__()
+        self.read = nn.Sequential(nn.Linear(n_neurons, width), nn.GELU(), nn.LayerNorm(width))
+        self.convolutions = nn.ModuleList(DilatedConvolution(width, dilation) for dilation in DILATIONS)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width, 2 * latent_dim)
+        with torch.no_grad():
+            self.head.bias[latent_dim:] = POSTERIOR_LOG_VARIANCE
+
+    def forward(self, seen: torch.Tensor, recorded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is seen ``(B, L, N)`` and recorded bins ``(B, L)`` -> mean and log variance, each ``(B, L, D)``."""
+        inside = recorded[..., None]
+        hidden = self.read(seen) * inside
+        for convolution in self.convolutions:
+            # What lies outside the trial must stay zero, or the next convolution would carry it back inside.
+            hidden = (hidden + functional.gelu(convolution(self.dropout(hidden)))) * inside
+        mean, log_variance = self.head(self.dropout(hidden)).chunk(2, dim=-1)
+        return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+
+
+class BoundedField(nn.Module):
+    """``D -> width -> width -> D`` with SiLU, each speed bounded; at first nothing moves.
+
+    Attributes:
+        frozen: whether nothing ever moves: the control that shows what a field is worth.
+    """
+
+    def __init__(self, latent_dim: int, width: int, frozen: bool):
+        super().__init__()
+        self.frozen = frozen
+        self.body = nn.Sequential(
+            nn.Linear(latent_dim, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, latent_dim)
+        )
+        nn.init.zeros_(self.body[-1].weight)
+        nn.init.zeros_(self.body[-1].bias)
+
+    def forward(self, t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """``(M, D)`` -> ``(M, D)``, per frame; the field does not depend on the time `t`."""
+        return torch.zeros_like(z) if self.frozen else SPEED * torch.tanh(self.body(z) / SPEED)
+
+
+class LinearDecoder(nn.Linear):
+    """``(..., D)`` -> ``(..., n_outputs N)``, what the likelihood takes; starts at the mean activity."""
+
+    def __init__(self, latent_dim: int, start: torch.Tensor):
+        super().__init__(latent_dim, len(start))
+        with torch.no_grad():
+            self.bias.copy_(start)
+
+
+class CurvedDecoder(nn.Module):
+    """The same, plus a network ``D -> width -> width`` with GELU."""
+
+    def __init__(self, latent_dim: int, width: int, start: torch.Tensor, dropout: float):
+        super().__init__()
+        self.linear = LinearDecoder(latent_dim, start)
+        self.curved = nn.Sequential(
+            nn.Linear(latent_dim, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout)
+        )
+        self.output = nn.Linear(width, len(start), bias=False)
+        with torch.no_grad():
+            self.linear.weight.mul_(LINEAR_SHARE)
+            self.output.weight.mul_(CURVED_SHARE)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.linear(z) + self.output(self.curved(z))
+
+
+class ShootingVAE(nn.Module):
+    """Encoder, field, decoder and observation model, see the module.
+
+    Attributes:
+        block_frames: frames from one knot to the next.
+    """
+
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        n_neurons: int,
+        latent_dim: int,
+        *,
+        block_frames: int,
+        width: int,
+        field_width: int,
+        dropout: float = 0.0,
+        decoder_dropout: float = 0.0,
+        curved: bool = True,
+        frozen: bool = False,
+    ):
+        super().__init__()
+        self.block_frames = block_frames
+        self.likelihood = likelihood
+        self.encoder = TrialEncoder(n_neurons, latent_dim, width, dropout)
+        self.field = BoundedField(latent_dim, field_width, frozen)
+        start = likelihood.start
+        self.decoder = (
+            CurvedDecoder(latent_dim, width, start, decoder_dropout) if curved else LinearDecoder(latent_dim, start)
+        )
+
+    def solve(self, z0: torch.Tensor, n_frames: int) -> torch.Tensor:
+        """The path ``(M, n_frames + 1, D)`` from states ``(M, D)``, one state a frame.
+
+        Steps always have `FRAMES_PER_STEP`, so that a path does not depend on how far it is followed.
+        """
+        n_steps = max(1, math.ceil(n_frames / FRAMES_PER_STEP))
+        return dense_rk4(self.field, z0, torch.arange(n_steps * FRAMES_PER_STEP + 1.0), n_steps)[:, : n_frames + 1]
+
+    def knots(self, n_bins: int, phase: int) -> torch.Tensor:
+        """First frames of the blocks ``(K,)`` int64: 0, then every `block_frames` from `phase` on (from 1 on)."""
+        return torch.tensor([0, *range(phase, n_bins, self.block_frames)])
+
+    def blocks(self, states: torch.Tensor, knots: torch.Tensor, n_bins: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Paths from the states at the knots.
+
+        Args:
+            states: ``(B, K, D)``.
+            knots: ``(K,)``, see `knots`.
+            n_bins: ``L``.
+
+        Returns:
+            The path of every bin ``(B, L, D)``, and where the blocks end that another one follows ``(B, K - 1, D)``.
+        """
+        n_trials, n_blocks, _ = states.shape
+        paths = self.solve(states.flatten(0, 1), self.block_frames).unflatten(0, (n_trials, n_blocks))
+        bins = torch.arange(n_bins)
+        block = torch.searchsorted(knots, bins, right=True) - 1
+        return paths[:, block, bins - knots[block]], paths[:, torch.arange(n_blocks - 1), knots.diff()]
+
+    def paths(self, seen: torch.Tensor, recorded: torch.Tensor, phases: Sequence[int]) -> torch.Tensor:
+        """Paths ``(P, B, L, D)`` from the posterior means, with the knots at each of some phases."""
+        mean, _ = self.encoder(seen, recorded)
+        n_bins = seen.shape[1]
+        knots = [self.knots(n_bins, phase) for phase in phases]
+        return torch.stack([self.blocks(mean[:, at], at, n_bins)[0] for at in knots])
+
+    def phases(self, most: int) -> list[int]:
+        """At most this many phases of the knots, evenly spread over a block."""
+        n = min(most, self.block_frames)
+        return [1 + i * self.block_frames // n for i in range(n)]
+
+
+def refined_path(model: ShootingVAE, start: torch.Tensor, values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """The path of whole trials from one state each, moved to where the trial is likeliest under the field alone.
+
+    First the beginning of a trial counts, then more of it, because over a long time the likelihood of a chaotic path
+    has many maxima.
+
+    Args:
+        model: its weights need no gradient.
+        start: ``(B, D)``, where to begin.
+        values: ``(B, L, N)`` in units of the model's scale, finite.
+        counted: ``(B, L, N)`` or ``(B, L, 1)`` bool, the entries that are seen.
+
+    Returns:
+        ``(B, L, D)``.
+    """
+    n_bins = values.shape[1]
+    place = torch.arange(n_bins)[:, None] / counted.any(dim=2).sum(dim=1).clamp_min(1)[:, None, None]
+    state = start.detach().clone().requires_grad_(True)
+    for share, steps in REFINEMENT:
+        asked = counted & (place < share)
+        window = int(asked.any(dim=2).any(dim=0).sum())
+        optimiser = torch.optim.Adam([state], REFINING_RATE)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, steps)
+        for _ in range(steps):
+            with torch.enable_grad():
+                path = model.solve(state, window - 1)
+                unlikely = model.likelihood.negative_log(model.decoder(path), values[:, :window])
+                loss = (unlikely * asked[:, :window]).sum() + state.square().sum() / 2
+            (state.grad,) = torch.autograd.grad(loss, state)
+            optimiser.step()
+            schedule.step()
+    with torch.no_grad():
+        return model.solve(state, n_bins - 1)

@@ -1,0 +1,275 @@
+"""Fit a `odevae.models.shooting.ShootingVAE`: the objective, what is hidden from the encoder, the choice of settings.
+
+The objective is the evidence lower bound with a posterior at every knot (Iakovlev et al. 2023, eq. 9 and 10), and one
+term more: all knots together are held to mean zero and covariance one. Without it the continuity prior shrinks latents,
+and one that has shrunk to nothing never comes back, although the loss stays finite.
+
+In every step some neurons or some entries are hidden from the encoder and stay targets, because a model that sees what
+it has to give learns to copy noise (Keshtkaran & Pandarinath 2019). For the same reason settings and weights are chosen
+by the likelihood of hidden neurons and entries of the validation trials, never by that of entries that are seen.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from odevae.errors import OdevaeError
+from odevae.models.likelihoods import LIKELIHOODS
+from odevae.models.shooting import ShootingVAE
+from odevae.training.descent import Best, descend_averaged, weights_of
+from odevae.training.trial_batches import batches
+
+# Share of the steps over which the continuity prior tightens, and of those that the running mean of the weights spans.
+TIGHTENED = 0.5
+AVERAGED = 0.1
+# Validation trials are looked at this often in a fit, each entry and neuron hidden once.
+LOOKS = 20
+HIDDEN_GROUPS = 4
+# In recordings of fewer neurons none is hidden as a whole: the few others do not determine it.
+FEWEST_NEURONS = 20
+# Phases of the knots over which a look averages.
+PHASES = 2
+# Share of its steps that each of the settings gets before one is chosen.
+TRIAL_SHARE = 0.2
+# Added to the covariance of the knots, whose determinant is taken.
+RIDGE = 1e-6
+
+
+@dataclass(frozen=True)
+class ShootingSettings:
+    """How a model is built and fitted.
+
+    Attributes:
+        block_frames: frames between two knots.
+        curved: whether the decoder bends; else it is linear, up to the link of the observation model.
+        width, field_width: of the hidden layers of encoder and decoder, and of the field.
+        dropout, decoder_dropout: in the encoder and before the decoder's last layer.
+        hidden_entries: share of the entries hidden from the encoder, in half of the trials of a step.
+        hidden_neurons: share of the neurons hidden for the whole trial, in the other half.
+        gain_jitter: SD of the log of a gain that the encoder's input of each neuron in each trial is given.
+        kl_weight: of the divergence from the prior.
+        loose, tight: SD of the continuity prior at first and at last, in units of the latents' SD.
+        steps: of AdamW.
+        frames_per_batch: about how many recorded frames enter a step.
+        learning_rate, weight_decay: of AdamW, on a one-cycle schedule.
+    """
+
+    block_frames: int = 10
+    curved: bool = True
+    width: int = 96
+    field_width: int = 64
+    dropout: float = 0.0
+    decoder_dropout: float = 0.0
+    hidden_entries: float = 0.2
+    hidden_neurons: float = 0.25
+    gain_jitter: float = 0.0
+    kl_weight: float = 1.0
+    loose: float = 0.5
+    tight: float = 0.05
+    steps: int = 800
+    frames_per_batch: int = 4480
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-2
+
+
+# For many trials of few neurons, and for few trials of many.
+LIGHT = ShootingSettings()
+HEAVY = ShootingSettings(
+    width=256,
+    dropout=0.3,
+    decoder_dropout=0.1,
+    hidden_neurons=0.4,
+    gain_jitter=0.7,
+    kl_weight=2.0,
+    loose=1.0,
+    tight=0.3,
+    steps=360,
+    frames_per_batch=740,
+    learning_rate=2e-3,
+)
+CANDIDATES = (
+    replace(LIGHT, curved=False),
+    LIGHT,
+    replace(LIGHT, curved=False, block_frames=4),
+    replace(HEAVY, block_frames=4),
+    HEAVY,
+    replace(HEAVY, curved=False, block_frames=4),
+)
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Entries of trials that are hidden from the encoder, and scored.
+
+    Attributes:
+        entries: ``(B, L, N)`` bool.
+        share: of the entries.
+    """
+
+    entries: torch.Tensor
+    share: float
+
+
+def shown(values: torch.Tensor, hidden: torch.Tensor, share: float) -> torch.Tensor:
+    """What the encoder gets ``(B, L, N)``: zero where hidden, the rest larger to make up for it, as dropout does."""
+    return torch.where(hidden, 0.0, values) / (1 - share)
+
+
+class ShootingObjective:
+    """The loss of a step; counts the steps, because the continuity prior tightens."""
+
+    def __init__(self, model: ShootingVAE, settings: ShootingSettings):
+        self.model, self.settings, self.step = model, settings, 0
+
+    def __call__(self, values: torch.Tensor, recorded: torch.Tensor) -> torch.Tensor:
+        """Nats a frame, over the square root of the number of neurons, of trials ``(B, L, N)`` and recorded bins."""
+        model, settings = self.model, self.settings
+        done = min(1.0, self.step / (TIGHTENED * settings.steps))
+        continuity = settings.loose * (settings.tight / settings.loose) ** done
+        self.step += 1
+        mean, log_variance = model.encoder(self._partly_hidden(values), recorded)
+        n_bins = values.shape[1]
+        knots = model.knots(n_bins, int(torch.randint(1, min(model.block_frames, n_bins - 1) + 1, ())))
+        mean, log_variance, counted = mean[:, knots], log_variance[:, knots], recorded[:, knots]
+        states = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
+        path, ends = model.blocks(states, knots, n_bins)
+        unlikely = model.likelihood.negative_log(model.decoder(path), values).sum(dim=-1)
+        divergence = (
+            gaussian_kl(mean[:, :1], log_variance[:, :1], torch.zeros_like(mean[:, :1]), 1.0).sum()
+            + (gaussian_kl(mean[:, 1:], log_variance[:, 1:], ends, continuity) * counted[:, 1:]).sum()
+            + counted.sum() * kl_of_moments(states[counted])
+        )
+        total = (unlikely * recorded).sum() + settings.kl_weight * divergence
+        return total / (recorded.sum() * math.sqrt(values.shape[2]))
+
+    def _partly_hidden(self, values: torch.Tensor) -> torch.Tensor:
+        settings = self.settings
+        n_trials, _, n_neurons = values.shape
+        if settings.gain_jitter:
+            gain = torch.exp(settings.gain_jitter * torch.randn(n_trials, 1, n_neurons))
+            seen = self.model.likelihood.seen(values * gain)
+        else:
+            seen = self.model.likelihood.seen(values)
+        of_neurons = torch.rand(n_trials, 1, 1) < (0.5 if n_neurons >= FEWEST_NEURONS else 0.0)
+        neurons = torch.rand(n_trials, 1, n_neurons) < settings.hidden_neurons
+        entries = torch.rand(values.shape) < settings.hidden_entries
+        hidden = torch.where(of_neurons, neurons, entries)
+        share = torch.where(of_neurons, settings.hidden_neurons, settings.hidden_entries)
+        return shown(seen, hidden, share)
+
+
+def gaussian_kl(
+    mean: torch.Tensor, log_variance: torch.Tensor, prior_mean: torch.Tensor, prior_sd: float
+) -> torch.Tensor:
+    """Divergence of a diagonal Gaussian ``(..., D)`` from one of the same SD in all dimensions: ``(...)``."""
+    relative = ((mean - prior_mean) ** 2 + log_variance.exp()) / prior_sd**2
+    return (relative - 1 - log_variance + 2 * math.log(prior_sd)).sum(dim=-1) / 2
+
+
+def kl_of_moments(states: torch.Tensor) -> torch.Tensor:
+    """Divergence of the Gaussian that has the moments of some states ``(M, D)`` from the unit Gaussian."""
+    mean = states.mean(dim=0)
+    deviations = states - mean
+    identity = torch.eye(states.shape[1])
+    covariance = deviations.T @ deviations / len(states) + RIDGE * identity
+    return (covariance.trace() + mean @ mean - len(mean) - torch.logdet(covariance)) / 2
+
+
+def hidden_sets(values: torch.Tensor, generator: torch.Generator) -> list[Hidden]:
+    """Each neuron hidden once for the whole trial, then each entry once; groups of a quarter."""
+    groups = [torch.randint(HIDDEN_GROUPS, values.shape, generator=generator)]
+    n_neurons = values.shape[2]
+    if n_neurons >= FEWEST_NEURONS:
+        groups.append((torch.randperm(n_neurons, generator=generator) % HIDDEN_GROUPS).expand(values.shape))
+    return [Hidden(group == i, 1 / HIDDEN_GROUPS) for group in groups for i in range(HIDDEN_GROUPS)]
+
+
+@torch.no_grad()
+def hidden_loss(model: ShootingVAE, values: torch.Tensor, recorded: torch.Tensor, sets: Iterable[Hidden]) -> float:
+    """Nats of what was hidden, mean over its entries inside the trials; posterior means, over some phases."""
+    seen, total, n = model.likelihood.seen(values), 0.0, 0
+    for hidden in sets:
+        paths = model.paths(shown(seen, hidden.entries, hidden.share), recorded, model.phases(PHASES))
+        counted = hidden.entries & recorded[..., None]
+        losses = sum(model.likelihood.negative_log(model.decoder(path), values) for path in paths) / len(paths)
+        total += float(losses[counted].sum())
+        n += int(counted.sum())
+    return total / max(n, 1)
+
+
+def fit_shooting(
+    train: tuple[torch.Tensor, torch.Tensor],
+    validation: tuple[torch.Tensor, torch.Tensor],
+    kind: str,
+    latent_dim: int,
+    *,
+    candidates: Iterable[ShootingSettings] = CANDIDATES,
+    frozen: bool = False,
+) -> tuple[ShootingVAE, ShootingSettings, list[float]]:
+    """Choose settings on validation trials, then fit.
+
+    Each of the candidates gets `TRIAL_SHARE` of its steps; the one under which hidden neurons and entries of the
+    validation trials are likeliest is fitted in full.
+
+    Args:
+        train, validation: activity ``(B, L, N)`` in units of the model's scale, zero outside the recorded bins
+            ``(B, L)``, which come first in each trial.
+        kind: what counts as an event, see `odevae.events.KINDS`; it decides the observation model.
+        latent_dim: ``D``.
+        candidates: settings.
+        frozen: whether the field never moves.
+
+    Returns:
+        The model, ready to answer; the settings that it was fitted with; the loss of hidden validation activity at each
+        look, nats an entry.
+
+    Raises:
+        OdevaeError: if the loss is no number.
+    """
+    candidates = list(candidates)
+    sets = hidden_sets(validation[0], torch.Generator().manual_seed(0))
+
+    def fitted(settings: ShootingSettings) -> tuple[ShootingVAE, list[float], float]:
+        model = ShootingVAE(
+            LIKELIHOODS[kind](train[0][train[1]]),
+            train[0].shape[2],
+            latent_dim,
+            block_frames=settings.block_frames,
+            width=settings.width,
+            field_width=settings.field_width,
+            dropout=settings.dropout,
+            decoder_dropout=settings.decoder_dropout,
+            curved=settings.curved,
+            frozen=frozen,
+        )
+        looks = descend_averaged(
+            model,
+            batches(*train, settings.frames_per_batch),
+            ShootingObjective(model, settings),
+            steps=settings.steps,
+            look_every=max(1, settings.steps // LOOKS),
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            decay=max(0.0, 1 - 1 / (AVERAGED * settings.steps)),
+        )
+        best, history = Best(weights_of(model)), []
+        for look, average in enumerate(looks, start=1):
+            history.append(hidden_loss(average, *validation, sets))
+            best = best.or_better(look, -history[-1], average)
+        if not best.epoch:
+            raise OdevaeError(
+                f"the loss of the validation trials is {history[-1]}; check the recording for values far beyond the "
+                "others."
+            )
+        model.load_state_dict(best.weights)
+        return model.eval().requires_grad_(False), history, -best.score
+
+    if len(candidates) > 1:
+        short = [replace(settings, steps=max(1, round(TRIAL_SHARE * settings.steps))) for settings in candidates]
+        losses = [fitted(settings)[2] for settings in short]
+        candidates = [candidates[int(np.argmin(losses))]]
+    model, history, _ = fitted(candidates[0])
+    return model, candidates[0], history

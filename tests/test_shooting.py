@@ -1,0 +1,233 @@
+"""Multiple shooting: its paths against a linear ODE, what it hides, and what it finds on data of known truth."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.linalg import expm
+from torch import nn
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
+
+from odevae.benchmark.models.shooting import Shooting, ShootingFrozen, ShootingOneState
+from odevae.benchmark.tasks import held_out_neurons, hidden_neurons
+from odevae.data.trials import Trials
+from odevae.errors import OdevaeError
+from odevae.events import SPIKES
+from odevae.metrics import r2_neuron
+from odevae.models.likelihoods import Poisson
+from odevae.models.shooting import ShootingVAE, refined_path
+from odevae.training.shooting import (
+    CANDIDATES,
+    FEWEST_NEURONS,
+    LIGHT,
+    ShootingObjective,
+    fit_shooting,
+    gaussian_kl,
+    hidden_loss,
+    hidden_sets,
+    kl_of_moments,
+    shown,
+)
+
+# A slow spiral in two dimensions, per frame.
+SPIRAL = np.array([[-0.02, 0.25], [-0.25, -0.02]])
+N_NEURONS, N_BINS = 24, 30
+
+
+class Linear(nn.Module):
+    def forward(self, t, z):
+        return z @ torch.from_numpy(SPIRAL.T).to(z)
+
+
+def model_of(block_frames: int, **settings) -> ShootingVAE:
+    torch.manual_seed(0)
+    frames = torch.poisson(torch.full((50, N_NEURONS), 1.0))
+    model = ShootingVAE(
+        Poisson(frames), N_NEURONS, 2, block_frames=block_frames, width=16, field_width=16, **settings
+    ).eval()
+    return model.requires_grad_(False)
+
+
+@given(block_frames=st.integers(1, 12), n_bins=st.integers(2, 30), data=st.data())
+def test_paths_between_knots_are_those_of_the_field(block_frames, n_bins, data):
+    """Of a linear field, from any state at any knot: the matrix exponential."""
+    phase = data.draw(st.integers(1, min(block_frames, n_bins - 1)))
+    model = model_of(block_frames)
+    model.field = Linear()
+    knots = model.knots(n_bins, phase)
+    states = torch.randn(3, len(knots), 2, generator=torch.Generator().manual_seed(1))
+    path, ends = model.blocks(states, knots, n_bins)
+    since = [(int((knots <= b).sum()) - 1, b - int(knots[knots <= b][-1])) for b in range(n_bins)]
+    expected = np.stack([states[:, k].numpy() @ expm(SPIRAL * frames).T for k, frames in since], axis=1)
+    assert path.numpy() == pytest.approx(expected, abs=5e-3)
+    assert np.diff(knots).max(initial=0) <= block_frames
+    ended = [states[:, k].numpy() @ expm(SPIRAL * int(gap)).T for k, gap in enumerate(knots.diff())]
+    assert ends.numpy() == pytest.approx(np.stack(ended, axis=1) if ended else np.zeros((3, 0, 2)), abs=5e-3)
+
+
+def test_blocks_of_one_frame_are_an_autoencoder_and_a_frozen_field_holds():
+    states = torch.randn(2, 5, 2)
+    path, _ = model_of(1).blocks(states, torch.arange(5), 5)
+    assert torch.equal(path, states)
+    model = model_of(4, frozen=True)
+    path, ends = model.blocks(states[:, :2], model.knots(8, 4), 8)
+    assert torch.equal(path, states[:, [0] * 4 + [1] * 4]) and torch.equal(ends, states[:, :1])
+
+
+def test_a_path_does_not_depend_on_how_far_it_is_followed():
+    model = model_of(4)
+    model.field = Linear()
+    z0 = torch.randn(4, 2)
+    assert torch.equal(model.solve(z0, 20)[:, :8], model.solve(z0, 7))
+
+
+def test_divergences_are_those_of_torch():
+    mean, log_variance, prior = torch.randn(3, 4, 2), torch.randn(3, 4, 2), torch.randn(3, 4, 2)
+    expected = kl_divergence(Normal(mean, (log_variance / 2).exp()), Normal(prior, 0.3)).sum(dim=-1)
+    assert torch.allclose(gaussian_kl(mean, log_variance, prior, 0.3), expected, rtol=1e-4)
+    states = torch.randn(500, 3, dtype=torch.float64) @ torch.randn(3, 3, dtype=torch.float64) + 1
+    moments = MultivariateNormal(states.mean(dim=0), torch.cov(states.T, correction=0))
+    expected = kl_divergence(moments, MultivariateNormal(torch.zeros(3).double(), torch.eye(3).double()))
+    assert kl_of_moments(states).item() == pytest.approx(expected.item(), rel=1e-3)
+
+
+def test_a_lost_dimension_costs_more_than_any_other_term():
+    states = torch.randn(500, 3)
+    flat = states.clone()
+    flat[:, 2] *= 1e-3
+    assert kl_of_moments(states) < 0.1 and kl_of_moments(flat) > 5
+
+
+@given(n_neurons=st.integers(1, 60), seed=st.integers(0, 10))
+def test_every_entry_is_hidden_once_and_every_neuron_of_many(n_neurons, seed):
+    sets = hidden_sets(torch.zeros(3, 7, n_neurons), torch.Generator().manual_seed(seed))
+    times = sum(hidden.entries.long() for hidden in sets)
+    assert (times == (2 if n_neurons >= FEWEST_NEURONS else 1)).all()
+    whole = [hidden for hidden in sets if (hidden.entries == hidden.entries[:1, :1]).all()]
+    assert len(whole) >= (4 if n_neurons >= FEWEST_NEURONS else 0)
+
+
+def test_the_encoder_gets_nothing_of_what_is_hidden():
+    values = torch.rand(2, 5, 6)
+    hidden = torch.zeros(2, 5, 6, dtype=torch.bool)
+    hidden[..., 2:4] = True
+    other = torch.where(hidden, torch.nan, values)
+    assert torch.equal(shown(values, hidden, 1 / 3), shown(other, hidden, 1 / 3))
+    assert shown(torch.ones(2, 5, 6), hidden, 1 / 3).mean().item() == pytest.approx(1)
+
+
+def spiral_trials(n: int, seed: int) -> tuple[Trials, np.ndarray]:
+    """Spikes of neurons whose log rates are linear in a spiral, with trials of unequal length; and their rates."""
+    generator = np.random.default_rng(seed)
+    readout = np.random.default_rng(99).normal(0, 0.7, (2, N_NEURONS))
+    start = generator.normal(0, 1.5, (n, 2))
+    latents = np.stack([start @ expm(SPIRAL * t).T for t in range(N_BINS)], axis=1)
+    rates = np.exp(latents @ readout - 0.5)
+    mask = np.arange(N_BINS) < generator.integers(20, N_BINS + 1, n)[:, None]
+    values = np.where(mask[..., None], generator.poisson(rates), 0).astype(np.float32)
+    times = np.where(mask, np.arange(N_BINS), 0.0)
+    return Trials(values, mask, mask, times, np.arange(n), latents=latents), rates
+
+
+TRAIN, VALIDATION, (TEST, RATES) = spiral_trials(96, 0)[0], spiral_trials(24, 1)[0], spiral_trials(32, 2)
+QUICK = replace(LIGHT, curved=False, width=32, field_width=32, steps=240, frames_per_batch=800, learning_rate=1e-2)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> dict[str, Shooting]:
+    found = {}
+    for name, kind in (("moving", Shooting), ("frozen", ShootingFrozen), ("one state", ShootingOneState)):
+        found[name] = kind(2, 0, (QUICK,))
+        found[name].fit(TRAIN, VALIDATION)
+    return found
+
+
+def rates_r2(model: Shooting) -> float:
+    return float(r2_neuron(RATES[TEST.mask], model.reconstruct(TEST)[TEST.mask]))
+
+
+@pytest.mark.slow
+def test_the_field_finds_rates_that_a_frozen_one_does_not(fitted):
+    found = {name: rates_r2(model) for name, model in fitted.items()}
+    assert found["moving"] > 0.8 and found["one state"] > 0.85
+    assert found["frozen"] < min(found["moving"], found["one state"]) - 0.1
+
+
+@pytest.mark.slow
+def test_no_latent_is_lost(fitted):
+    covariance = np.cov(fitted["moving"].infer(TRAIN)[TRAIN.mask].T)
+    assert np.linalg.eigvalsh(covariance).min() > 0.2
+
+
+@pytest.mark.slow
+def test_hidden_neurons_are_predicted_from_the_others_alone(fitted):
+    held_out = held_out_neurons(N_NEURONS, 0)
+    model = fitted["moving"]
+    activity, rates = model.hidden_neurons(TEST, held_out)
+    changed = replace(TEST, values=np.where(held_out, np.nan, TEST.values))
+    for before, after in zip((activity, rates), model.hidden_neurons(changed, held_out), strict=True):
+        assert np.array_equal(before, after)
+    assert r2_neuron(RATES[TEST.mask][:, held_out], rates[TEST.mask]) > 0.7
+    scores = hidden_neurons(model, TEST, 0)
+    assert 0 < scores["r2_neuron"] < 1 and scores["n_values"] == TEST.mask.sum() * held_out.sum()
+
+
+def test_the_same_seed_gives_the_same_model():
+    short = (replace(QUICK, steps=10),)
+    models = [Shooting(2, seed, short) for seed in (0, 0, 1)]
+    for model in models:
+        model.fit(TRAIN, VALIDATION)
+    assert models[0].history == models[1].history != models[2].history
+
+
+def tensors(trials: Trials) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(trials.values), torch.from_numpy(trials.recorded)
+
+
+@pytest.mark.slow
+def test_settings_are_those_under_which_hidden_activity_is_likeliest():
+    """A model whose decoder starts far off and hardly learns loses the race, whatever it says of what it sees."""
+    torch.manual_seed(0)
+    moves, stuck = replace(QUICK, steps=60), replace(QUICK, steps=60, learning_rate=1e-7)
+    _, settings, history = fit_shooting(tensors(TRAIN), tensors(VALIDATION), SPIKES, 2, candidates=[stuck, moves])
+    assert settings.learning_rate == QUICK.learning_rate and min(history) == pytest.approx(min(history[1:]))
+
+
+def test_a_refined_state_is_the_likeliest_one():
+    """Without noise, under the true field and readout: the state that made the trial."""
+    model = model_of(4, curved=False)
+    model.field = Linear()
+    # Many counts, so that the prior of the state counts for nothing.
+    model.decoder.bias += math.log(50)
+    truth = torch.tensor([[1.0, -0.5], [0.3, 0.8]])
+    rates = torch.exp(model.decoder(model.solve(truth, 39)))
+    path = refined_path(model, truth + 0.4, rates, torch.ones(2, 40, 1, dtype=torch.bool))
+    assert path[:, 0].numpy() == pytest.approx(truth.numpy(), abs=0.03)
+
+
+def test_bins_outside_a_trial_change_nothing():
+    model, (values, recorded) = model_of(4), tensors(TEST)
+    values = values[:4]
+    recorded = torch.arange(N_BINS) < torch.tensor([[20], [25], [30], [12]])
+    other = torch.where(recorded[..., None], values, 7.0)
+    sets = hidden_sets(values, torch.Generator().manual_seed(0))
+    inside = torch.where(recorded[..., None], values, 0.0)
+    assert hidden_loss(model, inside, recorded, sets) == pytest.approx(hidden_loss(model, other, recorded, sets))
+    objective = ShootingObjective(model, QUICK)
+    losses = []
+    for given_values in (inside, other):
+        torch.manual_seed(0)
+        losses.append(objective(given_values, recorded).item())
+        objective.step = 0
+    assert losses[0] == pytest.approx(losses[1])
+
+
+def test_a_loss_that_is_no_number_is_one_sentence():
+    values, recorded = tensors(TRAIN)
+    torch.manual_seed(0)
+    with pytest.raises(OdevaeError, match="training loss is nan in step 1 of"):
+        fit_shooting((values * torch.nan, recorded), tensors(VALIDATION), SPIKES, 2, candidates=CANDIDATES[:1])
