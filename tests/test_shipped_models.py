@@ -13,8 +13,11 @@ from odevae.benchmark.grid import model_class
 from odevae.benchmark.models.neural import history_mlp
 from odevae.benchmark.models.neural.neural_model import NeuralModel
 from odevae.benchmark.models.ode_vae import Preset
+from odevae.benchmark.models.shooting import Shooting
 from odevae.benchmark.scoring import all_scores
 from odevae.data.trials import Trials
+from odevae.models import shooting
+from odevae.training.shooting import HEAVY
 
 CONFIG = yaml.safe_load((CHECKOUT / "config/config.yaml").read_text(encoding="utf-8"))
 LATENT_DIM, N_NEURONS = 2, 8
@@ -53,6 +56,7 @@ every_model = pytest.mark.parametrize("name", CONFIG["benchmark_models"])
 def short_fits(monkeypatch):
     """What is asked here does not hang on how long a network is trained."""
     monkeypatch.setattr(history_mlp, "EPOCHS", 2)
+    monkeypatch.setattr(shooting, "REFINEMENT", ((0.5, 3), (1.0, 3)))
 
 
 def quick_class(name: str) -> type:
@@ -61,6 +65,9 @@ def quick_class(name: str) -> type:
         return type(name, (found,), {"default_settings": replace(found.default_settings, steps=30, check_every=10)})
     if issubclass(found, Preset):
         return type(name, (found,), {"__init__": partialmethod(found.__init__, epochs=2)})
+    if issubclass(found, Shooting):
+        quick = (replace(HEAVY, steps=10, width=16, block_frames=4),)
+        return type(name, (found,), {"default_candidates": classmethod(lambda _: quick)})
     return found
 
 
@@ -91,7 +98,8 @@ def test_test_trials_are_nan_until_scoring_and_nothing_changes(name):
     assert clean and scores(poison=True) == clean
     # Cosmooth fits once more, and so does the control of the intrinsic dimension.
     answers = quick_class(name).answers
-    refits = (answers("infer") and answers("reconstruct")) + answers("intrinsic_dimension")
+    read_out = answers("infer") and answers("reconstruct") and not answers("hidden_neurons")
+    refits = read_out + answers("intrinsic_dimension")
     assert fits.count(True) == fits.count(False) == 1 + refits
     assert all(np.isfinite(list(values.values())).all() for values in clean.values())
 
