@@ -1,7 +1,7 @@
 """The multiple-shooting ODE-VAE in the benchmark, and the controls that show what its field is worth.
 
-The same trials must be told apart: `Shooting` smooths, with knots every few frames; `ShootingFrozen` is the same model
-whose field never moves, with settings chosen for it in the same way; `ShootingOneState` answers with the field alone,
+`Shooting` smooths, with knots every few frames. `ShootingFrozen` is the same model
+whose field never moves, with settings chosen for it in the same way. `ShootingOneState` answers with the field alone,
 from one initial state for the whole trial, the setting of Sedler et al. (2023).
 """
 
