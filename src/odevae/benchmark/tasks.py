@@ -113,7 +113,7 @@ def hidden_neurons(
     scores = _kept(target, activity, test.mask)
     if events is None:
         return scores
-    return scores | events.scores_of_hidden(target, rates[test.mask], test.mask, held_out)
+    return scores | events.scores_of_rates(target, rates[test.mask], test.mask, held_out)
 
 
 def held_out_neurons(n_neurons: int, draw: int) -> np.ndarray:
