@@ -153,6 +153,6 @@ def test_a_dimension_is_the_same_with_others_and_alone(name):
             draw=0,
             events=EVENTS,
         )
-        return [scores for scores, _ in found]
+        return [fit.scores for fit in found]
 
     assert scores([LATENT_DIM + 1, LATENT_DIM])[1] == scores([LATENT_DIM])[0]

@@ -134,7 +134,7 @@ def spiral_trials(n: int, seed: int) -> tuple[Trials, np.ndarray]:
 
 
 TRAIN, VALIDATION, (TEST, RATES) = spiral_trials(96, 0)[0], spiral_trials(24, 1)[0], spiral_trials(32, 2)
-QUICK = replace(LIGHT, curved=False, width=32, field_width=32, steps=240, frames_per_batch=800, learning_rate=1e-2)
+QUICK = replace(LIGHT, curved=False, width=32, field_width=32, steps=240, batches=8, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,7 @@ def test_every_task_that_a_model_answers_is_scored(parts):
             return np.zeros(trials.values.shape)
 
     assert set(all_scores(OnlyReconstructs, [DIM], *parts, ("x",), draw=0)[0][0]) == {"reconstruct"}
-    ((scores, fit_s),) = all_scores(Oracle, [DIM], *parts, ("x", "Choice"), draw=1)
+    ((scores, fit_s, _),) = all_scores(Oracle, [DIM], *parts, ("x", "Choice"), draw=1)
     assert fit_s > 0
     assert set(scores) >= {"reconstruct", "onset1", "onset5", "forecast@5", "cosmooth", "decode/Choice"}
     assert scores["reconstruct"]["r2_neuron"] == 1

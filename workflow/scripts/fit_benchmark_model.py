@@ -42,6 +42,7 @@ def main(
             draw=cell.split,
             expected=expected_in_test(recording, fold) if recording else None,
             events=EventScorer.of(fold.events, kernel_frames, parts["train"], parts["validation"]),
+            units=fold.independent_units("test"),
         )
     content = {
         "dataset": cell.dataset,
@@ -51,15 +52,16 @@ def main(
         "kernel_frames": kernel_frames,
         "n_trials": {name: len(trials) for name, trials in parts.items()},
         "fits": [
-            {"latent_dim": latent_dim, "fit_s": fit_s, "scores": scores}
-            for latent_dim, (scores, fit_s) in zip(cell.latent_dims, found, strict=True)
+            {"latent_dim": latent_dim, "fit_s": fit.fit_s, "scores": fit.scores}
+            | ({"second_halves": fit.second_halves._asdict()} if fit.second_halves else {})
+            for latent_dim, fit in zip(cell.latent_dims, found, strict=True)
         ],
         "fold_sha256": fold.about["fold_sha256"],
         "data_sha256": fold.about["data_sha256"],
     }
     write_json(output, content | provenance())
-    for latent_dim, (scores, _) in zip(cell.latent_dims, found, strict=True):
-        headlines = ", ".join(f"{task} {next(iter(values.values())):.3f}" for task, values in scores.items())
+    for latent_dim, fit in zip(cell.latent_dims, found, strict=True):
+        headlines = ", ".join(f"{task} {next(iter(values.values())):.3f}" for task, values in fit.scores.items())
         log.info(f"{cell.folder}/d{latent_dim}: {headlines}")
 
 

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from odevae.benchmark.families import FAMILIES, Task
+from odevae.benchmark.table import DYNAMICS
 from odevae.jobs.job_logging import stage
 from odevae.plots.benchmark import benchmark_scores
+from odevae.plots.dynamics import verdicts_on_dynamics
 from odevae.plots.style import save
 from odevae.report.table_files import read_csv
 from odevae.tracking import mirrors
@@ -17,7 +19,9 @@ def main(config: dict, table: Path, folder: Path) -> None:
     asked = {Task.parse(row["task"]).family for row in rows}
     for family in (family for family in FAMILIES if family in asked):
         files = (folder / f"{family}.{kind}" for kind in ("png", "pdf"))
-        save(benchmark_scores(rows, family, f"{table.stem}: {family}"), *files)
+        title = f"{table.stem}: {family}"
+        figure = verdicts_on_dynamics(rows, title) if family == DYNAMICS else benchmark_scores(rows, family, title)
+        save(figure, *files)
     mirrors(config, tracked_benchmark(config, table.stem)).study(table.stem, sorted(folder.glob("*.png")))
 
 

@@ -5,7 +5,18 @@ from collections.abc import Container
 from typing import NamedTuple
 
 # A family with scores has a figure.
-FAMILIES = ("reconstruct", "onset", "forecast", "new_events", "cosmooth", "decode", "rates", "latent", "lost")
+FAMILIES = (
+    "reconstruct",
+    "onset",
+    "forecast",
+    "new_events",
+    "cosmooth",
+    "decode",
+    "rates",
+    "latent",
+    "lost",
+    "dynamics",
+)
 # Of every task, the score that is compared: the first that it has.
 HEADLINE = {
     "decode": ("r2", "balanced_accuracy"),
@@ -13,6 +24,7 @@ HEADLINE = {
     "latent": ("r2",),
     "rates": ("r2_neuron", "r2_mean"),
     "lost": ("frames",),
+    "dynamics": ("share",),
     "intrinsic_dimension": ("correlation_dimension",),
 }
 DEFAULT_HEADLINE = ("r2_neuron",)

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from odevae.benchmark.decoding import decode
 from odevae.benchmark.dimension import intrinsic_dimension
+from odevae.benchmark.dynamics import SecondHalves, verdict
 from odevae.benchmark.event_scorer import EventScorer
 from odevae.benchmark.families import Task
 from odevae.benchmark.ground_truth import truth_scores
@@ -17,6 +19,19 @@ from odevae.benchmark.tasks import HORIZONS, ONSETS, cosmooth, forecast, hidden_
 from odevae.data.trials import Trials
 
 Scores = dict[str, dict[str, float]]
+
+
+class ScoredFit(NamedTuple):
+    """Attributes:
+    scores: by task, ``onset1``, ``decode/Position`` and so on.
+    fit_s: processor time (s) of the fit on all neurons, its reconstructions and forecasts: some models fit a horizon
+        when they are first asked for it. What a model shares between dimensions is counted at the first of them.
+    second_halves: of a model with a verdict on dynamics, what the verdict rests on.
+    """
+
+    scores: Scores
+    fit_s: float
+    second_halves: SecondHalves | None
 
 
 def all_scores(
@@ -29,7 +44,8 @@ def all_scores(
     draw: int,
     expected: np.ndarray | None = None,
     events: EventScorer | None = None,
-) -> list[tuple[Scores, float]]:
+    units: Sequence[float] | None = None,
+) -> list[ScoredFit]:
     """Scores of every task that a model answers, at some dimensions.
 
     Args:
@@ -41,11 +57,10 @@ def all_scores(
         expected: of a simulation, the activity ``(B, L, N)`` of the test trials without noise. There the truth is known
             and is scored in place of held-out neurons.
         events: scores the events of each task; None if the recording has none.
+        units: what each test trial belongs to, see `Fold.independent_units`; by default each trial is by itself.
 
     Returns:
-        For each dimension the scores by task, ``onset1``, ``decode/Position`` and so on; and the processor time (s) of
-        the fit on all neurons, its reconstructions and forecasts: some models fit a horizon when they are first asked
-        for it. What a model shares between dimensions is counted at the first of them.
+        One for each dimension.
     """
     first: dict[str, BenchmarkModel] = {}
 
@@ -92,5 +107,14 @@ def all_scores(
             scores["intrinsic_dimension"] = dimension
         if expected is not None:
             scores |= truth_scores(model, train, test, expected)
-        found.append((scores, fit_s))
+        halves = None
+        if model.answers("second_halves"):
+            gain, predictable = model.second_halves(test)
+            unit = test.trial_ids if units is None else units
+            halves = SecondHalves(*(np.asarray(values).tolist() for values in (gain, predictable, unit)))
+            judged = verdict(*halves)
+            scores["dynamics"] = {name: getattr(judged, name) for name in ("share", "low", "high")} | {
+                "n_values": judged.n_units
+            }
+        found.append(ScoredFit(scores, fit_s, halves))
     return found

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from odevae.benchmark.comparison import paired_difference
+from odevae.benchmark.dynamics import SecondHalves, verdict
 from odevae.benchmark.families import EVENT_SCORES, Task
 from odevae.benchmark.grid import WITHOUT_LATENTS, fits_of
 from odevae.errors import OdevaeError
@@ -15,6 +17,9 @@ from odevae.storage.files import read_json
 
 # A row of its own for each model: from which dimension on more of them no longer help.
 SATURATION, SATURATION_METRIC = "cosmooth_saturation", "latent_dim"
+DYNAMICS = "dynamics"
+# What the verdict on dynamics compares a field with.
+NO_FIELD = "no field"
 _TASK = ["dataset", *Task._fields]
 # What the splits of a score have in common, in the order of the table; a task's headline comes before its event scores.
 _SCORE = [*_TASK, "place"]
@@ -60,7 +65,9 @@ def benchmark_table(cells: list[dict], compare_with: dict[str, str]) -> pd.DataF
         decoding; for a forecast less than a smoothing kernel ahead the width of the kernel; the mean number of neurons
         without an AUC; the fewest test trials of a split; values and events scored in all splits together, and mean
         time of a fit. The row
-        ``cosmooth_saturation`` of a model holds a dimension (see `saturation`) as its mean. Cells are Python objects,
+        ``cosmooth_saturation`` of a model holds a dimension (see `saturation`) as its mean. The row ``dynamics`` holds
+        the verdict over all splits together (`odevae.benchmark.dynamics.verdict`): the share as mean and difference,
+        and its independent trials as values. Cells are Python objects,
         None where there is no value.
     """
     scores = _scores(cells)
@@ -96,6 +103,8 @@ def benchmark_table(cells: list[dict], compare_with: dict[str, str]) -> pd.DataF
         n_events=~table["metric"].isin(EVENT_SCORES),
     )
     rows = table.mask(missing, None)[_COLUMNS].to_dict("records")
+    judged = _verdicts(cells)
+    rows = [row | judged.get(_fit_of(row), {}) if row["task"] == DYNAMICS else row for row in rows]
     rows += [dict.fromkeys(_COLUMNS) | row for row in _saturation_rows(scores)]
     return pd.DataFrame(rows, dtype=object)
 
@@ -182,6 +191,24 @@ def _scores(cells: list[dict]) -> pd.DataFrame:
                 rows.append(row | {"place": place, "metric": metric, "value": scores[metric], "auc_left_out": left_out})
     numbers = ("value", *_NULLS, "inside_kernel", "auc_left_out")
     return pd.DataFrame(rows).astype(dict.fromkeys(numbers, float)).sort_values("split")
+
+
+def _fit_of(row: dict) -> tuple:
+    return row["dataset"], row["model"], row["latent_dim"]
+
+
+def _verdicts(cells: list[dict]) -> dict[tuple, dict]:
+    """Columns of the verdict on dynamics by data set, model and dimension, over the test trials of all splits."""
+    halves: dict[tuple, list[SecondHalves]] = {}
+    for cell in cells:
+        if found := cell.get("second_halves"):
+            halves.setdefault(_fit_of(cell), []).append(SecondHalves(**found))
+    judged = {}
+    for fit, of_splits in halves.items():
+        found = verdict(*map(np.concatenate, zip(*of_splits, strict=True)))
+        judged[fit] = {"mean": found.share, "compared_with": NO_FIELD, "difference": found.share}
+        judged[fit] |= {"difference_low": found.low, "difference_high": found.high, "n_values": found.n_units}
+    return judged
 
 
 def _differences(scores: pd.DataFrame, compare_with: dict[str, str]) -> pd.DataFrame:

@@ -54,6 +54,10 @@ class Fold:
         """What counts as an event in this recording, one of `odevae.events.KINDS`: as declared, else as found."""
         return self.about.get("events") or kind_of(self.raw.values[self.raw.recorded])
 
+    def independent_units(self, part: str) -> np.ndarray:
+        """What each trial of a part ``(B,)`` belongs to: its group, or nothing but itself, which is its id."""
+        return np.asarray(self.about.get("groups", self.raw.trial_ids))[self.parts[part]]
+
     @property
     def times(self) -> np.ndarray:
         """The grid in units of `time_scale_s`, ``(L,)`` float32."""

@@ -135,7 +135,10 @@ def heldout(recording: Recording, observations: str, split: int, settings: dict)
             f"{settings['drop_first_trials']} leaves {len(raw)}, and {error}; lower {key}.drop_first_trials, or "
             f"test_fraction and validation_fraction there, or give more trials."
         ) from error
-    return fit_heldout(raw, parts, _about(recording, split, observations, settings))
+    about = _about(recording, split, observations, settings)
+    # Trials of one group are no independent evidence.
+    about |= {} if groups is None else {"groups": groups.tolist()}
+    return fit_heldout(raw, parts, about)
 
 
 def _listed_settings(settings: dict) -> str:

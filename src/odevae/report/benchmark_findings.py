@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from odevae.benchmark.dynamics import answer_of, because
 from odevae.benchmark.families import EVENT_SCORES, FAMILIES, Task
+from odevae.benchmark.table import DYNAMICS
 from odevae.evaluation.few_trials import FEW_TRIALS
 
 # Tasks whose event scores are worth a sentence: those that a copy of what was seen cannot win.
@@ -50,6 +52,8 @@ def benchmark_findings(rows: Sequence[dict]) -> list[str]:
         return ["No model has a score."]
     better, none = [], []
     for task, found in tasks.items():
+        if task == DYNAMICS:
+            continue
         compared = [row for row in found if row["compared_with"] is not None and row["difference_low"] is not None]
         if compared:
             reference, above = compared[0]["compared_with"], is_above(compared)
@@ -57,7 +61,7 @@ def benchmark_findings(rows: Sequence[dict]) -> list[str]:
                 better.append(f"{task} {above} of {len(compared)} ({reference})")
             else:
                 none.append(f"{task} ({reference})")
-    sentences = [_what_it_rests_on(scored)]
+    sentences = [_what_it_rests_on(scored), *map(_verdict, tasks.get(DYNAMICS, []))]
     if better:
         sentences.append(
             "Scores above the model that they are compared with on the same splits (the 95 % interval of the "
@@ -74,6 +78,16 @@ def benchmark_findings(rows: Sequence[dict]) -> list[str]:
     if decoded:
         sentences.append(f"Scores of decoding above 95 % of their own null: {', '.join(decoded)}.")
     return sentences
+
+
+def _verdict(row: Mapping) -> str:
+    """The verdict on dynamics of one model on one data set."""
+    found = row["difference"], row["difference_low"], row["difference_high"]
+    answer = answer_of(*found[1:])
+    return (
+        f"Dynamics in {row['dataset']} (D = {row['latent_dim']:.0f}): {answer}, because "
+        f"{because(answer, *found, int(row['n_values']))}."
+    )
 
 
 def _of_events(rows: Sequence[dict], metric: str) -> str:

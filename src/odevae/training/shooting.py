@@ -53,7 +53,7 @@ class ShootingSettings:
         kl_weight: of the divergence from the prior.
         loose, tight: SD of the continuity prior at first and at last, in units of the latents' SD.
         steps: of AdamW.
-        frames_per_batch: about how many recorded frames enter a step.
+        batches: steps in which every training trial is seen once.
         learning_rate, weight_decay: of AdamW, on a one-cycle schedule.
     """
 
@@ -68,9 +68,9 @@ class ShootingSettings:
     gain_jitter: float = 0.0
     kl_weight: float = 1.0
     loose: float = 0.5
-    tight: float = 0.05
+    tight: float = 0.1
     steps: int = 800
-    frames_per_batch: int = 4480
+    batches: int = 20
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
 
@@ -87,7 +87,6 @@ HEAVY = ShootingSettings(
     loose=1.0,
     tight=0.3,
     steps=360,
-    frames_per_batch=740,
     learning_rate=2e-3,
 )
 CANDIDATES = (
@@ -247,7 +246,7 @@ def fit_shooting(
         )
         looks = descend_averaged(
             model,
-            batches(*train, settings.frames_per_batch),
+            batches(*train, max(1, int(train[1].sum()) // settings.batches)),
             ShootingObjective(model, settings),
             steps=settings.steps,
             look_every=max(1, settings.steps // LOOKS),

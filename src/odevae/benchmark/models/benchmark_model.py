@@ -80,6 +80,11 @@ class BenchmarkModel:
         """
         raise NotImplementedError
 
+    def second_halves(self, trials: Trials) -> tuple[np.ndarray, np.ndarray]:
+        """What a field gains over its control in predicting the second half of each trial from the first, and what is
+        predictable of it, each ``(B,)`` in nats; see `odevae.benchmark.dynamics`."""
+        raise NotImplementedError
+
     def intrinsic_dimension(self) -> float:
         """Dimension of the manifold that the training trials lie on, as the model estimates it."""
         raise NotImplementedError

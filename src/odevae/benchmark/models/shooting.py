@@ -59,8 +59,8 @@ class Shooting(BenchmarkModel):
         with random_state_kept():
             seed_everything(self.seed)
             self.model, self.settings, self.history = fit_shooting(
-                self._tensors(train),
-                self._tensors(validation),
+                self.tensors(train),
+                self.tensors(validation),
                 kind,
                 self.latent_dim,
                 candidates=self.candidates,
@@ -106,13 +106,13 @@ class Shooting(BenchmarkModel):
         with torch.no_grad():
             return self.model.paths(seen, recorded, self.model.phases(PHASES))
 
-    def _tensors(self, trials: Trials) -> tuple[torch.Tensor, torch.Tensor]:
+    def tensors(self, trials: Trials) -> tuple[torch.Tensor, torch.Tensor]:
         """Activity in units of the scale, zero outside the recorded bins, and those bins."""
         values = np.where(trials.recorded[..., None], trials.values / self.scale, 0.0).astype(np.float32)
         return torch.from_numpy(values), torch.from_numpy(trials.recorded)
 
     def _chunks(self, trials: Trials):
-        values, recorded = self._tensors(trials)
+        values, recorded = self.tensors(trials)
         return zip(values.split(CHUNK), recorded.split(CHUNK), strict=True)
 
 

@@ -5,10 +5,18 @@ import inspect
 from odevae.data.recording import Recording
 from odevae.data.simulate.attractors import arneodo, lorenz, roessler
 from odevae.data.simulate.foraging import foraging
+from odevae.data.simulate.random_path import random_path
 from odevae.data.simulate.sphere import sphere
 from odevae.errors import OdevaeError
 
-SIMULATIONS = {"foraging": foraging, "arneodo": arneodo, "lorenz": lorenz, "roessler": roessler, "sphere": sphere}
+SIMULATIONS = {
+    "foraging": foraging,
+    "arneodo": arneodo,
+    "lorenz": lorenz,
+    "roessler": roessler,
+    "random_path": random_path,
+    "sphere": sphere,
+}
 
 
 def simulate(kind: str, **settings) -> Recording:

@@ -5,6 +5,7 @@ import numpy as np
 from odevae.data.recording import Recording
 from odevae.data.simulate import SIMULATIONS
 from odevae.data.simulate.attractors import SYSTEMS, calcium_trace, firing_rates
+from odevae.data.simulate.random_path import tuned_rates
 from odevae.errors import OdevaeError
 
 
@@ -36,6 +37,8 @@ def expected_activity(recording: Recording) -> np.ndarray:
         _require_all_frames(recording, settings["n_trials"] * settings["frames_per_trial"])
         # The filter is linear, so the mean of the traces is the trace of the mean spikes.
         return calcium_trace(rates, rates[0], settings["calcium_decay_frames"])
+    if kind == "random_path":
+        return tuned_rates(recording.latents, recording.source["centres"])
     if settings["noise"] == 0:
         return recording.activity.astype(np.float64)
     # The others draw their noise last, so they can be repeated without it.

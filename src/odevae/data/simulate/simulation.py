@@ -9,12 +9,21 @@ from odevae.data.recording import Recording
 from odevae.errors import OdevaeError
 
 # The smallest count that makes sense.
-SMALLEST = {"n_neurons": 1, "n_frames": 2, "n_trials": 1, "frames_per_trial": 2, "seed": 0}
-QUANTITIES = ("noise", "speed", "points_per_period", "calcium_decay_frames", "calcium_noise", "frame_rate_hz")
+SMALLEST = {"n_neurons": 1, "latent_dim": 1, "n_frames": 2, "n_trials": 1, "frames_per_trial": 2, "seed": 0}
+QUANTITIES = (
+    "noise",
+    "speed",
+    "points_per_period",
+    "calcium_decay_frames",
+    "calcium_noise",
+    "frame_rate_hz",
+    "timescale_frames",
+)
 # Quantities that cannot be 0, and what to give.
 NOT_ZERO = {
     "speed": "the radians that a trial covers in one second",
     "calcium_decay_frames": "the time constant of the trace in frames",
+    "timescale_frames": "the frames over which the path is smooth",
     "frame_rate_hz": "the frames in one second",
 }
 
