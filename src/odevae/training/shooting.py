@@ -92,10 +92,8 @@ HEAVY = ShootingSettings(
 CANDIDATES = (
     replace(LIGHT, curved=False),
     LIGHT,
-    replace(LIGHT, curved=False, block_frames=4),
     replace(HEAVY, block_frames=4),
     HEAVY,
-    replace(HEAVY, curved=False, block_frames=4),
 )
 
 
