@@ -30,9 +30,8 @@ def test_e65_is_the_recording_of_the_workflow(home, e65: Recording):
     for row in (0, 179):
         frames = e65.frames_of(trials.trial_ids[row])
         np.testing.assert_array_equal(trials.values[row, : len(frames)], e65.activity[frames].astype(np.float32))
-        np.testing.assert_array_equal(
-            trials.covariates["Position"][row, : len(frames)], e65.covariates["Position"][frames]
-        )
+        position = trials.covariates["Position"][row, : len(frames)]
+        np.testing.assert_array_equal(position, e65.covariates["Position"][frames])
     assert (home / "E65_v73.mat").is_file()
     # The second time the file is there, and no folder is asked.
     with pytest.MonkeyPatch.context() as patch:
@@ -70,9 +69,7 @@ def test_simulations_are_trials_with_their_latents():
 def test_what_does_not_exist_is_refused(tmp_path, monkeypatch):
     with pytest.raises(OdevaeError, match="there is no preparation 'may'; choose one of may2214, jun0914, sep2914"):
         datasets.load_aplysia("may")
-    with pytest.raises(
-        OdevaeError, match="there is no chaotic system 'henon'; choose one of lorenz, roessler, arneodo"
-    ):
+    with pytest.raises(OdevaeError, match="there is no chaotic system 'henon'; choose one of lorenz"):
         datasets.load_attractor("henon")
     with pytest.raises(OdevaeError, match="the simulation foraging has no setting n_neuron"):
         datasets.load_foraging(n_neuron=3)
