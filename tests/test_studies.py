@@ -155,8 +155,19 @@ def test_a_wrong_value_is_named_by_its_full_key(path, value, complaint):
             "models.longer: preset 'v9' does not exist; use one of v1, v2, v3, v4, v5, v6.",
         ),
         ("studies", None, "'studies' is missing at the top level; add it."),
-        ("datasets.toy.file", "a.npz", "datasets.toy needs exactly one of file, fetch and simulate."),
-        ("datasets.toy.simulate", None, "datasets.toy needs exactly one of file, fetch and simulate."),
+        ("datasets.toy.file", "a.npz", "datasets.toy needs exactly one of file, fetch, recording and simulate."),
+        ("datasets.toy.simulate", None, "datasets.toy needs exactly one of file, fetch, recording and simulate."),
+        (
+            "datasets.mouse",
+            {"recording": "e66"},
+            "datasets.mouse.recording: there is no public recording 'e66'; known: foraging_published, e65, ",
+        ),
+        (
+            "datasets.mouse",
+            {"recording": "e65", "file": "a.mat"},
+            "datasets.mouse needs exactly one of file, fetch, recording and simulate.",
+        ),
+        ("datasets.mouse", {"recording": []}, "datasets.mouse.recording: there is no public recording []; known: "),
         ("datasets.mouse.fetch.sha256", None, "'sha256' is missing at datasets.mouse.fetch; add it."),
         ("datasets.a-b", {"file": "a"}, "datasets: 'a-b' does not match"),
         (

@@ -13,6 +13,7 @@ from conftest import paper_data_dir
 from test_study_table import COLUMNS
 from workflow_project import CHECKOUT, Project, jobs, small_config
 
+from odevae.config.recordings import public_recording
 from odevae.report.figure_names import BY_COVARIATE, FIGURES, manifold_by
 from odevae.report.study_table import MEAN_ROWS
 from odevae.report.table_files import read_csv
@@ -416,7 +417,7 @@ def test_table_2_and_the_ladder_on_e65(tmp_path):
     assert [row["published_final_r2"] for row in rows] == [0.4368, -0.2, None, None, None]
     assert [row["published_best_r2"] for row in rows] == [None, 0.0569, None, None, None]
     assert rows[0]["hold_last_r2"] == pytest.approx(0.839, abs=0.001)
-    assert {row["data_sha256"] for row in rows} == {config["datasets"]["e65"]["fetch"]["sha256"]}
+    assert {row["data_sha256"] for row in rows} == {public_recording("e65")["fetch"]["sha256"]}
 
     ladder = [row for row in read_csv(project.root / "results/tables/audit_ladder.csv") if row["seed"] != "mean"]
     assert [(row["rung"], row["model"]) for row in ladder] == [

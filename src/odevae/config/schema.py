@@ -10,6 +10,7 @@ from pathlib import Path
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
+from odevae.config.recordings import fill_in_recordings
 from odevae.config.studies import data_files, grids_of, lacking_covariates
 from odevae.errors import OdevaeError
 from odevae.models.presets import PRESETS, model_spec
@@ -24,13 +25,14 @@ WHOLE_BINS = 1e-9
 
 
 def check_config(config: dict, schema: dict) -> dict:
-    """The configuration with every default of the schema filled in.
+    """The configuration with every default of the schema, and all that is known of public recordings, filled in.
 
     Raises:
         OdevaeError: for the first key that is unknown, missing or of the wrong type or value, by its full name; for a
             name whose files would be those of something else; for a study or a benchmark of what does not exist; and
             for a benchmark without the model that it compares others with.
     """
+    fill_in_recordings(config)
     _read_numbers(config, schema, schema)
     errors = list(_filling_validator(schema).iter_errors(config))
     if errors:
@@ -43,7 +45,7 @@ def check_config(config: dict, schema: dict) -> dict:
     for dataset, entry in config["datasets"].items():
         _require_own_files(f"datasets.{dataset}.colour_by", entry["colour_by"])
         if sum(kind in entry for kind in ("file", "fetch", "simulate")) != 1:
-            raise OdevaeError(f"config: datasets.{dataset} needs exactly one of file, fetch and simulate.")
+            raise OdevaeError(f"config: datasets.{dataset} needs exactly one of file, fetch, recording and simulate.")
         for file in data_files(config, dataset):
             if set(file) & set("{}"):
                 raise OdevaeError(

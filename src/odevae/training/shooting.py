@@ -197,6 +197,24 @@ def hidden_loss(model: ShootingVAE, values: torch.Tensor, recorded: torch.Tensor
     return total / max(n, 1)
 
 
+def build(
+    kind: str, frames: torch.Tensor, latent_dim: int, settings: ShootingSettings, frozen: bool = False
+) -> ShootingVAE:
+    """A new model, whose observation model starts from the moments of frames ``(M, N)``; see `fit_shooting`."""
+    return ShootingVAE(
+        LIKELIHOODS[kind](frames),
+        frames.shape[1],
+        latent_dim,
+        block_frames=settings.block_frames,
+        width=settings.width,
+        field_width=settings.field_width,
+        dropout=settings.dropout,
+        decoder_dropout=settings.decoder_dropout,
+        curved=settings.curved,
+        frozen=frozen,
+    )
+
+
 def fit_shooting(
     train: tuple[torch.Tensor, torch.Tensor],
     validation: tuple[torch.Tensor, torch.Tensor],
@@ -230,18 +248,7 @@ def fit_shooting(
     sets = hidden_sets(validation[0], torch.Generator().manual_seed(0))
 
     def fitted(settings: ShootingSettings) -> tuple[ShootingVAE, list[float], float]:
-        model = ShootingVAE(
-            LIKELIHOODS[kind](train[0][train[1]]),
-            train[0].shape[2],
-            latent_dim,
-            block_frames=settings.block_frames,
-            width=settings.width,
-            field_width=settings.field_width,
-            dropout=settings.dropout,
-            decoder_dropout=settings.decoder_dropout,
-            curved=settings.curved,
-            frozen=frozen,
-        )
+        model = build(kind, train[0][train[1]], latent_dim, settings, frozen)
         looks = descend_averaged(
             model,
             batches(*train, max(1, int(train[1].sum()) // settings.batches)),

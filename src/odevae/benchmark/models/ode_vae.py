@@ -4,6 +4,7 @@ The folds, the training and the settings are those of the workflow's ``heldout``
 benchmark. Predictions use the weights of the epoch with the highest validation R2 and the posterior mean.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ from odevae.models.solvers import SolverError
 from odevae.protocols.observations import BASELINE_BINS
 from odevae.protocols.recipes import as_seen_in, fit_heldout
 from odevae.training.descent import Diverged
-from odevae.training.loop import fit
+from odevae.training.loop import Epoch, fit
 from odevae.training.progress import report_progress
 from odevae.training.reproducibility import random_state_kept, seed_everything
 
@@ -39,6 +40,8 @@ class Preset(BenchmarkModel):
 
     Attributes:
         epochs: replaces the preset's number of epochs.
+        lambda_smooth: weight of the smoothness term.
+        report: is given the name of the model, each epoch and the number of epochs.
         preset: its name.
         spec: its settings.
         fold: the training and validation trials as the model saw them; set by `fit`.
@@ -46,6 +49,8 @@ class Preset(BenchmarkModel):
     """
 
     epochs: int | None = None
+    lambda_smooth: float = LAMBDA_SMOOTH
+    report: Callable[[str, Epoch, int], None] = report_progress
     preset: ClassVar[str]
 
     def __post_init__(self):
@@ -69,11 +74,11 @@ class Preset(BenchmarkModel):
             seed_everything(self.seed)
             self.model = build(self.spec, self.fold.preprocessor.n_channels, self.latent_dim)
             try:
-                for epoch in fit(self.model, self.fold, self.spec, LAMBDA_SMOOTH):
-                    report_progress(name, epoch, self.spec.epochs)
+                for epoch in fit(self.model, self.fold, self.spec, self.lambda_smooth):
+                    self.report(name, epoch, self.spec.epochs)
             except Diverged as error:
                 raise OdevaeError(
-                    f"{name}: its training diverged in {error}; take another seed, or leave it out of the benchmark."
+                    f"{name}: its training diverged in {error}; take another seed, or leave the model out."
                 ) from error
         self.best = epoch.state.best
         self.model.load_state_dict(self.best.weights)
@@ -85,7 +90,7 @@ class Preset(BenchmarkModel):
         Raises:
             OdevaeError: if the path of a trial cannot be integrated.
         """
-        return self._predict(trials, n_frames)[0]
+        return self.predict(trials, n_frames)[0]
 
     def infer(self, trials: Trials) -> np.ndarray:
         """Latent paths ``(B, L, D)``, from the first five frames of each trial.
@@ -93,10 +98,16 @@ class Preset(BenchmarkModel):
         Raises:
             OdevaeError: if the path of a trial cannot be integrated.
         """
-        return self._predict(trials, BASELINE_BINS)[1]
+        return self.predict(trials, BASELINE_BINS)[1]
 
-    def _predict(self, trials: Trials, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """Predictions ``(B, L, N)`` in recorded units and latent paths ``(B, L, D)``."""
+    def predict(self, trials: Trials, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions ``(B, L, N)`` in recorded units and latent paths ``(B, L, D)``, from the first `n_frames`.
+
+        Bins that are not recorded are predicted too: the path goes on.
+
+        Raises:
+            OdevaeError: if the path of a trial cannot be integrated.
+        """
         seen = trials.recorded & (np.arange(trials.recorded.shape[1]) < n_frames)
         # Frames that are not to be seen count for nothing from here on, in the baseline as in the encoder.
         fold = as_seen_in(self.fold, replace(trials, values=np.where(seen[..., None], trials.values, 0), mask=seen))
@@ -106,7 +117,7 @@ class Preset(BenchmarkModel):
         except SolverError as error:
             raise OdevaeError(
                 f"{self.preset} with {self.latent_dim} latent dimensions: the path of one of {len(trials)} trials "
-                f"cannot be integrated ({error}); take another seed, or leave it out of the benchmark."
+                f"cannot be integrated ({error}); take another seed, or leave the model out."
             ) from error
         return fold.to_raw(output.reconstruction.numpy(), fold.parts["test"]), output.path.numpy()
 
@@ -115,6 +126,24 @@ class V1(Preset):
     """The model behind the paper's Table 1: the first frame in, one network as the field."""
 
     preset = "v1"
+
+
+class V2(Preset):
+    """v1 with a mixture as its field and a narrower decoder."""
+
+    preset = "v2"
+
+
+class V3(Preset):
+    """Experts in the field, on components less their baseline."""
+
+    preset = "v3"
+
+
+class V4(Preset):
+    """v3 with a decoder of local attention."""
+
+    preset = "v4"
 
 
 class V5(Preset):
@@ -139,6 +168,9 @@ def _together(train: Trials, validation: Trials) -> Trials:
         return np.concatenate([np.pad(array, width) for array, width in zip(arrays, widths, strict=True)])
 
     return Trials(
-        **{name: joined(name) for name in ("values", "mask", "recorded", "times")},
+        values=joined("values"),
+        mask=joined("mask"),
+        recorded=joined("recorded"),
+        times=joined("times"),
         trial_ids=np.concatenate([train.trial_ids, validation.trial_ids]),
     )

@@ -32,6 +32,8 @@ class Shooting(BenchmarkModel):
     Attributes:
         candidates: settings that validation trials choose from.
         settings: the ones that were chosen; set by `fit`.
+        kind: what counts as an event in the training trials, see `odevae.events.KINDS`; set by `fit`.
+        scale: of the activity that the model sees, in recorded units; set by `fit`.
         history: loss of hidden validation activity at each look; set by `fit`.
     """
 
@@ -54,14 +56,14 @@ class Shooting(BenchmarkModel):
             OdevaeError: if the loss is no number.
         """
         frames = train.values[train.recorded]
-        kind = kind_of(frames)
-        self.scale = 1.0 if kind == SPIKES else float(frames.std()) or 1.0
+        self.kind = kind_of(frames)
+        self.scale = 1.0 if self.kind == SPIKES else float(frames.std()) or 1.0
         with random_state_kept():
             seed_everything(self.seed)
             self.model, self.settings, self.history = fit_shooting(
                 self.tensors(train),
                 self.tensors(validation),
-                kind,
+                self.kind,
                 self.latent_dim,
                 candidates=self.candidates,
                 frozen=self.frozen,

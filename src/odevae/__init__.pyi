@@ -1,0 +1,1 @@
+from odevae.estimator.estimator import ODEVAE as ODEVAE
