@@ -35,7 +35,7 @@ from odevae.tracking.address import outages_of
 if Path(sys.executable).exists():
     sys.executable = shlex.quote(sys.executable)
 
-if workflow.modifier.path_modifier.modifies_prefixes:
+if workflow.modifier.path_modifier.prefix or workflow.modifier.path_modifier.modifies_prefixes:
     raise WorkflowError(
         "odevae is used as a module with prefix or replace_prefix, but its scripts look below results/; remove it."
     )
