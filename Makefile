@@ -40,9 +40,9 @@ report: .venv/installed
 	@$(SNAKEMAKE) all results/report/$(STUDY).html >/dev/null
 	@echo "Open results/report/$(STUDY).html in a browser."
 
-# The documentation as web pages. The variable silences a note of the theme about MkDocs itself.
+# The documentation as web pages; with --quiet, MkDocs would let warnings pass. The variable silences a note of the theme.
 site: .venv/installed
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Open site/index.html in a browser. For the search: $(BIN)/python -m http.server --directory site"
 
 lint: .venv/installed
