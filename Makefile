@@ -7,7 +7,7 @@ PORT ?= 5000
 # print goes to logs/<rule>/ only; warnings and errors are shown too. Snakemake's log of everything is in .snakemake/log/.
 SNAKEMAKE = PATH="$(CURDIR)/$(BIN):$$PATH" snakemake $$([ -t 2 ] && echo --logger rich) --quiet host --cores
 
-.PHONY: sweep test ui rooms verify report lint audit
+.PHONY: sweep test ui rooms verify report site lint audit
 
 sweep: .venv/installed
 	@$(SNAKEMAKE) all results/tables/seed_sweep.csv results/figures/seed_sweep.png >/dev/null
@@ -39,6 +39,11 @@ STUDY ?= seed_sweep
 report: .venv/installed
 	@$(SNAKEMAKE) all results/report/$(STUDY).html >/dev/null
 	@echo "Open results/report/$(STUDY).html in a browser."
+
+# The documentation as web pages; with --quiet, MkDocs would let warnings pass. The variable silences a note of the theme.
+site: .venv/installed
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open site/index.html in a browser. For the search: $(BIN)/python -m http.server --directory site"
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -35,6 +35,11 @@ from odevae.tracking.address import outages_of
 if Path(sys.executable).exists():
     sys.executable = shlex.quote(sys.executable)
 
+if workflow.modifier.path_modifier.prefix or workflow.modifier.path_modifier.modifies_prefixes:
+    raise WorkflowError(
+        "odevae is used as a module with prefix or replace_prefix, but its scripts look below results/; remove it."
+    )
+
 # Of this file, not of the main Snakefile: the workflow may be a module of another one.
 PROJECT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
 READING_SETTINGS = [field.name for field in fields(ReadingSettings)]

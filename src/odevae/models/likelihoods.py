@@ -22,9 +22,11 @@ GAMMA_SHAPE = 1.5
 
 
 class Likelihood(nn.Module):
-    """Attributes:
-    n_outputs: numbers that the decoder gives for each neuron.
-    start: ``(n_outputs N,)``, what it gives before training, so that every neuron starts at its mean activity.
+    """How activity is distributed about what a decoder gives.
+
+    Attributes:
+        n_outputs: numbers that the decoder gives for each neuron.
+        start: ``(n_outputs N,)``, what it gives before training, so that every neuron starts at its mean activity.
     """
 
     n_outputs = 1
