@@ -45,19 +45,21 @@ class Frames:
 
     Attributes:
         activity: ``(T, N)``, float32 or float64.
-        trial: ``(T,)`` float64, whole numbers; NaN outside trials.
+        trial: ``(T,)`` float64, whole numbers, NaN outside trials; None if the file has no trial of each frame.
         time: ``(T,)`` float64, in the file's unit.
         covariates: by name, each ``(T,)`` float64.
         latents: ``(T, d)`` float64 or None.
         left_out: why a variable of the file is no covariate, by name.
+        intervals: by name, ``(K, 2)`` float64, where each begins and ends, in the file's unit of time.
     """
 
     activity: np.ndarray
-    trial: np.ndarray
+    trial: np.ndarray | None
     time: np.ndarray
     covariates: dict[str, np.ndarray] = field(default_factory=dict)
     latents: np.ndarray | None = None
     left_out: dict[str, str] = field(default_factory=dict)
+    intervals: dict[str, np.ndarray] = field(default_factory=dict)
 
     def mapped(self, change, **others: np.ndarray) -> "Frames":
         """``change`` of the activity, the covariates and the latents; `others` replace the other arrays."""
