@@ -19,12 +19,12 @@ LONGEST_NAME = 100
 NAMES_SHOWN = 30
 NUMERIC = "biuf"  # kinds of NumPy's types
 # Variables of the plain layout.
-REQUIRED = ("roi", "Trial", "Time")
-LATENTS = "latents"
+REQUIRED = ("roi", "Time")
+TRIAL, LATENTS = "Trial", "latents"
 
 
 def frames_from_variables(variables: Mapping, *, where: str) -> Frames:
-    """The plain layout: ``roi``, ``Trial`` and ``Time``, and any number of covariates.
+    """The plain layout: ``roi`` and ``Time``, ``Trial`` if the file has trials, and any number of covariates.
 
     Every other numeric vector with one value for each frame becomes a covariate under its own name; other variables
     (text, scalars, matrices) are left out. A matrix ``latents`` (frames x dimensions) is the true latent state.
@@ -34,14 +34,14 @@ def frames_from_variables(variables: Mapping, *, where: str) -> Frames:
         where: the file, for messages.
 
     Raises:
-        OdevaeError: if one of the three is missing, or as `assemble` does.
+        OdevaeError: if ``roi`` or ``Time`` is missing, or as `assemble` does.
     """
     require(variables, REQUIRED, where)
     return assemble(
         variables["roi"],
-        trial=variables["Trial"],
+        trial=variables.get(TRIAL),
         time=variables["Time"],
-        covariates={name: variables[name] for name in variables if name not in (*REQUIRED, LATENTS)},
+        covariates={name: variables[name] for name in variables if name not in (*REQUIRED, TRIAL, LATENTS)},
         latents=variables.get(LATENTS),
         where=where,
     )
@@ -52,7 +52,7 @@ def assemble(activity, *, trial, time, covariates: Mapping, latents=None, where:
 
     Args:
         activity: ``(T, N)`` or ``(N, T)``, or ``(T,)`` for one neuron; see `frames_by_neurons`.
-        trial: ``T`` whole numbers, NaN for frames outside trials.
+        trial: ``T`` whole numbers, NaN for frames outside trials; None if nothing says which frames are a trial.
         time: ``T`` numbers.
         covariates: by name; those that are not ``T`` numbers are left out.
         latents: ``(T, d)`` or None.
@@ -62,17 +62,21 @@ def assemble(activity, *, trial, time, covariates: Mapping, latents=None, where:
         OdevaeError: if lengths disagree, the orientation is not clear, a trial id is not whole, or the name of a
             covariate cannot be printed.
     """
-    trial = _trial_ids(_numbers(trial, "Trial", where), where)
+    time = _vector(_numbers(time, "Time", where)).astype(np.float64)
+    if trial is not None:
+        trial = _trial_ids(_numbers(trial, TRIAL, where), where)
+    n_frames = time.size if trial is None else len(trial)
     arrays = {name: np.asarray(values) for name, values in covariates.items()}
-    reasons = {name: why_no_covariate(values.shape, values.dtype, len(trial)) for name, values in arrays.items()}
+    reasons = {name: why_no_covariate(values.shape, values.dtype, n_frames) for name, values in arrays.items()}
     kept = {name: _vector(values) for name, values in arrays.items() if reasons[name] is None}
     if unprintable := [name for name in kept if not is_plain(name)]:
         raise OdevaeError(
             f"{where}: a covariate has the name {unprintable[0][:LONGEST_NAME]!a}; give it one of 1 to {LONGEST_NAME} "
             "printable characters."
         )
-    activity = frames_by_neurons(_numbers(activity, "the activity", where), len(trial), where)
-    time = _vector(_numbers(time, "Time", where)).astype(np.float64)
+    activity = frames_by_neurons(
+        _numbers(activity, "the activity", where), n_frames, where, "Time" if trial is None else TRIAL
+    )
     if latents is not None:
         latents = _numbers(latents, LATENTS, where).astype(np.float64)
         if latents.ndim != 2 or not np.isfinite(latents).all():
@@ -80,7 +84,7 @@ def assemble(activity, *, trial, time, covariates: Mapping, latents=None, where:
                 f"{where}: the latents have shape {latents.shape} and must be a finite frames x dimensions array; "
                 "correct them or leave them out."
             )
-    check_lengths(where, len(activity), {"Trial": trial, "Time": time}, latents)
+    check_lengths(where, len(activity), {"Time": time} if trial is None else {TRIAL: trial, "Time": time}, latents)
     return Frames(
         activity=activity,
         trial=trial,
@@ -102,11 +106,11 @@ def why_no_covariate(shape: tuple[int, ...], dtype: np.dtype, n_frames: int) -> 
     return None
 
 
-def frames_by_neurons(activity: np.ndarray, n_frames: int, where: str) -> np.ndarray:
+def frames_by_neurons(activity: np.ndarray, n_frames: int, where: str, counted_by: str = TRIAL) -> np.ndarray:
     """The activity as ``(T, N)`` in float32 if it was so stored, else float64.
 
-    Only the number of trial ids shows which side counts frames. A square array is refused, because a wrong guess would
-    pass every later check. A vector is one neuron.
+    Only the length of a vector, `counted_by`, shows which side counts frames. A square array is refused, because a
+    wrong guess would pass every later check. A vector is one neuron.
 
     Raises:
         OdevaeError: if the activity is no matrix, or not exactly one of its sides is `n_frames` long.
@@ -115,13 +119,14 @@ def frames_by_neurons(activity: np.ndarray, n_frames: int, where: str) -> np.nda
         activity = activity[:, None]
     if activity.ndim != 2 or n_frames not in activity.shape:
         raise OdevaeError(
-            f"{where}: Trial has shape {(n_frames,)} but the activity has shape {activity.shape}, and no side of it "
-            "counts the same frames; give one trial id for each frame of a frames x neurons array."
+            f"{where}: {counted_by} has shape {(n_frames,)} but the activity has shape {activity.shape}, and no side "
+            f"of it counts the same frames; give one {'trial id' if counted_by == TRIAL else 'time'} for each frame of "
+            "a frames x neurons array."
         )
     if activity.shape[0] == activity.shape[1]:
         raise OdevaeError(
-            f"{where}: the activity has shape {activity.shape}, so the length of Trial does not show which side "
-            "counts frames; leave out one neuron or one frame."
+            f"{where}: the activity has shape {activity.shape}, so the length of {counted_by} does not show which "
+            "side counts frames; leave out one neuron or one frame."
         )
     dtype = np.float32 if activity.dtype.kind == "f" and activity.dtype.itemsize == 4 else np.float64
     return np.ascontiguousarray(activity if activity.shape[0] == n_frames else activity.T, dtype=dtype)

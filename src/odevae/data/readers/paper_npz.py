@@ -14,6 +14,7 @@ from odevae.data.readers.arrays import (
     LATENTS,
     LONGEST_NAME,
     REQUIRED,
+    TRIAL,
     frames_from_variables,
     is_plain,
     memory_limit,
@@ -31,7 +32,7 @@ HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.fo
 
 
 def read_paper_npz(path: Path) -> Frames:
-    """Read ``roi`` (frames x neurons or the reverse), ``Trial``, ``Time`` and covariates.
+    """Read ``roi`` (frames x neurons or the reverse), ``Time``, ``Trial`` if the file has it, and covariates.
 
     See `odevae.data.readers.arrays.frames_from_variables` for what becomes of each array. One that does not become part
     of the recording is not read, so it may be damaged, too large or of objects.
@@ -41,7 +42,7 @@ def read_paper_npz(path: Path) -> Frames:
     """
     headers = _headers(path)
     require(headers, REQUIRED, str(path))
-    needed = [*REQUIRED, *([LATENTS] if LATENTS in headers else [])]
+    needed = [*REQUIRED, *(name for name in (TRIAL, LATENTS) if name in headers)]
     for name in needed:
         if headers[name].dtype is None:
             raise _damaged(path, name, "no readable header")
@@ -49,7 +50,7 @@ def read_paper_npz(path: Path) -> Frames:
             raise OdevaeError(
                 f"{path}: {name} is a pickled object array, which is never loaded; save it as a plain numeric array."
             )
-    n_frames = math.prod(headers["Trial"].shape)
+    n_frames = math.prod(headers[TRIAL if TRIAL in headers else "Time"].shape)
     reasons = {
         name: NO_ARRAY if header.dtype is None else why_no_covariate(header.shape, header.dtype, n_frames)
         for name, header in headers.items()

@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from odevae.data.frames import Frames
+from odevae.data.frames import Frames, frames_as_arrays, frames_from_arrays
 from odevae.data.readers.arrays import memory_limit, too_large
 from odevae.data.readers.matlab import read_matlab, read_pairs
-from odevae.data.recording import as_arrays, from_arrays
 from odevae.errors import OdevaeError
 
 CPU_LIMIT_S = 600  # to inflate and copy 10 GB takes about two minutes
@@ -42,7 +41,7 @@ def read_matlab_in_subprocess(path: Path) -> Frames:
     Raises:
         OdevaeError: as `read_matlab` does; and if the other process crashes, or takes too much time or memory.
     """
-    return Frames(**from_arrays(_read_in_subprocess(path, "frames")))
+    return frames_from_arrays(_read_in_subprocess(path, "frames"))
 
 
 def read_pairs_of_matlab_in_subprocess(path: Path) -> np.ndarray:
@@ -102,11 +101,8 @@ def main() -> None:
         with suppress(ValueError):
             resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
     try:
-        if request["content"] == PAIRS:
-            arrays = {PAIRS: read_pairs(path)}
-        else:
-            frames = read_matlab(path)
-            arrays = as_arrays(frames, left_out=frames.left_out)
+        pairs = request["content"] == PAIRS
+        arrays = {PAIRS: read_pairs(path)} if pairs else frames_as_arrays(read_matlab(path))
         np.savez(folder / ARRAYS_FILE, **arrays)
     except (OdevaeError, MemoryError) as error:
         sentence = str(error if isinstance(error, OdevaeError) else too_large(path))
