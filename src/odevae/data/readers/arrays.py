@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ class Layout:
         covariates: their names; None for every other vector of one number for each frame.
         rate_hz: frames in a second; then the first frame is at 0 s.
         frames: whether ``rows`` or ``columns`` of the activity count frames; None where the lengths decide.
+        trial_may_lack: whether a file without `trial` has no trials, instead of being refused.
     """
 
     activity: str = "roi"
@@ -42,6 +43,11 @@ class Layout:
     covariates: tuple[str, ...] | None = None
     rate_hz: float | None = None
     frames: str | None = None
+    trial_may_lack: bool = True
+
+    def of(self, names: Iterable[str]) -> "Layout":
+        """The layout of a file with these variables: without trial ids if they may lack and do."""
+        return replace(self, trial=None) if self.trial_may_lack and self.trial not in names else self
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -94,11 +100,12 @@ def layout_of(
             f"config: read needs {'one of time and rate_hz, not both' if time else 'time or rate_hz'}: the name of the "
             "variable with the time of each frame, or how many frames a second has."
         )
-    return Layout(activity, trial, time, None if covariates is None else tuple(covariates), rate_hz, frames)
+    covariates = None if covariates is None else tuple(covariates)
+    return Layout(activity, trial, time, covariates, rate_hz, frames, trial_may_lack=False)
 
 
 def frames_from_variables(variables: Mapping, *, where: str, layout: Layout = PLAIN) -> Frames:
-    """The frames of named arrays; by default of the plain layout ``roi``, ``Trial`` and ``Time`` and covariates.
+    """The frames of named arrays; by default ``roi`` and ``Time``, ``Trial`` if the file has trials, and covariates.
 
     Unless the layout names the covariates, every other numeric vector with one value for each frame becomes one, under
     its own name; other variables (text, scalars, matrices) are left out. A matrix ``latents`` (frames x dimensions) is
@@ -112,6 +119,7 @@ def frames_from_variables(variables: Mapping, *, where: str, layout: Layout = PL
     Raises:
         OdevaeError: if a variable that is needed is missing, or as `assemble` does.
     """
+    layout = layout.of(variables)
     require(variables, layout.required, where)
     frames = assemble(
         variables[layout.activity],
@@ -151,7 +159,7 @@ def assemble(
 
     Args:
         activity: ``(T, N)`` or ``(N, T)``, or ``(T,)`` for one neuron; see `frames_by_neurons`.
-        trial: ``T`` whole numbers, NaN for frames outside trials, or None.
+        trial: ``T`` whole numbers, NaN for frames outside trials; None if nothing says which frames are a trial.
         time: ``T`` numbers.
         covariates: by name; those that are not ``T`` numbers are left out.
         latents: ``(T, d)`` or None.

@@ -25,6 +25,7 @@ def read_hdf5(path: Path, layout: Layout) -> Frames:
     """
     with opened_hdf5(path) as file:
         shapes = shapes_of_hdf5(file)
+        layout = layout.of(shapes)
         require(shapes, layout.required, str(path))
         n_frames = layout.n_frames({name: shapes[name][0] for name in layout.required}, str(path))
         needed = [

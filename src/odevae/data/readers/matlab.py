@@ -38,7 +38,7 @@ def read_matlab(path: Path, layout: Layout = PLAIN) -> Frames:
     if "nic_output" not in variables:
         return frames_from_variables(variables, where=str(path))
     activity, columns = _nic_output(variables["nic_output"], where=f"{path}, nic_output")
-    return assemble(activity, trial=columns["Trial"], time=columns["Time"], covariates=columns, where=str(path))
+    return assemble(activity, trial=columns.get("Trial"), time=columns["Time"], covariates=columns, where=str(path))
 
 
 def read_pairs(path: Path) -> np.ndarray:
@@ -125,5 +125,5 @@ def _nic_output(struct, where: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
             f"{where}: behavioralVariables is not a readable MATLAB table ({type(error).__name__}); save its columns "
             "as plain variables next to roi, Trial and Time instead."
         ) from error
-    require(columns, ("Trial", "Time"), f"{where}.behavioralVariables")
+    require(columns, ("Time",), f"{where}.behavioralVariables")
     return session["ROIactivities"], columns

@@ -32,8 +32,8 @@ HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.fo
 
 
 def read_paper_npz(path: Path, layout: Layout = PLAIN) -> Frames:
-    """Read the activity (frames x neurons or the reverse), trial ids, times and covariates; by default ``roi``,
-    ``Trial`` and ``Time``.
+    """Read the variables of a layout; by default ``roi`` (frames x neurons or the reverse), ``Time``, ``Trial`` if the
+    file has it, and covariates.
 
     See `odevae.data.readers.arrays.frames_from_variables` for what becomes of each array. One that does not become part
     of the recording is not read, so it may be damaged, too large or of objects.
@@ -42,6 +42,7 @@ def read_paper_npz(path: Path, layout: Layout = PLAIN) -> Frames:
         OdevaeError: if the file or an array that is needed is damaged, too large, pickled or no part of a recording.
     """
     headers = _headers(path)
+    layout = layout.of(headers)
     require(headers, layout.required, str(path))
     needed = [*dict.fromkeys(layout.required), *([LATENTS] if LATENTS in headers else [])]
     for name in needed:

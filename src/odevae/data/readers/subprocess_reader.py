@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from odevae.data.frames import Frames
+from odevae.data.frames import Frames, frames_as_arrays, frames_from_arrays
 from odevae.data.readers.arrays import Layout, memory_limit, too_large
 from odevae.data.readers.hdf5 import read_hdf5
 from odevae.data.readers.matlab import read_matlab, read_pairs
@@ -26,8 +26,8 @@ from odevae.errors import OdevaeError
 CPU_LIMIT_S = 600  # to inflate and copy 10 GB takes about two minutes
 ARRAYS_FILE, REFUSAL_FILE = "arrays.npz", "refusal.txt"
 SOURCES = Path(__file__).parents[3]
-# Names in the file of arrays: those of a covariate and of intervals follow, the first by its number.
-COVARIATE, INTERVALS, ABOUT = "covariate", "intervals", "about"
+# Name of the one array, JSON in a text, that says what a file holds.
+ABOUT = "about"
 # What the user reads when a signal has ended the other process.
 ENDED_BY = {
     "SIGXCPU": "not read after {cpu_s} s of computing, as if it were damaged; save the recording again as plain arrays "
@@ -51,7 +51,7 @@ def read_in_subprocess(path: Path, content: str, **settings) -> Frames:
     Raises:
         OdevaeError: as the reader does; and if the other process crashes, or takes too much time or memory.
     """
-    return _unpacked(_read_in_subprocess(path, content, settings))
+    return frames_from_arrays(_read_in_subprocess(path, content, settings))
 
 
 def read_matlab_in_subprocess(path: Path) -> Frames:
@@ -75,38 +75,12 @@ def _content_of(path: Path, content: str, settings: dict) -> dict[str, np.ndarra
         case "pairs":
             return {"pairs": read_pairs(path)}
         case "matlab":
-            return _packed(read_matlab(path, Layout(**settings)))
+            return frames_as_arrays(read_matlab(path, Layout(**settings)))
         case "hdf5":
-            return _packed(read_hdf5(path, Layout(**settings)))
+            return frames_as_arrays(read_hdf5(path, Layout(**settings)))
         case "caiman" | "cnmfe" | "extract" | "minian":
-            return _packed(read_segmentation(path, content, **settings))
+            return frames_as_arrays(read_segmentation(path, content, **settings))
     raise ValueError(content)
-
-
-def _packed(frames: Frames) -> dict[str, np.ndarray]:
-    optional = {name: values for name in ("trial", "latents") if (values := getattr(frames, name)) is not None}
-    about = {"covariates": list(frames.covariates), "intervals": list(frames.intervals), "left_out": frames.left_out}
-    return {
-        "activity": frames.activity,
-        "time": frames.time,
-        **optional,
-        **{f"{COVARIATE}{number}": values for number, values in enumerate(frames.covariates.values())},
-        **{f"{INTERVALS}{number}": values for number, values in enumerate(frames.intervals.values())},
-        ABOUT: np.array(json.dumps(about)),
-    }
-
-
-def _unpacked(arrays: dict[str, np.ndarray]) -> Frames:
-    about = json.loads(str(arrays[ABOUT]))
-    return Frames(
-        activity=arrays["activity"],
-        trial=arrays.get("trial"),
-        time=arrays["time"],
-        covariates={name: arrays[f"{COVARIATE}{number}"] for number, name in enumerate(about["covariates"])},
-        latents=arrays.get("latents"),
-        left_out=about["left_out"],
-        intervals={name: arrays[f"{INTERVALS}{number}"] for number, name in enumerate(about["intervals"])},
-    )
 
 
 def _read_in_subprocess(path: Path, content: str, settings: dict) -> dict[str, np.ndarray]:
