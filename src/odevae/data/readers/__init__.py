@@ -53,13 +53,13 @@ def read(
     except OSError as error:
         raise OdevaeError(f"{path}: cannot be opened ({error.strerror}); check its permissions.") from error
     try:
-        frames = _frames_of(path, layout)
+        frames = frames_of(path, layout)
         return recording_of(frames, settings, units=units, source=source)
     except MemoryError as error:
         raise too_large(path) from error
 
 
-def _frames_of(path: Path, layout: Mapping | None) -> Frames:
+def frames_of(path: Path, layout: Mapping | None) -> Frames:
     """The frames of a file by the reader of its format."""
     suffix = path.suffix.lower()
     if layout is None:
