@@ -7,8 +7,9 @@ from odevae.data.readers.arrays import too_large
 from odevae.data.readers.paper_npz import read_paper_npz
 from odevae.data.readers.subprocess_reader import read_matlab_in_subprocess
 from odevae.data.recording import Recording
+from odevae.data.session_trials import TableOfTrials
 from odevae.errors import OdevaeError
-from odevae.storage.files import sha256_of
+from odevae.storage.files import sha256_of_all
 
 READERS = {".npz": read_paper_npz, ".mat": read_matlab_in_subprocess}
 # For a file about which the configuration says nothing.
@@ -27,8 +28,8 @@ def read(
         settings: what the data set says of the file: the unit of time, frames outside trials, trial ids, gaps.
 
     Returns:
-        The recording; its ``source`` holds ``name``, ``file`` (without folders) and ``sha256`` of the file, and what
-        `odevae.data.frames.recording_of` adds.
+        The recording; its ``source`` holds ``name``, ``file`` (without folders) and ``sha256`` of the file (of both, if there
+        is a table of trials), and what `odevae.data.frames.recording_of` adds.
 
     Raises:
         OdevaeError: if there is no such file, its suffix is unknown, or its content is not a recording. Nothing else is
@@ -43,9 +44,14 @@ def read(
             f"{path}: no reader for the suffix {path.suffix!r}; give a recording as one of {', '.join(READERS)}."
         )
     try:
-        source = {"name": name or path.name, "file": path.name, "sha256": sha256_of(path)}
+        # A table of trials is part of the recording.
+        files = [path, *([Path(settings.trials.table)] if isinstance(settings.trials, TableOfTrials) else [])]
+        names = ", ".join(file.name for file in files)
+        source = {"name": name or path.name, "file": names, "sha256": sha256_of_all(files)}
     except OSError as error:
-        raise OdevaeError(f"{path}: cannot be opened ({error.strerror}); check its permissions.") from error
+        raise OdevaeError(
+            f"{error.filename or path}: cannot be opened ({error.strerror}); check its path and permissions."
+        ) from error
     try:
         return recording_of(reader(path), settings, units=units, source=source)
     except MemoryError as error:
