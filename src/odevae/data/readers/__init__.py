@@ -25,11 +25,11 @@ def read(
         path: an ``.npz`` of plain arrays or a ``.mat`` of MATLAB 5 or 7.3; see the module of each format.
         name: what to call the recording; the file's name when left out.
         units: unit of the activity; none of the formats stores it.
-        settings: what the data set says of the file: the unit of time, frames outside trials, trial ids, gaps.
+        settings: what the data set says of the file: unit of time, trials, gaps, missing values.
 
     Returns:
-        The recording; its ``source`` holds ``name``, ``file`` (without folders) and ``sha256`` of the file (of both, if there
-        is a table of trials), and what `odevae.data.frames.recording_of` adds.
+        The recording; its ``source`` holds ``name``, ``file`` (without folders) and ``sha256`` of the file (of both, if
+        there is a table of trials), and what `odevae.data.frames.recording_of` adds.
 
     Raises:
         OdevaeError: if there is no such file, its suffix is unknown, or its content is not a recording. Nothing else is
