@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from odevae.data.frames import Frames
-from odevae.data.readers.arrays import NUMERIC, assemble, is_plain, listed, memory_limit, too_large
+from odevae.data.names import is_plain
+from odevae.data.readers.arrays import NUMERIC, assemble, listed, memory_limit, too_large
 from odevae.data.readers.extras import library
 from odevae.data.readers.hdf5 import opened_hdf5
 from odevae.data.spikes import ROUNDING, BinSettings, SpikeList, binned

@@ -239,10 +239,12 @@ def _nwb(path: Path, variables: list[Variable], contents: dict) -> Recognised:
     if contents["behaviour"]:
         notes.append(f"Resampled onto the frames unless covariates names some: {', '.join(contents['behaviour'])}.")
     if contents["intervals"]:
+        entry["trials"] = {"intervals": "trials" if "trials" in contents["intervals"] else contents["intervals"][0]}
         notes.append(f"Tables of intervals that can become trials: {', '.join(contents['intervals'])}.")
     else:
         notes.append(NEEDS_TRIALS)
-    return Recognised("nwb", variables, entry | {"read": read}, notes)
+    trials = {"trials": entry.pop("trials")} if "trials" in entry else {}
+    return Recognised("nwb", variables, {**entry, "read": read, **trials}, notes)
 
 
 def _table(path: Path, variables: list[Variable], contents: dict) -> Recognised:
