@@ -64,7 +64,9 @@ try:
             source_files(name, format_of(config, dataset))
         for name in trial_tables(config, dataset):
             if not Path(name).is_file():
-                raise OdevaeError(f"config: datasets.{dataset}.trials.table: there is no file {name}; correct the path.")
+                raise OdevaeError(
+                    f"config: datasets.{dataset}.trials.table: there is no file {name}; correct the path."
+                )
         unread = [key for key in READING_SETTINGS if key in entry]
         if unread and "simulate" in entry:
             raise OdevaeError(
@@ -176,11 +178,11 @@ def layout_of(wildcards):
 
 
 def inspected_files(wildcards):
-    """The files of a recording that a call asks about."""
-    if "recording" not in config:
-        raise WorkflowError("inspect needs a recording: snakemake --cores 1 --config recording=PATH inspect.")
-    path = Path(config["recording"])
-    return [str(file) for file in path.rglob("*") if file.is_file()] if path.is_dir() else str(path)
+    """The files of a recording that a call asks about; none if there are none, which the script says."""
+    path = Path(config.get("recording", ""))
+    if path.is_file():
+        return str(path)
+    return [str(file) for file in sorted(path.rglob("*")) if file.is_file()] if "recording" in config else []
 
 
 def trial_tables_of(wildcards):

@@ -56,7 +56,7 @@ rule read_recording:
         "../scripts/read_recording.py"
 
 
-# What a file holds, and the lines of the configuration that read it: `snakemake --cores 1 --config recording=PATH inspect`.
+# What a file holds, and the lines of the configuration that read it: `snakemake --config recording=PATH --cores 1 inspect`.
 # Without `benchmark`, whose file would count as an output, and what has its outputs does not run again.
 rule inspect:
     input:

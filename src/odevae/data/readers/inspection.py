@@ -1,4 +1,4 @@
-"""What a file of a lab holds, as text: its variables, what was understood, and the lines to put into a configuration."""
+"""What a file holds, as text: its variables, what was understood, and the lines to put into a configuration."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,12 @@ import yaml
 from odevae.data.readers.recognition import Recognised, recognise
 
 VARIABLES_SHOWN = 40
+# What a user adds for a key that the file does not show.
+PLACEHOLDERS = {
+    "read.rate_hz": "add to read, with your number: rate_hz: 30",
+    "read.time": "add to read, with your column: time: t",
+    "trials": "add trials, such as trials: {table: trials.csv} with the columns start and stop in seconds",
+}
 
 
 def inspected(path: str | Path) -> str:
@@ -41,7 +47,8 @@ def entry_as_yaml(path: str | Path, found: Recognised) -> str:
     """The proposed entry as YAML, under a name made from that of the file."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", Path(path).resolve().stem)[:60]
     name = name if name[:1].isalpha() else f"recording_{name}"[:60]
-    return yaml.safe_dump({"datasets": {name: found.entry}}, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump({"datasets": {name: found.entry}}, sort_keys=False, allow_unicode=True)
+    return text + "".join(f"    # {PLACEHOLDERS[key]}\n" for key in found.missing)
 
 
 def _printable(name: str) -> str:

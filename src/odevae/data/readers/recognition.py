@@ -49,6 +49,16 @@ class Recognised:
     entry: dict = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def missing(self) -> list[str]:
+        """Keys of the entry that the file does not show and that reading needs, such as ``read.rate_hz``."""
+        read, keys = self.entry.get("read", {}), []
+        if self.format in (SUITE2P, "extract") or NEEDS_RATE in self.notes:
+            keys.append("read.rate_hz")
+        if self.format == "table" and "time" not in read:
+            keys.append("read.time")
+        return keys + (["trials"] if NEEDS_TRIALS in self.notes else [])
+
 
 def recognise(path: str | Path) -> Recognised:
     """Recognise the format of a file or folder, and propose how to read it.
