@@ -111,6 +111,8 @@ def test_a_table_is_in_seconds_where_time_is_in_ms(tmp_path):
         ("start,stop\n1000,2000\n", "s", "none of 1 trials has two frames inside the recording"),
         ("start,stop\n1,2.5\n", "frames", "start and stop of row 1 are no numbers of frames of a recording of 1000"),
         ("start,stop\n990,1001\n", "frames", "start and stop of row 1 are no numbers of frames"),
+        ("start,stop\n1,2,3\n", "s", "its rows have more cells than its first line has names"),
+        ("start,stop,a,a \n1,2,3,4\n", "s", "two columns have one name"),
         ("start,stop,lever\n1,2,1\n", "s", "the recording has a covariate lever too"),
         ("start,stop,a\x1bb\n1,2,1\n", "s", "a column has the name 'a\\x1bb'"),
     ],
@@ -145,6 +147,33 @@ def test_intervals_of_the_file_are_in_its_unit_of_time():
     assert spans(found) == [(1.0, 1.96, 25), (3.0, 4.16, 30)]
     sentence = refusal(frames(intervals=bounds), {"intervals": "cues"})
     assert "datasets.mouse7.trials.intervals: the file has no intervals 'cues'; it has trials" in sentence
+
+
+@pytest.mark.parametrize("bounds", [np.empty((0, 2)), np.full((3, 2), np.nan), np.array([[100.0, 200.0]])])
+def test_intervals_that_hold_no_trial_are_refused(bounds):
+    assert f"none of {len(bounds)} trials has two frames" in refusal(
+        frames(intervals={"trials": bounds}), {"intervals": "trials"}
+    )
+
+
+def test_an_interval_without_an_end_is_no_trial():
+    bounds = {"trials": np.array([[1.0, 2.0], [30.0, np.nan]])}
+    found = recording(frames(intervals=bounds), {"intervals": "trials"})
+    assert found.trial_ids.tolist() == [1]
+    assert "row 2 left out" in described(found)
+
+
+def test_a_table_from_a_spreadsheet_has_a_mark_before_its_first_name(tmp_path):
+    assert len(recording(frames(), table(tmp_path, "\ufeffstart,stop\n1,2\n3,4\n")).trial_ids) == 2
+
+
+@pytest.mark.parametrize("trials", [{"window_s": 5}, {"covariate": "lever"}, {"covariate": "lever", "duration_s": 3}])
+def test_a_frame_without_a_time_in_a_trial_is_refused_and_between_trials_is_not(trials):
+    time = frames().time
+    time[:3] = np.nan
+    assert len(recording(frames(time=time), trials).trial_ids) >= 7
+    time[270] = np.nan
+    assert "Time is NaN or infinite at frame 270" in refusal(frames(time=time), trials)
 
 
 def test_trials_of_the_file_are_replaced_and_stay_as_a_covariate():

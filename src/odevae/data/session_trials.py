@@ -61,11 +61,11 @@ class Session:
         return float(np.median(steps[steps > 0]))
 
     def between(self, starts: np.ndarray, stops: np.ndarray, clock: int = 0) -> list[np.ndarray]:
-        """The frames of one clock from each start up to, but not at, its stop."""
+        """The frames of one clock from each start up to, but not at, its stop, and those between without a time."""
         frames = self.known[self.clock == clock]
         time, shift = self.time[frames], ROUNDING * self.interval
         bounds = (np.searchsorted(time, np.asarray(at) - shift) for at in (starts, stops))
-        return [frames[first:stop] for first, stop in zip(*bounds, strict=True)]
+        return [_stretch(frames[first:stop]) for first, stop in zip(*bounds, strict=True)]
 
     def require_one_clock(self, what: str, instead: str) -> None:
         """Refuse times that a session has more than once.
@@ -195,7 +195,7 @@ class EventsInCovariate:
                 f"config: {session.key}: {self.covariate} has {len(events)} events, and none has a next one; give "
                 "duration_s."
             )
-        return SessionTrials([known[a:b] for a, b in pairs], f"{said}, each to the next")
+        return SessionTrials([np.arange(known[a], known[b]) for a, b in pairs], f"{said}, each to the next")
 
     def _long(self, session: Session, events: np.ndarray, said: str) -> SessionTrials:
         known, clock = session.known, session.clock
@@ -302,6 +302,11 @@ def trials_of_session(source: TrialSource, session: Session) -> tuple[np.ndarray
     return trial, found
 
 
+def _stretch(frames: np.ndarray) -> np.ndarray:
+    """All frames from the first to the last of some."""
+    return np.arange(frames[0], frames[-1] + 1) if len(frames) else frames
+
+
 def _whole(session: Session, frames: np.ndarray, start: float, duration: float) -> bool:
     """Whether a trial was recorded from its start to its end, whatever is missing between."""
     missing = END_MISSING * session.interval
@@ -318,14 +323,17 @@ def _recorded(bounds: np.ndarray, session: Session, where: str) -> tuple[list[np
     """
     time = session.time[session.known]
     frames = session.between(*bounds.T)
-    lost = (bounds[:, 0] < time[0] - session.interval) | (bounds[:, 1] > time[-1] + END_MISSING * session.interval)
-    lost |= np.array([len(f) < 2 for f in frames])
+    # Written so that NaN is lost as well.
+    lost = ~(bounds[:, 0] >= time[0] - session.interval) | ~(bounds[:, 1] <= time[-1] + END_MISSING * session.interval)
+    lost |= np.array([len(f) < 2 for f in frames], dtype=bool)
     rows = np.flatnonzero(lost)
     if lost.all():
+        known = bounds[np.isfinite(bounds)]
+        lie = f"they lie between {known.min():.9g} and {known.max():.9g}" if len(known) else "they have no times"
         raise OdevaeError(
             f"{where}: none of {len(bounds)} trials has two frames inside the recording, which lasts from "
-            f"{time[0]:.9g} to {time[-1]:.9g} {session.unit}; they lie between {np.nanmin(bounds):.9g} and "
-            f"{np.nanmax(bounds):.9g}, so check that both are on one clock and in one unit."
+            f"{time[0]:.9g} to {time[-1]:.9g} {session.unit}; {lie}, so check that both are on one clock and in one "
+            "unit."
         )
     said = f"; {_rows(rows)} left out, because they were not recorded whole" if len(rows) else ""
     return [f[:0] if out else f for f, out in zip(frames, lost, strict=True)], said

@@ -35,7 +35,9 @@ def read_trial_table(path: str) -> TrialTable:
     import pandas as pd  # a second, for data sets with such a table only
 
     try:
-        table = pd.read_csv(path, skipinitialspace=True)
+        # Opened here, because pandas would fetch what looks like an address. Excel writes a mark before UTF-8.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            table = pd.read_csv(file, skipinitialspace=True)
     except Exception as error:
         # The parser raises many kinds on what is no table.
         raise OdevaeError(
@@ -44,6 +46,10 @@ def read_trial_table(path: str) -> TrialTable:
         ) from error
     names = [str(name).strip() for name in table.columns]
     table.columns = names
+    if not isinstance(table.index, pd.RangeIndex):
+        raise OdevaeError(f"{path}: its rows have more cells than its first line has names; name every column there.")
+    if len(set(names)) < len(names):
+        raise OdevaeError(f"{path}: two columns have one name; give each column its own.")
     if missing := [name for name in (START, STOP) if name not in names]:
         shown = ", ".join(name if name.isprintable() else ascii(name) for name in names) or "none"
         raise OdevaeError(
