@@ -172,22 +172,30 @@ def test_hdf5_that_refers_to_another_file_is_refused(tmp_path, traces):
     assert sentence in refusal(tmp_path / "results.hdf5", format="nwb")
 
 
-def test_cnmfe(tmp_path, traces):
+def write_cnmfe(path, traces) -> None:
     """The struct that roiextractors expects; MATLAB writes neurons x frames, which HDF5 has the other way round."""
-    with h5py.File(tmp_path / "out.mat", "w") as file:
+    with h5py.File(path, "w") as file:
         group = file.create_group("cnmfeAnalysisOutput")
         group["extractedSignals"] = traces.T
         group["extractedImages"], group["Cn"] = np.ones((N_ROIS, 6, 7)), np.ones((6, 7))
         group["time/totalTime"] = [[N_FRAMES / RATE_HZ]]
+
+
+def test_cnmfe(tmp_path, traces):
+    write_cnmfe(tmp_path / "out.mat", traces)
     check(frames_of(tmp_path / "out.mat", {"format": "cnmfe"}), traces)
 
 
-def test_extract(tmp_path, traces):
-    with h5py.File(tmp_path / "out.mat", "w") as file:
+def write_extract(path, traces) -> None:
+    with h5py.File(path, "w") as file:
         group = file.create_group("output")
         group["temporal_weights"], group["spatial_weights"] = traces, np.ones((N_ROIS, 6, 7))
         group["config/preprocess"] = [[1.0]]
         group["info/version"] = np.array([[ord(letter)] for letter in "1.1.0"], dtype=np.uint16)
+
+
+def test_extract(tmp_path, traces):
+    write_extract(tmp_path / "out.mat", traces)
     check(frames_of(tmp_path / "out.mat", {"format": "extract", "rate_hz": RATE_HZ}), traces)
     assert "set read.rate_hz" in refusal(tmp_path / "out.mat", format="extract")
 
@@ -526,6 +534,17 @@ def test_fields_of_a_matlab_struct(tmp_path, traces):
 
 
 # All formats
+
+
+@pytest.mark.own_process
+def test_frames_come_through_the_other_process(tmp_path, traces, nwb):
+    add_rois(nwb, traces, "RoiResponseSeries")
+    nwb.add_trial(start_time=3.0, stop_time=5.0)
+    frames = check(frames_of(save(nwb, tmp_path / "s.nwb"), {"format": "nwb"}), traces, 2.0 + TIME)
+    np.testing.assert_array_equal(frames.intervals["trials"], [[3, 5]])
+    write_caiman(tmp_path / "results.hdf5", traces)
+    check(frames_of(tmp_path / "results.hdf5", {"format": "caiman"}), traces[CELLS])
+    assert "has no dff traces" in refusal(tmp_path / "results.hdf5", format="caiman", activity="dff")
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def contents_of(path: Path) -> dict:
         table = load_table(path)
         return {
             "format": "table",
-            "variables": [[name, [len(table)], table[name].dtype.str] for name in table.columns],
+            "variables": [[name, [len(table)], table[name].to_numpy().dtype.str] for name in table.columns],
             "repeats": [name for name in table.columns if table[name].nunique() < len(table)],
         }
     with opened_hdf5(path) as file:

@@ -92,7 +92,7 @@ def _folder(path: Path) -> Recognised:
         has_times = (path / "timeStamps.csv").is_file()
         notes = [
             "Minian: C.zarr is the denoised activity; with activity: deconvolved S.zarr is read.",
-            *([] if has_times else ["The folder has no timeStamps.csv: add rate_hz to read, or copy that file there."]),
+            *([] if has_times else [NEEDS_RATE, "Or copy the Miniscope's timeStamps.csv into the folder."]),
             NEEDS_TRIALS,
         ]
         read = {"format": MINIAN, "activity": "denoised"}
