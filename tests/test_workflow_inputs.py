@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from test_formats import N_ROIS, write_plane
 from test_workflow_errors import RECORDING
 from workflow_project import CHECKOUT, Project, small_config
 
@@ -55,6 +56,11 @@ def config_of_every_rule(fetched, spikes) -> dict:
         "heldout": {"group_by": "session"},
     }
     config["datasets"]["session"] = {"file": "session.npz", "trials": {"table": "trials.csv"}}
+    config["datasets"]["plane"] = {
+        "file": "suite2p",
+        "read": {"format": "suite2p", "rate_hz": 8, "activity": "deconvolved"},
+        "trials": {"window_s": 1},
+    }
     config["studies"]["small"] |= {"protocols": ["heldout"], "seeds": [1], "published_table": 1}
     config["studies"]["ladder"] = config["studies"]["small"] | {"ladder": True}
     config["benchmark_models"] = {"pca": {"class": "linear.PCA", "latent_dims": "any"}}
@@ -76,12 +82,14 @@ def jobs(tmp_path_factory) -> list[dict]:
     (project.root / "trials.csv").write_text("start,stop\n0,0.35\n0.4,0.7\n", encoding="utf-8")
     (project.root / "src/sitecustomize.py").write_text(RECORDER, encoding="utf-8")
     (project.root / "jobs").mkdir()
+    write_plane(project.root / "suite2p/plane0", np.random.default_rng(0).random((N_ROIS, 200)))
     # Tracking reads all that is on disk, and nothing may rerun for its sake. Without a store it reads nothing.
     (project.root / "mlflow.db").write_text("This is no database.\n", encoding="utf-8")
     project.run(
         "all",
         "results/fetched/recording.npz",
         "results/session/recording.npz",
+        "results/plane/recording.npz",
         "results/snail/heldout/split2/neurons/audit.json",
         "results/figures/tiny",
         "results/report/small.html",
@@ -92,6 +100,8 @@ def jobs(tmp_path_factory) -> list[dict]:
         "results/disc/heldout/split0/quick/d2_ls5e-4_seed1/figures/vector_field.png",
         ODEVAE_DATA_DIR=folder,
     )
+    np.savez(project.root / "mine.npz", **RECORDING)
+    project.run("--config", "recording=mine.npz", "--cores", "1", "inspect")
     return [json.loads(path.read_text(encoding="utf-8")) for path in (project.root / "jobs").iterdir()]
 
 
