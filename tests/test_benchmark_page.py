@@ -87,12 +87,14 @@ def test_scores_that_are_not_defined_are_left_out(missing):
 
 
 def test_the_first_screen_has_the_best_of_each_task(figure):
-    page = benchmark_page("quick", ROWS, {"reconstruct": figure, "forecast": figure}, "splits: [0]")
+    figures = {"reconstruct": figure, "forecast": figure}
+    page = benchmark_page("quick", ROWS, figures, "splits: [0]", ["e65 is unusual."])
     text = text_of(page)
     places = [
         text.index(part)
         for part in (
             "Which model predicts trials that it has not seen?",
+            "e65 is unusual.",
             "4 models on e65",
             "task best with latents best without latents compared with scores above that",
             "reconstruct – all_neurons 1.000 – –",

@@ -109,7 +109,7 @@ def test_make_in_a_terminal_shows_bars_and_why_a_job_failed(tmp_path):
     assert make.wait() != 0
     assert "Total Progress" in text
     assert "Log file: logs/read_recording/broken.log" in text
-    assert "error: broken: the activity is NaN or infinite in 24 of its 24 values" in text
+    assert "error: broken: the activity of 3 of 3 neurons is NaN in every frame of a trial" in text
     # What is quiet on the screen is in Snakemake's own log.
     (log,) = (project.root / ".snakemake/log").glob("*.log")
     assert "rule read_recording:" in log.read_text(encoding="utf-8")

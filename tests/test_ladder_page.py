@@ -89,12 +89,13 @@ def test_runs_that_diverged_are_counted_once(seeds, text):
 
 def test_the_first_screen_has_question_findings_and_ladder(figure):
     record = {"git_commit": "a" * 40, "data_sha256": "d" * 64, "host": "node7"}
-    page = ladder_page("mine", ROWS, figure, [record, record], "ladder: true")
+    page = ladder_page("mine", ROWS, figure, [record, record], "ladder: true", ["e65 is unusual."])
     text = text_of(page)
     places = [
         text.index(part)
         for part in (
             "How much of the published score of v5 (D = 5) on e65 is left",
+            "e65 is unusual.",
             "As published, the R2 is",
             "rung what is taken away runs R2 change best guess",
             "a as published 3 0.500 ± 0.100 – 0.250 0.500 0.500 3 50% 77%",

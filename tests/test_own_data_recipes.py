@@ -1,142 +1,156 @@
-"""Every recipe of docs/own_data.md, run on files in the layout of the tool that it is for."""
+"""Every data set of docs/own_data.md, read from files in the layout of the tool that it is for."""
 
 import re
+import runpy
 
-import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.io
-from workflow_project import CHECKOUT
+import test_formats as formats
+import yaml
+from test_formats import TIME, in_this_process, nwb, traces  # noqa: F401
+from workflow_project import CHECKOUT, small_config
 
+from odevae.config.schema import check_config
+from odevae.data.frames import ReadingSettings
 from odevae.data.readers import read
 from odevae.data.readers.spike_lists import read_spike_lists
 from odevae.data.spikes import BinSettings
 
 DOCUMENT = (CHECKOUT / "docs/own_data.md").read_text(encoding="utf-8")
-RATE_HZ, N_FRAMES, N_ROIS = 8.0, 120, 5
-# Three trials of 24, 16 and 28 frames, with frames before, between and after them.
-INTERVALS_S = np.array([[1.0, 4.0], [5.5, 7.5], [9.0, 12.5]])
+SCHEMA = yaml.safe_load((CHECKOUT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+READING = ("time_unit", "no_trial", "renumber_trials", "irregular_trials", "bridge_frames", "missing", "trials")
+# The frames inside `formats.INTERVALS_S`.
 FRAMES = np.concatenate([np.arange(8, 32), np.arange(44, 60), np.arange(72, 100)])
-CELLS = np.array([0, 2, 3])
 
 
-def blocks(section: str, language: str = "python") -> list[str]:
+def blocks(section: str, language: str = "yaml") -> list[str]:
     text = DOCUMENT.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def run(*sections: str) -> dict:
-    """Run the blocks of some sections in one namespace; the first section needs only its function."""
-    names = {}
-    for code in [blocks("Arrays")[0], *(code for section in sections for code in blocks(section))]:
-        exec(compile(code, "docs/own_data.md", "exec"), names)
-    return names
+def entry_of(section: str, name: str) -> dict:
+    """A data set of the section, as the workflow reads it: checked, with its defaults."""
+    (block,) = blocks(section)
+    config = small_config()
+    config["datasets"] |= yaml.safe_load(block)["datasets"]
+    return check_config(config, SCHEMA)["datasets"][name]
 
 
-@pytest.fixture
+def recorded(section: str, name: str):
+    entry = entry_of(section, name)
+    settings = ReadingSettings.of({key: value for key, value in entry.items() if key in READING})
+    return read(entry["file"], name=name, units=entry["units"], settings=settings, layout=entry.get("read"))
+
+
+def check(recording, activity: np.ndarray, frames: np.ndarray = FRAMES) -> None:
+    """The recording holds some frames of an array of neurons x frames."""
+    np.testing.assert_allclose(recording.activity, activity[:, frames].T, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """The current folder, with a table of trials."""
     monkeypatch.chdir(tmp_path)
-    np.savetxt("trials.csv", INTERVALS_S, delimiter=",", header="start,stop", comments="")
-    return tmp_path
+    (tmp_path / "data").mkdir()
+    table = pd.DataFrame(formats.INTERVALS_S, columns=["start", "stop"])
+    table.to_csv(tmp_path / "trials.csv", index=False)
+    return tmp_path / "data"
 
 
-@pytest.fixture
-def traces():
-    """Positive, ROIs x frames."""
-    return np.random.default_rng(5).gamma(4.0, 25.0, (N_ROIS, N_FRAMES))
+def test_suite2p(folder, traces):  # noqa: F811
+    formats.write_plane(folder / "suite2p/plane0", traces)
+    corrected = traces[formats.CELLS] - 7.0
+    check(recorded("suite2p", "mouse7"), corrected / np.median(corrected, axis=1, keepdims=True) - 1)
 
 
-def assert_recorded(activity: np.ndarray, first_s: float = 0.0, file: str = "mouse7.npz"):
-    """The file holds the frames inside the trials of an array of neurons x frames."""
-    recording = read(file)
-    np.testing.assert_allclose(recording.activity, activity[:, FRAMES].T)
-    np.testing.assert_array_equal(recording.trial, np.repeat([1, 2, 3], [24, 16, 28]))
-    np.testing.assert_allclose(recording.time, first_s + FRAMES / RATE_HZ)
-    return recording
+def test_nwb_with_roi_traces(folder, traces, nwb):  # noqa: F811
+    import pynwb
+
+    formats.add_rois(nwb, traces, "RoiResponseSeries")
+    speed = pynwb.TimeSeries("speed", data=[0.0, 200.0], timestamps=[2.0, 102.0], unit="cm/s")
+    nwb.create_processing_module("behavior", "speed").add(speed)
+    laps = pynwb.epoch.TimeIntervals("laps", "not called trials")
+    for start, stop in formats.INTERVALS_S + 2.0:
+        laps.add_row(start_time=start, stop_time=stop)
+    nwb.add_time_intervals(laps)
+    formats.save(nwb, folder / "mouse7.nwb")
+    recording = recorded("NWB", "mouse7")
+    check(recording, traces[formats.CELLS])
+    np.testing.assert_allclose(recording.covariates["speed"], 2 * TIME[FRAMES])
 
 
-def test_arrays(folder, traces, capsys):
-    np.save("activity.npy", traces)
-    np.save("time.npy", np.arange(N_FRAMES) / RATE_HZ)
-    np.savetxt("speed.csv", [[0, 0], [100, 200]], delimiter=",", header="time,speed", comments="")
-    run("Arrays", "Did it work?")
-    assert capsys.readouterr().out == "5 neurons, 3 trials, ['speed']\n"
-    recording = assert_recorded(traces)
-    np.testing.assert_allclose(recording.covariates["speed"], 2 * recording.time)
+def test_nwb_with_units(folder, nwb):  # noqa: F811
+    nwb.add_unit_column("quality", "by hand")
+    for quality in ("good", "noise"):
+        nwb.add_unit(spike_times=np.arange(0.025, 20, 0.5), quality=quality)
+    nwb.add_trial(start_time=5.0, stop_time=10.0)
+    formats.save(nwb, folder / "mouse8.nwb")
+    recording = recorded("NWB", "mouse8")
+    assert recording.activity.shape == (100, 1) and recording.activity.sum() == 10 and recording.units == "spikes"
 
 
-def test_matlab(folder, traces):
-    """MATLAB is not here to run it: the names that it saves are read."""
-    (code,) = blocks("MATLAB", "matlab")
-    names = re.findall(r"'(\w+)'", code.splitlines()[-1])
-    trial = np.zeros(N_FRAMES)
-    trial[FRAMES] = np.repeat([1, 2, 3], [24, 16, 28])
-    variables = {"roi": traces, "Trial": trial, "Time": np.arange(N_FRAMES) / RATE_HZ, "speed": np.ones(N_FRAMES)}
-    scipy.io.savemat("mouse7.mat", {name: variables[name][..., trial > 0] for name in names})
-    assert list(assert_recorded(traces, file="mouse7.mat").covariates) == ["speed"]
+def test_segmentation(folder, traces):  # noqa: F811
+    formats.write_caiman(folder / "results.hdf5", traces)
+    formats.write_cnmfe(folder / "cnmfe.mat", traces)
+    formats.write_extract(folder / "extract.mat", traces)
+    formats.write_minian(folder / "minian", traces)
+    expected = {"mouse7": traces[formats.CELLS], "mouse8": traces, "mouse9": traces, "mouse10": traces / 7}
+    for name, activity in expected.items():
+        check(recorded("CaImAn, CNMF-E, EXTRACT and Minian", name), activity)
 
 
-def write_suite2p(folder, traces) -> None:
-    plane = folder / "suite2p/plane0"
-    plane.mkdir(parents=True)
-    is_cell = np.isin(np.arange(N_ROIS), CELLS)
-    np.save(plane / "iscell.npy", np.column_stack([is_cell, np.linspace(0.1, 0.9, N_ROIS)]).astype(np.float32))
-    np.save(plane / "F.npy", traces)
-    np.save(plane / "Fneu.npy", np.full_like(traces, 10.0))
-    np.save(plane / "spks.npy", traces / 7)
-    np.save(plane / "ops.npy", {"fs": RATE_HZ, "neucoeff": 0.7, "nframes": N_FRAMES})
+def test_tables(folder, traces):  # noqa: F811
+    formats.write_table(formats.long_table(traces), folder / "long.csv")
+    # Trial 8 comes first in the file.
+    check(recorded("CSV and Parquet", "mouse7"), traces, np.arange(formats.N_FRAMES))
+    columns = {f"roi_{number}": trace for number, trace in enumerate(traces)}
+    formats.write_table(pd.DataFrame({"t": TIME} | columns), folder / "wide.parquet")
+    check(recorded("CSV and Parquet", "mouse8"), traces)
 
 
-def test_suite2p(folder, traces):
-    write_suite2p(folder, traces)
-    run("suite2p")
-    corrected = traces[CELLS] - 7.0
-    assert_recorded(corrected / np.median(corrected, axis=1, keepdims=True) - 1)
+def test_matlab_with_an_element_for_each_trial(folder):
+    spikes = [np.random.default_rng(k).integers(0, 2, (4, length)) for k, length in enumerate((200, 310, 240))]
+    struct = formats.struct_of(spikes=spikes, trialId=[4, 7, 9])
+    scipy.io.savemat(folder / "monkey1.mat", {"data": struct})
+    recording = recorded("MATLAB with an element for each trial", "monkey1")
+    assert np.bincount(recording.trial)[[4, 7, 9]].tolist() == [10, 15, 12]
+    np.testing.assert_array_equal(recording.activity[0], spikes[0][:, :20].sum(axis=1))
+    rates = [one.T + 0.5 for one in spikes]
+    times = [np.arange(len(one)) / 50 for one in rates]
+    scipy.io.savemat(folder / "monkey2.mat", {"rates": formats.cell_of(rates), "t": formats.cell_of(times)})
+    np.testing.assert_array_equal(
+        recorded("MATLAB with an element for each trial", "monkey2").activity, np.concatenate(rates)
+    )
 
 
-def test_deconvolved_activity_of_suite2p(folder, traces):
-    write_suite2p(folder, traces)
-    (line,) = re.findall(r"take `(activity = .*?)`", DOCUMENT)
-    names = run("suite2p")
-    exec(line, names)
-    np.testing.assert_allclose(names["activity"], traces[CELLS] / 7)
+def test_arrays(folder, traces):  # noqa: F811
+    trial = np.repeat([1, 2], len(TIME) // 2)
+    formats.write_arrays(folder / "mouse7.h5", {"dff": traces, "id": trial, "t": TIME, "speed": TIME})
+    recording = recorded("Arrays", "mouse7")
+    check(recording, traces, np.arange(formats.N_FRAMES))
+    assert list(recording.covariates) == ["session/speed"]
+    np.savez(folder / "mouse8.npz", dff=traces)
+    check(recorded("Arrays", "mouse8"), traces)
 
 
-@pytest.mark.parametrize("clock", ["timestamps", "rate"])
-def test_nwb(folder, traces, clock):
-    first_s = 0.03
-    with h5py.File("session.nwb", "w") as file:
-        series = file.create_group("processing/ophys/Fluorescence/RoiResponseSeries")
-        series["data"] = traces.T
-        if clock == "timestamps":
-            series["timestamps"] = first_s + np.arange(N_FRAMES) / RATE_HZ
-        else:
-            series["starting_time"] = first_s
-            series["starting_time"].attrs.update({"rate": np.float32(RATE_HZ), "unit": "seconds"})
-        trials = file.create_group("intervals/trials")
-        trials["id"] = np.arange(len(INTERVALS_S))
-        trials["start_time"], trials["stop_time"] = INTERVALS_S.T
-    run("NWB")
-    assert_recorded(traces, first_s)
-
-
-def test_spike_times(folder):
+def test_spike_times(folder, monkeypatch):
+    monkeypatch.chdir(folder)
     neuron, samples = np.array([3, 3, 8]), np.array([[3000], [75000], [45000]])
     np.save("spike_clusters.npy", neuron)
     np.save("spike_times.npy", samples)
-    run("Spike times")
+    (code,) = blocks("Spike times", "python")
+    (folder / "recipe.py").write_text("import numpy as np\n" + code)
+    runpy.run_path(str(folder / "recipe.py"))
     recording = read_spike_lists(["session1.npz"], BinSettings(bin_s=0.5, window_s=1.0), name="mouse7")
     assert recording.activity.tolist() == [[1, 0], [0, 0], [0, 0], [0, 1]]
 
 
-@pytest.mark.parametrize("evaluated", [True, False])
-def test_caiman(folder, traces, evaluated):
-    with h5py.File("results.hdf5", "w") as file:
-        file["estimates/C"] = traces
-        file["estimates/S"] = traces / 7
-        # What CaImAn writes for None.
-        file["estimates/idx_components"] = CELLS if evaluated else "NoneType"
-        file["params/data/fr"] = RATE_HZ
-    run("CaImAn")
-    assert_recorded(traces[CELLS] if evaluated else traces)
+def test_every_format_has_lines():
+    given = {entry["read"]["format"] for block in blocks_of_document() for entry in block.values() if "read" in entry}
+    assert given == set(SCHEMA["$defs"]["dataset"]["properties"]["read"]["properties"]["format"]["enum"])
+
+
+def blocks_of_document() -> list[dict]:
+    return [yaml.safe_load(text)["datasets"] for text in re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)]

@@ -8,8 +8,9 @@ from PIL import Image
 from test_findings import run
 
 from odevae.plots import rotating_manifold
-from odevae.report.page import WIDTH, embedded, packed_plotly
+from odevae.report.page import WIDTH, embedded, packed_plotly, warnings_of
 from odevae.report.study_page import study_page
+from odevae.storage.files import write_json
 
 FOLDER = "results/mouse7/heldout/split0/v5/d5_ls5e-4_seed1"
 
@@ -53,6 +54,18 @@ def test_the_first_screen_has_question_findings_and_headline_table(figure):
     assert places == sorted(places)
     # The two mean rows are the same where no run collapsed.
     assert text.count("heldout 2 ") == 1
+
+
+def test_what_is_unusual_about_the_recordings_comes_first(figure, tmp_path):
+    sentences = ["mouse7 is unusual, so check it.", None, "mouse7 is unusual, so check it.", "mouse8 is unusual too."]
+    audits = [tmp_path / f"audit{number}.json" for number in range(len(sentences))]
+    for audit, sentence in zip(audits, sentences, strict=True):
+        write_json(audit, {"unusual": sentence})
+    warnings = warnings_of(audits)
+    assert warnings == [sentences[0], sentences[3]]
+    rows = [a_row(), mean_row(), mean_row(seed="mean_non_collapsed")]
+    text = text_of(study_page("mine", rows, figure, [], "", None, warnings))
+    assert " ".join(warnings) + " On trials that it has not seen" in text
 
 
 def test_means_without_collapsed_runs_have_a_row_where_some_collapsed(figure):

@@ -4,7 +4,7 @@ import shlex
 import sys
 from dataclasses import fields
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import yaml
 from snakemake.exceptions import WorkflowError
@@ -17,13 +17,16 @@ from odevae.config.studies import (
     fetched_files,
     fold_path,
     folds_of_runs,
+    format_of,
     grouping,
     protocol_settings,
     published_rows_of,
     study_folds,
     study_runs,
+    trial_tables,
 )
 from odevae.data.frames import ReadingSettings
+from odevae.data.source_files import source_files
 from odevae.errors import OdevaeError
 from odevae.jobs.code_digest import digest_of_code
 from odevae.models.presets import PRESETS, model_spec
@@ -61,8 +64,14 @@ try:
         module_file(PROJECT / "src", entry["class"])
     for dataset, entry in config["datasets"].items():
         for name in data_files(config, dataset) if "file" in entry else []:
-            if not Path(name).is_file():
+            if not Path(name).exists():
                 raise OdevaeError(f"config: datasets.{dataset}.file: there is no file {name}; correct the path.")
+            source_files(name, format_of(config, dataset))
+        for name in trial_tables(config, dataset):
+            if not Path(name).is_file():
+                raise OdevaeError(
+                    f"config: datasets.{dataset}.trials.table: there is no file {name}; correct the path."
+                )
         unread = [key for key in READING_SETTINGS if key in entry]
         if unread and "simulate" in entry:
             raise OdevaeError(
@@ -156,7 +165,33 @@ def grouping_of(wildcards):
 
 
 def files_of(wildcards):
+    """What reading opens: the files of the data set, or those in its folder."""
+    files = data_files(config, wildcards.dataset)
+    if "file" not in config["datasets"][wildcards.dataset]:
+        return files
+    return [str(path) for name in files for path in source_files(name, format_of(config, wildcards.dataset))]
+
+
+def paths_of(wildcards):
+    """The files of the data set, or its folder."""
     return data_files(config, wildcards.dataset)
+
+
+def layout_of(wildcards):
+    """Which variable of the file is what, if the data set says so."""
+    return config["datasets"][wildcards.dataset].get("read")
+
+
+def inspected_files(wildcards):
+    """The files of a recording that a call asks about; none if there are none, which the script says."""
+    path = Path(config.get("recording", ""))
+    if path.is_file():
+        return str(path)
+    return [str(file) for file in sorted(path.rglob("*")) if file.is_file()] if "recording" in config else []
+
+
+def trial_tables_of(wildcards):
+    return trial_tables(config, wildcards.dataset)
 
 
 def download_of(wildcards):
@@ -209,6 +244,12 @@ def records_of_runs(wildcards):
 
 def audits_of(wildcards):
     return [f"results/{fold}/audit.json" for fold in folds_of(wildcards)]
+
+
+def audits_of_benchmark(wildcards):
+    """Audits of the folds on which the models of a benchmark are fitted."""
+    folds = {PurePosixPath(cell.path).parents[2] for cell in benchmark_cells(config, wildcards.benchmark)}
+    return [f"results/{fold}/neurons/audit.json" for fold in sorted(folds)]
 
 
 def predictions_of_runs(wildcards):

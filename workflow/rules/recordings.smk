@@ -28,6 +28,7 @@ rule fetch_data:
 rule read_recording:
     input:
         files=files_of,
+        trial_tables=trial_tables_of,
     output:
         "results/{dataset}/recording.npz",
     log:
@@ -49,8 +50,30 @@ rule read_recording:
         units=lookup(dpath="{dataset}/units", within=config["datasets"]),
         settings=reading_of,
         spikes=spikes_of,
+        paths=paths_of,
+        layout=layout_of,
     script:
         "../scripts/read_recording.py"
+
+
+# What a file holds, and the lines of the configuration that read it: `snakemake --config recording=PATH --cores 1 inspect`.
+# Without `benchmark`, whose file would count as an output, and what has its outputs does not run again.
+rule inspect:
+    input:
+        files=inspected_files,
+    log:
+        "logs/inspect.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    params:
+        path=config.get("recording", ""),
+    script:
+        "../scripts/inspect.py"
 
 
 rule simulate_recording:

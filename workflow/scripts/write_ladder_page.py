@@ -5,13 +5,16 @@ from pathlib import Path
 
 from odevae.jobs.job_logging import log, stage
 from odevae.report.ladder_page import ladder_page
+from odevae.report.page import warnings_of
 from odevae.report.table_files import read_csv
 from odevae.storage.files import read_json, write_bytes
 
 
-def main(study: str, settings: dict, runs: list[str], table: Path, figure: Path, output: Path) -> None:
+def main(
+    study: str, settings: dict, runs: list[str], audits: list[str], table: Path, figure: Path, output: Path
+) -> None:
     records = [read_json(run) for run in runs]
-    page = ladder_page(study, read_csv(table), figure, records, json.dumps(settings, indent=2))
+    page = ladder_page(study, read_csv(table), figure, records, json.dumps(settings, indent=2), warnings_of(audits))
     write_bytes(output, page.encode())
     log.info(f"{output}: {len(page) / 1e6:.1f} MB, {len(records)} runs")
 
@@ -21,6 +24,7 @@ with stage(snakemake.log[0]):
         study=snakemake.wildcards.study,
         settings=snakemake.params.settings,
         runs=snakemake.input.runs,
+        audits=snakemake.input.audits,
         table=Path(snakemake.input.table),
         figure=Path(snakemake.input.figure),
         output=Path(snakemake.output[0]),

@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from odevae.config.recordings import fill_in_recordings
-from odevae.config.studies import data_files, grids_of, lacking_covariates
+from odevae.config.session_trials import check_trials
+from odevae.config.studies import data_files, grids_of, lacking_covariates, trial_tables
 from odevae.errors import OdevaeError
 from odevae.models.presets import PRESETS, model_spec
 
@@ -20,6 +21,8 @@ NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # Folders of results/ that belong to all data sets together, and the file of results/mlflow/ that belongs to no study.
 COMMON_FOLDERS = ("figures", "mlflow", "tables")
 STORE_RECORD = "store"
+# Formats that are a folder.
+FOLDERS = ("minian", "suite2p")
 # How far the number of bins in a window may be from a whole number, because of rounding, as a share.
 WHOLE_BINS = 1e-9
 
@@ -46,13 +49,15 @@ def check_config(config: dict, schema: dict) -> dict:
         _require_own_files(f"datasets.{dataset}.colour_by", entry["colour_by"])
         if sum(kind in entry for kind in ("file", "fetch", "simulate")) != 1:
             raise OdevaeError(f"config: datasets.{dataset} needs exactly one of file, fetch, recording and simulate.")
-        for file in data_files(config, dataset):
+        for file in [*data_files(config, dataset), *trial_tables(config, dataset)]:
             if set(file) & set("{}"):
                 raise OdevaeError(
                     f"config: datasets.{dataset}: the file {file} has braces in its name, which Snakemake would take "
                     "for wildcards; rename it or give a link to it."
                 )
         check_spike_lists(config, dataset)
+        check_read(config, dataset)
+        check_trials(config, dataset)
     for model in config["models"]:
         model_spec(model, config["models"])
     for study in config["studies"]:
@@ -119,7 +124,7 @@ def check_spike_lists(config: dict, dataset: str) -> None:
     spikes = entry["spikes"]
     if "simulate" in entry:
         raise OdevaeError(f"config: {where}.spikes is for files; a simulation needs none, remove it.")
-    for key in ("no_trial", "renumber_trials", "irregular_trials", "bridge_frames"):
+    for key in ("no_trial", "renumber_trials", "irregular_trials", "bridge_frames", "missing", "trials"):
         if key in entry:
             raise OdevaeError(f"config: {where}.{key} is for files with trials; windows of spike lists need none.")
     if entry.get("time_unit") == "frames":
@@ -146,6 +151,21 @@ def check_spike_lists(config: dict, dataset: str) -> None:
             )
     if len(set(names)) < len(names) or len(set(events)) < len(events):
         raise OdevaeError(f"config: {where}: a file name is given twice; give each file once, under its own name.")
+
+
+def check_read(config: dict, dataset: str) -> None:
+    """Refuse ``read`` where nothing reads it, as `check_config` does."""
+    where, entry = f"datasets.{dataset}", config["datasets"][dataset]
+    if "read" not in entry:
+        return
+    for key, why in {"simulate": "a simulation needs none", "spikes": "spike lists need none"}.items():
+        if key in entry:
+            raise OdevaeError(f"config: {where}.read is for recordings in files; {why}, remove it.")
+    if "fetch" in entry and entry["read"]["format"] in FOLDERS:
+        raise OdevaeError(
+            f"config: {where}.fetch downloads single files, but {entry['read']['format']} is a folder; download it "
+            f"yourself and give {where}.file."
+        )
 
 
 def check_benchmarks(config: dict) -> None:

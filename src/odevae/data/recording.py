@@ -15,10 +15,17 @@ from odevae.storage.files import read_arrays, write_arrays
 # What reading a file did to its frames, under ``reading`` in the source of a recording. A simulation was not read.
 NOT_READ = {
     "time_unit": "s",
+    # Where the trials come from, if not from the file's ids.
+    "trials_from": None,
     "frames_outside_trials": 0,
+    "outside_fraction": 0.0,
     "renumbered_trials": False,
     "dropped_trials": [],
+    "dropped_for_missing": [],
+    # Those that stay, with a step of time that is no frame interval.
+    "irregular_trials": 0,
     "bridged_frames": 0,
+    "filled_values": 0,
 }
 IDS_SHOWN = 10
 # A clock in single precision is named as such where it resolves less than this many steps within a frame interval.
@@ -226,6 +233,11 @@ def timing(recording: Recording) -> dict:
     }
 
 
+def silent_neurons(recording: Recording) -> np.ndarray:
+    """Which neurons are constant in the whole recording, ``(N,)``."""
+    return np.ptp(recording.activity, axis=0) == 0
+
+
 def require_covariates(
     names: Iterable[str], known: Iterable[str], key: str, left_out: Mapping[str, str] | None = None
 ) -> None:
@@ -258,20 +270,20 @@ def as_arrays(frames, **about) -> dict[str, np.ndarray]:
     covariates = frames.covariates
     arrays = {
         "activity": frames.activity,
-        "trial": frames.trial,
         "time": frames.time,
-        "covariates": np.array(list(covariates.values())).reshape(len(covariates), len(frames.trial)),
+        "covariates": np.array(list(covariates.values())).reshape(len(covariates), len(frames.time)),
         "about": np.array(json.dumps(about | {"covariate_names": list(covariates)}, sort_keys=True)),
     }
-    return arrays if frames.latents is None else arrays | {"latents": frames.latents}
+    others = {"trial": frames.trial, "latents": frames.latents}
+    return arrays | {name: values for name, values in others.items() if values is not None}
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> dict:
     """The fields of what `as_arrays` made into arrays."""
     about = json.loads(str(arrays["about"]))
-    fields = {name: arrays[name] for name in ("activity", "trial", "time")}
+    fields = {name: arrays.get(name) for name in ("activity", "trial", "time", "latents")}
     covariates = dict(zip(about.pop("covariate_names"), arrays["covariates"], strict=True))
-    return fields | {"covariates": covariates, "latents": arrays.get("latents")} | about
+    return fields | {"covariates": covariates} | about
 
 
 def save_recording(recording: Recording, path: str | Path) -> None:

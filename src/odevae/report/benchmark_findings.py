@@ -7,7 +7,7 @@ import numpy as np
 from odevae.benchmark.dynamics import answer_of, because
 from odevae.benchmark.families import EVENT_SCORES, FAMILIES, Task
 from odevae.benchmark.table import DYNAMICS
-from odevae.evaluation.few_trials import FEW_TRIALS
+from odevae.protocols.few_trials import FEW_TRIALS
 
 # Tasks whose event scores are worth a sentence: those that a copy of what was seen cannot win.
 EVENTS_OF = ("cosmooth", "new_events")

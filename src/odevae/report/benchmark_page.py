@@ -11,7 +11,9 @@ from odevae.report.benchmark_findings import benchmark_findings, is_above, is_he
 from odevae.report.page import embedded, rendered
 
 
-def benchmark_page(benchmark: str, rows: Sequence[dict], figures: dict[str, Path], settings: str) -> str:
+def benchmark_page(
+    benchmark: str, rows: Sequence[dict], figures: dict[str, Path], settings: str, warnings: Sequence[str] = ()
+) -> str:
     """The page of a benchmark.
 
     Args:
@@ -19,13 +21,14 @@ def benchmark_page(benchmark: str, rows: Sequence[dict], figures: dict[str, Path
         rows: of its table, as `table_files.read_csv` gives them.
         figures: PNG files by family of tasks.
         settings: of the benchmark in the configuration, as text.
+        warnings: about the recordings, see `odevae.report.page.warnings_of`.
     """
     return rendered(
         "benchmark",
         benchmark,
         {},
         settings,
-        findings=benchmark_findings(rows),
+        findings=[*warnings, *benchmark_findings(rows)],
         best=_best_of_each_task(rows),
         tables=_by_dimension(rows),
         figures={family: embedded(file) for family, file in figures.items()},

@@ -44,7 +44,14 @@ FORMATS = {
 }
 
 
-def ladder_page(study: str, rows: Sequence[dict], figure: Path, runs: Sequence[dict], settings: str) -> str:
+def ladder_page(
+    study: str,
+    rows: Sequence[dict],
+    figure: Path,
+    runs: Sequence[dict],
+    settings: str,
+    warnings: Sequence[str] = (),
+) -> str:
     """The page of an audit ladder.
 
     Args:
@@ -53,6 +60,7 @@ def ladder_page(study: str, rows: Sequence[dict], figure: Path, runs: Sequence[d
         figure: of the ladder, a PNG file.
         runs: content of ``run.json`` of each run.
         settings: of the study in the configuration, as text.
+        warnings: about the recordings, see `odevae.report.page.warnings_of`.
     """
     means = means_of(rows)
     names = [name for name in HEADLINE if name not in SETTINGS or len({row[name] for row in means}) > 1]
@@ -62,7 +70,7 @@ def ladder_page(study: str, rows: Sequence[dict], figure: Path, runs: Sequence[d
         provenance_of(runs),
         settings,
         asked=_asked(rows),
-        findings=ladder_findings(rows),
+        findings=[*warnings, *ladder_findings(rows)],
         figure=embedded(figure),
         headline=_table(_named_once(means), {name: HEADLINE[name] for name in names}),
         runs=_table([row for row in rows if not is_mean(row)], OF_RUN),

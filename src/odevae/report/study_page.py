@@ -29,7 +29,13 @@ SHARES = ("shared_trials", "padded_fraction")
 
 
 def study_page(
-    study: str, rows: Sequence[dict], figure: Path, runs: Sequence[dict], settings: str, manifold: dict | None
+    study: str,
+    rows: Sequence[dict],
+    figure: Path,
+    runs: Sequence[dict],
+    settings: str,
+    manifold: dict | None,
+    warnings: Sequence[str] = (),
 ) -> str:
     """The page of a study.
 
@@ -40,6 +46,7 @@ def study_page(
         runs: for each run ``row`` (its row of the table) and ``figures``, PNG files by name.
         settings: of the study in the configuration, as text.
         manifold: ``row`` of a run, and ``figure``, its manifold by Plotly; None if no run has one.
+        warnings: about the recordings, see `odevae.report.page.warnings_of`.
     """
     return rendered(
         "study",
@@ -49,7 +56,7 @@ def study_page(
         asked=_asked(rows),
         headline=_headline(rows),
         figure=embedded(figure),
-        findings=findings(rows),
+        findings=[*warnings, *findings(rows)],
         runs=[
             {
                 "title": _title(run["row"]),
