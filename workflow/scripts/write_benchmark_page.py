@@ -13,7 +13,7 @@ from odevae.storage.files import write_bytes
 def main(benchmark: str, settings: dict, table: Path, figures: Path, output: Path) -> None:
     files = {family: figures / f"{family}.png" for family in FAMILIES}
     drawn = {family: file for family, file in files.items() if file.exists()}
-    page = benchmark_page(benchmark, read_csv(table), drawn, json.dumps(settings, indent=2))
+    page = benchmark_page(benchmark, read_csv(table), drawn, json.dumps(settings, indent=2), settings.get("asked"))
     write_bytes(output, page.encode())
     log.info(f"{output}: {len(page) / 1e6:.1f} MB")
 
