@@ -64,6 +64,10 @@ try:
             for note in prepare(NEW_RECORDING, config, schema).notes:
                 logger.warning(note)
         update_config(config, own_config(NEW_RECORDING))
+        CONFIG_FILES = [OWN_CONFIG]
+    else:
+        # The first is the one that the Snakefile names.
+        CONFIG_FILES = workflow.configfiles[1:]
     check_config(config, schema)
     for entry in config["benchmark_models"].values():
         module_file(PROJECT / "src", entry["class"])
@@ -79,6 +83,8 @@ try:
 except OdevaeError as error:
     raise WorkflowError(str(error)) from None
 
+# Of a call that makes something again, for pages.
+CONFIG_OPTIONS = f"--configfile {' '.join(map(str, CONFIG_FILES))}" if CONFIG_FILES else ""
 LADDERS = [name for name, study in config["studies"].items() if study["ladder"]]
 SIMULATED = [name for name, entry in config["datasets"].items() if "simulate" in entry]
 RECORDED = [name for name in config["datasets"] if name not in SIMULATED]

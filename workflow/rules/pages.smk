@@ -29,6 +29,7 @@ rule write_study_page:
         code=code("write_study_page.py"),
         runs=runs_of,
         settings=lookup(dpath="{study}", within=config["studies"]),
+        options=CONFIG_OPTIONS,
         colour_by=colours_of_study,
     script:
         "../scripts/write_study_page.py"
@@ -58,6 +59,7 @@ rule write_ladder_page:
     params:
         code=code("write_ladder_page.py"),
         settings=lookup(dpath="{study}", within=config["studies"]),
+        options=CONFIG_OPTIONS,
     script:
         "../scripts/write_ladder_page.py"
 
@@ -83,5 +85,6 @@ rule write_benchmark_page:
     params:
         code=code("write_benchmark_page.py"),
         settings=lookup(dpath="{benchmark}", within=config["benchmarks"]),
+        options=CONFIG_OPTIONS,
     script:
         "../scripts/write_benchmark_page.py"

@@ -10,10 +10,12 @@ from odevae.report.table_files import read_csv
 from odevae.storage.files import write_bytes
 
 
-def main(benchmark: str, settings: dict, table: Path, figures: Path, output: Path) -> None:
+def main(benchmark: str, settings: dict, options: str, table: Path, figures: Path, output: Path) -> None:
     files = {family: figures / f"{family}.png" for family in FAMILIES}
     drawn = {family: file for family, file in files.items() if file.exists()}
-    page = benchmark_page(benchmark, read_csv(table), drawn, json.dumps(settings, indent=2), settings.get("asked"))
+    page = benchmark_page(
+        benchmark, read_csv(table), drawn, json.dumps(settings, indent=2), settings.get("asked"), options
+    )
     write_bytes(output, page.encode())
     log.info(f"{output}: {len(page) / 1e6:.1f} MB")
 
@@ -22,6 +24,7 @@ with stage(snakemake.log[0]):
     main(
         benchmark=snakemake.wildcards.benchmark,
         settings=snakemake.params.settings,
+        options=snakemake.params.options,
         table=Path(snakemake.input.table),
         figures=Path(snakemake.input.figures),
         output=Path(snakemake.output[0]),

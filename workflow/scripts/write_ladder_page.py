@@ -9,9 +9,9 @@ from odevae.report.table_files import read_csv
 from odevae.storage.files import read_json, write_bytes
 
 
-def main(study: str, settings: dict, runs: list[str], table: Path, figure: Path, output: Path) -> None:
+def main(study: str, settings: dict, options: str, runs: list[str], table: Path, figure: Path, output: Path) -> None:
     records = [read_json(run) for run in runs]
-    page = ladder_page(study, read_csv(table), figure, records, json.dumps(settings, indent=2))
+    page = ladder_page(study, read_csv(table), figure, records, json.dumps(settings, indent=2), options)
     write_bytes(output, page.encode())
     log.info(f"{output}: {len(page) / 1e6:.1f} MB, {len(records)} runs")
 
@@ -20,6 +20,7 @@ with stage(snakemake.log[0]):
     main(
         study=snakemake.wildcards.study,
         settings=snakemake.params.settings,
+        options=snakemake.params.options,
         runs=snakemake.input.runs,
         table=Path(snakemake.input.table),
         figure=Path(snakemake.input.figure),

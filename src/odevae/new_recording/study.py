@@ -6,7 +6,7 @@ its trials are windows of one continuous session.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -124,12 +124,11 @@ def choose_study(recording: Recording, entry: dict, protocol: dict, benchmark_mo
         for model in (MODEL, *REFERENCES)
     }
     models = tuple(model for model, names in lacking.items() if not names)
-    has = ", ".join(recording.covariates) or "none"
-    notes += [
-        f"Without {model}: it needs the covariate {' and '.join(names)}, and the recording has {has}."
-        for model, names in lacking.items()
-        if names
-    ]
+    if without := [f"{model} ({' and '.join(names)})" for model, names in lacking.items() if names]:
+        notes.append(
+            f"Left out, with the covariates that they need: {', '.join(without)}. The recording has "
+            f"{', '.join(recording.covariates) or 'none'}."
+        )
     check_study(recording, folds, dims, decode)
     compare_with = {task: next(name for name in guesses if name in models) for task, guesses in GUESSES.items()}
     return Study(models, compare_with, dims, splits, settings, decode, colour_by, tuple(notes))
@@ -159,12 +158,12 @@ def check_study(recording: Recording, folds: Sequence[Fold], latent_dims: Sequen
             decoded.
     """
     name = recording.name
-    for fold in folds:
-        longest = int(fold.raw.mask[fold.parts["train"]].sum(axis=1).max())
+    for fold, part in product(folds, ("train", "validation", "test")):
+        longest = int(fold.raw.mask[fold.parts[part]].sum(axis=1).max())
         if longest <= max(HORIZONS):
             raise OdevaeError(
-                f"{name}: the longest training trial has {longest} frames, but forecasts look up to {max(HORIZONS)} "
-                "frames ahead; give longer trials or windows."
+                f"{name}: the longest trial for {part} in split {fold.about['split']} has {longest} frames, but "
+                f"forecasts look up to {max(HORIZONS)} frames ahead; give longer trials or windows."
             )
     room = _most_dims(folds)
     if latent_dims and max(latent_dims) > room:

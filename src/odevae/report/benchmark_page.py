@@ -13,7 +13,12 @@ from odevae.report.page import embedded, rendered
 
 
 def benchmark_page(
-    benchmark: str, rows: Sequence[dict], figures: dict[str, Path], settings: str, asked: str | None = None
+    benchmark: str,
+    rows: Sequence[dict],
+    figures: dict[str, Path],
+    settings: str,
+    asked: str | None = None,
+    options: str = "",
 ) -> str:
     """The page of a benchmark.
 
@@ -23,12 +28,14 @@ def benchmark_page(
         figures: PNG files by family of tasks.
         settings: of the benchmark in the configuration, as text.
         asked: the model that the page speaks of first, if any.
+        options: see `rendered`.
     """
     return rendered(
         "benchmark",
         benchmark,
         {},
         settings,
+        options,
         asked=asked,
         answers=answers(rows, asked) if asked else [],
         findings=benchmark_findings(rows),

@@ -44,7 +44,9 @@ FORMATS = {
 }
 
 
-def ladder_page(study: str, rows: Sequence[dict], figure: Path, runs: Sequence[dict], settings: str) -> str:
+def ladder_page(
+    study: str, rows: Sequence[dict], figure: Path, runs: Sequence[dict], settings: str, options: str = ""
+) -> str:
     """The page of an audit ladder.
 
     Args:
@@ -53,6 +55,7 @@ def ladder_page(study: str, rows: Sequence[dict], figure: Path, runs: Sequence[d
         figure: of the ladder, a PNG file.
         runs: content of ``run.json`` of each run.
         settings: of the study in the configuration, as text.
+        options: see `rendered`.
     """
     means = means_of(rows)
     names = [name for name in HEADLINE if name not in SETTINGS or len({row[name] for row in means}) > 1]
@@ -61,6 +64,7 @@ def ladder_page(study: str, rows: Sequence[dict], figure: Path, runs: Sequence[d
         study,
         provenance_of(runs),
         settings,
+        options,
         asked=_asked(rows),
         findings=ladder_findings(rows),
         figure=embedded(figure),

@@ -29,7 +29,13 @@ SHARES = ("shared_trials", "padded_fraction")
 
 
 def study_page(
-    study: str, rows: Sequence[dict], figure: Path, runs: Sequence[dict], settings: str, manifold: dict | None
+    study: str,
+    rows: Sequence[dict],
+    figure: Path,
+    runs: Sequence[dict],
+    settings: str,
+    manifold: dict | None,
+    options: str = "",
 ) -> str:
     """The page of a study.
 
@@ -40,12 +46,14 @@ def study_page(
         runs: for each run ``row`` (its row of the table) and ``figures``, PNG files by name.
         settings: of the study in the configuration, as text.
         manifold: ``row`` of a run, and ``figure``, its manifold by Plotly; None if no run has one.
+        options: see `rendered`.
     """
     return rendered(
         "study",
         study,
         provenance_of(rows),
         settings,
+        options,
         asked=_asked(rows),
         headline=_headline(rows),
         figure=embedded(figure),
