@@ -3,6 +3,7 @@ import io
 import struct
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,7 +15,8 @@ from conftest import paper_data_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odevae.data.readers import arrays, paper_npz, read, subprocess_reader
+from odevae.data.frames import Frames, frames_as_arrays, frames_from_arrays
+from odevae.data.readers import READERS, arrays, paper_npz, read, subprocess_reader
 from odevae.data.recording import NOT_READ, Recording
 from odevae.data.simulate.foraging import FIELD_WIDTH, PEAK, STEP
 from odevae.errors import OdevaeError
@@ -23,7 +25,9 @@ from odevae.errors import OdevaeError
 MAT_VERSIONS = ["v7", "v7.3"]
 
 CHANGES = [
-    ({"Trial": None}, "lacks Trial (it holds Time, roi, speed)"),
+    ({"Trial": None}, "the file has no Trial, so nothing says which frames are one trial"),
+    ({"Trial": None, "roi": np.ones((3, 7))}, "Time has shape (8,) but the activity has shape (3, 7)"),
+    ({"Trial": None, "Time": None}, "lacks Time (it holds roi, speed)"),
     ({"roi": None, "Time": None}, "lacks roi, Time"),
     ({"Trial": np.repeat([1, 2], 3)}, "Trial has shape (6,) but the activity has shape (3, 8)"),
     ({"Trial": np.array([1, 1, 1, 1, 2, 2, 2, 3])}, "trial 3 has one frame only"),
@@ -260,7 +264,9 @@ def test_mat_table_without_trial_and_with_text(tmp_path):
     matio.save_to_mat(str(path), {"nic_output": nic_output})
     assert sorted(read(path).covariates) == ["Time", "Trial"]
     matio.save_to_mat(str(path), {"nic_output": nic_output | {"behavioralVariables": table.drop(columns="Trial")}})
-    assert "behavioralVariables: lacks Trial (it holds Time, word)" in refusal(path)
+    assert "the file has no Trial" in refusal(path)
+    matio.save_to_mat(str(path), {"nic_output": nic_output | {"behavioralVariables": table.drop(columns="Time")}})
+    assert "behavioralVariables: lacks Time (it holds Trial, word)" in refusal(path)
 
 
 def test_mat_is_read_with_its_name_unit_and_latents(tmp_path):
@@ -271,6 +277,28 @@ def test_mat_is_read_with_its_name_unit_and_latents(tmp_path):
     matio.save_to_mat(str(tmp_path / "r.mat"), variables(Time=np.zeros(8)))
     with pytest.raises(OdevaeError, match=r"^m1: Time repeats"):
         read(tmp_path / "r.mat", name="m1")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat"])
+def test_a_file_without_trial_gives_frames_without_trials(tmp_path, suffix):
+    path = (npz if suffix == ".npz" else lambda folder, **changes: mat(folder, variables(**changes)))(
+        tmp_path, Trial=None
+    )
+    frames = READERS[suffix](path)
+    assert frames.trial is None and frames.intervals == {}
+    np.testing.assert_array_equal(frames.time, variables()["Time"])
+    np.testing.assert_array_equal(frames.activity, variables()["roi"].T)
+    assert list(frames.covariates) == ["speed"]
+
+
+def test_frames_with_tables_of_intervals_pass_through_arrays():
+    tables = {"trials": np.array([[0.0, 0.5], [1.0, 1.5]]), "empty": np.empty((0, 2)), "cues": np.array([[0.2, 0.3]])}
+    frames = Frames(np.ones((4, 2)), None, np.arange(4.0), intervals=tables)
+    again = frames_from_arrays(frames_as_arrays(frames))
+    assert again.trial is None and list(again.intervals) == list(tables)
+    for name, table in tables.items():
+        np.testing.assert_array_equal(again.intervals[name], table)
+    assert frames_from_arrays(frames_as_arrays(replace(frames, intervals={}))).intervals == {}
 
 
 # MATLAB files that are no honest mistake

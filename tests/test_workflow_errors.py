@@ -43,7 +43,8 @@ def with_nan() -> np.ndarray:
 FILE_MISTAKES = {
     "no_trial": (
         {"Trial": None},
-        "no_trial.npz: lacks Trial (it holds Time, roi); store the recording as roi, Trial, Time.",
+        "no_trial: the file has no Trial, so nothing says which frames are one trial; add Trial, the id of the trial "
+        "of each frame.",
     ),
     "with_nan": (
         {"roi": with_nan()},

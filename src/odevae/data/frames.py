@@ -1,10 +1,20 @@
 """From the frames of a file to a recording: the unit of time, frames outside trials, trial ids and gaps."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from odevae.data.recording import Recording, check_frames, listed_ids, neighbours, timing, trial_lengths
+from odevae.data.recording import (
+    Recording,
+    as_arrays,
+    check_frames,
+    from_arrays,
+    listed_ids,
+    neighbours,
+    timing,
+    trial_lengths,
+)
 from odevae.data.trials import off_interval
 from odevae.errors import OdevaeError
 
@@ -16,6 +26,9 @@ FRAME_INTERVAL_S = (1e-4, 5.0)
 LONGEST_TRIAL_S = 3600.0
 USUAL_INTERVAL_S = 2.0  # a unit that gives no longer frame interval is the likely one
 STRETCHES_SHOWN = 3
+NO_TRIAL_SENTENCE = (
+    "the file has no Trial, so nothing says which frames are one trial; add Trial, the id of the trial of each frame."
+)
 
 
 @dataclass(frozen=True)
@@ -45,19 +58,21 @@ class Frames:
 
     Attributes:
         activity: ``(T, N)``, float32 or float64.
-        trial: ``(T,)`` float64, whole numbers; NaN outside trials.
+        trial: ``(T,)`` float64, whole numbers; NaN outside trials. None if the file has no trial of each frame.
         time: ``(T,)`` float64, in the file's unit.
         covariates: by name, each ``(T,)`` float64.
         latents: ``(T, d)`` float64 or None.
         left_out: why a variable of the file is no covariate, by name.
+        intervals: tables of intervals by name, each ``(K, 2)`` float64, start and stop in the file's unit of time.
     """
 
     activity: np.ndarray
-    trial: np.ndarray
+    trial: np.ndarray | None
     time: np.ndarray
     covariates: dict[str, np.ndarray] = field(default_factory=dict)
     latents: np.ndarray | None = None
     left_out: dict[str, str] = field(default_factory=dict)
+    intervals: dict[str, np.ndarray] = field(default_factory=dict)
 
     def mapped(self, change, **others: np.ndarray) -> "Frames":
         """``change`` of the activity, the covariates and the latents; `others` replace the other arrays."""
@@ -71,7 +86,24 @@ class Frames:
 
     def take(self, kept: np.ndarray) -> "Frames":
         """The frames that a mask or indices choose."""
-        return self.mapped(lambda values: values[kept], trial=self.trial[kept], time=self.time[kept])
+        trial = None if self.trial is None else self.trial[kept]
+        return self.mapped(lambda values: values[kept], trial=trial, time=self.time[kept])
+
+
+def frames_as_arrays(frames: Frames) -> dict[str, np.ndarray]:
+    """Frames as plain arrays for a file."""
+    rows = [[name, len(table)] for name, table in frames.intervals.items()]
+    arrays = as_arrays(frames, left_out=frames.left_out, interval_rows=rows)
+    return arrays | {"intervals": np.concatenate([np.empty((0, 2)), *frames.intervals.values()])}
+
+
+def frames_from_arrays(arrays: Mapping[str, np.ndarray]) -> Frames:
+    """The frames that `frames_as_arrays` made into arrays."""
+    fields = from_arrays(arrays)
+    intervals, start = {}, 0
+    for name, count in fields.pop("interval_rows"):
+        intervals[name], start = arrays["intervals"][start : start + count], start + count
+    return Frames(**fields, intervals=intervals)
 
 
 def recording_of(frames: Frames, settings: ReadingSettings, *, units: str, source: dict) -> Recording:
@@ -87,6 +119,8 @@ def recording_of(frames: Frames, settings: ReadingSettings, *, units: str, sourc
         OdevaeError: if an id is used again, Time cannot be in the stated unit, or the frames are no trials.
     """
     where = str(source["name"])
+    if frames.trial is None:
+        raise OdevaeError(f"{where}: {NO_TRIAL_SENTENCE}")
     trial, outside = _trial_of_each_frame(frames, settings, where)
     if settings.renumber_trials:
         # The ids of the file may say more than where a trial begins, for instance its type.

@@ -258,20 +258,20 @@ def as_arrays(frames, **about) -> dict[str, np.ndarray]:
     covariates = frames.covariates
     arrays = {
         "activity": frames.activity,
-        "trial": frames.trial,
         "time": frames.time,
-        "covariates": np.array(list(covariates.values())).reshape(len(covariates), len(frames.trial)),
+        "covariates": np.array(list(covariates.values())).reshape(len(covariates), len(frames.time)),
         "about": np.array(json.dumps(about | {"covariate_names": list(covariates)}, sort_keys=True)),
     }
-    return arrays if frames.latents is None else arrays | {"latents": frames.latents}
+    others = {"trial": frames.trial, "latents": frames.latents}
+    return arrays | {name: values for name, values in others.items() if values is not None}
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> dict:
     """The fields of what `as_arrays` made into arrays."""
     about = json.loads(str(arrays["about"]))
-    fields = {name: arrays[name] for name in ("activity", "trial", "time")}
+    fields = {name: arrays.get(name) for name in ("activity", "trial", "time", "latents")}
     covariates = dict(zip(about.pop("covariate_names"), arrays["covariates"], strict=True))
-    return fields | {"covariates": covariates, "latents": arrays.get("latents")} | about
+    return fields | {"covariates": covariates} | about
 
 
 def save_recording(recording: Recording, path: str | Path) -> None:

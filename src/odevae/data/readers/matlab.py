@@ -1,6 +1,6 @@
 """MATLAB files of version 5 and 7.3: the layout of Nieh et al. (Nature, 2021), plain arrays, and lists of spikes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,34 +9,36 @@ import matio
 import numpy as np
 
 from odevae.data.frames import Frames
-from odevae.data.readers.arrays import assemble, frames_from_variables, only_pairs, require
+from odevae.data.readers.arrays import PLAIN, Layout, assemble, frames_from_variables, only_pairs, require
+from odevae.data.readers.hdf5 import other_file
 from odevae.errors import OdevaeError
 
-REFERENCES = (h5py.Reference, h5py.RegionReference)
-# Attribute that names the fields of a struct, by a reference if they are many.
-FIELD_NAMES = "MATLAB_fields"
 # What MATLAB 7.3 writes before and into HDF5.
 HEADER = b"MATLAB 7.3"
 CLASS = "MATLAB_class"
 
 
-def read_matlab(path: Path) -> Frames:
-    """Read either of two layouts.
+def read_matlab(path: Path, layout: Layout = PLAIN) -> Frames:
+    """Read the variables that a layout names, or by default either of two layouts.
 
     - Nieh et al.: a struct ``nic_output`` with the matrix ``ROIactivities`` and the table ``behavioralVariables``. All
       numeric columns of the table become covariates, ``Trial`` and ``Time`` included.
     - Plain variables ``roi``, ``Trial``, ``Time`` and covariates, see
       `odevae.data.readers.arrays.frames_from_variables`.
 
+    A layout names a field of a struct as ``session.activity``.
+
     Raises:
         OdevaeError: if the file is damaged, refers to another file, or is not a recording.
         MemoryError: if it does not fit into memory.
     """
-    variables = _load(path)
+    variables = load_matlab(path)
+    if layout != PLAIN:
+        return frames_from_variables(with_fields(variables), where=str(path), layout=layout)
     if "nic_output" not in variables:
         return frames_from_variables(variables, where=str(path))
     activity, columns = _nic_output(variables["nic_output"], where=f"{path}, nic_output")
-    return assemble(activity, trial=columns["Trial"], time=columns["Time"], covariates=columns, where=str(path))
+    return assemble(activity, trial=columns.get("Trial"), time=columns["Time"], covariates=columns, where=str(path))
 
 
 def read_pairs(path: Path) -> np.ndarray:
@@ -46,14 +48,33 @@ def read_pairs(path: Path) -> np.ndarray:
         OdevaeError: if the file is damaged, refers to another file, or has not exactly one such array.
         MemoryError: if it does not fit into memory.
     """
-    variables = {name: np.asarray(values) for name, values in _load(path).items()}
+    variables = {name: np.asarray(values) for name, values in load_matlab(path).items()}
     shapes = {name: (values.shape, values.dtype) for name, values in variables.items()}
     return variables[only_pairs(shapes, str(path))]
 
 
-def _load(path: Path) -> dict:
+def with_fields(variables: Mapping) -> dict[str, np.ndarray]:
+    """The variables, and the fields of each struct of one element as ``struct.field``, at any depth."""
+    found = {}
+    for name, values in variables.items():
+        values = np.asarray(values)
+        if values.dtype.names and values.size == 1:
+            element = values.ravel()[0]
+            found |= with_fields({f"{name}.{field}": element[field] for field in values.dtype.names})
+        else:
+            found[name] = values
+    return found
+
+
+def load_matlab(path: Path) -> dict:
+    """The variables of a file by name.
+
+    Raises:
+        OdevaeError: if the file is damaged or refers to another file.
+        MemoryError: if it does not fit into memory.
+    """
     try:
-        other = _other_file(path)
+        other = other_file(path)
         if other is None:
             return matio.load_from_mat(str(path))
     except Exception as error:
@@ -61,8 +82,8 @@ def _load(path: Path) -> dict:
             raise MemoryError from error
         if _other_hdf5(path):
             raise OdevaeError(
-                f"{path}: is HDF5 that MATLAB did not write, because it lacks MATLAB's header or types; store roi, "
-                "Trial and Time with numpy.savez as .npz, or write the file with MATLAB."
+                f"{path}: is HDF5 that MATLAB did not write, because it lacks MATLAB's header or types; name it .h5 "
+                "and its data sets in read, store roi, Trial and Time as .npz, or write the file with MATLAB."
             ) from error
         # The library lets through whatever h5py, zlib and struct raise on damaged bytes.
         raise OdevaeError(
@@ -73,40 +94,6 @@ def _load(path: Path) -> dict:
         f"{path}: takes content from another file ({other}), which is never opened; store everything in one file, as "
         "MATLAB does."
     )
-
-
-def _other_file(path: Path) -> str | None:
-    """What makes HDF5 read another file, or None; goes along links and references, as the library does."""
-    if not h5py.is_hdf5(path):
-        return None
-    with h5py.File(path, "r") as file:
-        waiting, seen = [file["/"]], set()
-        while waiting:
-            item = waiting.pop()
-            address = h5py.h5o.get_info(item.id).addr
-            if address in seen:
-                continue
-            seen.add(address)
-            references = [item.attrs.get(FIELD_NAMES)]
-            if isinstance(item, h5py.Group):
-                for name in item:
-                    link = item.get(name, getlink=True)
-                    if isinstance(link, h5py.ExternalLink):
-                        return "external link"
-                    if isinstance(link, h5py.HardLink):
-                        waiting.append(item[name])
-            elif isinstance(item, h5py.Dataset):
-                if item.external:
-                    return "external data set"
-                if item.is_virtual:
-                    return "virtual data set"
-                if h5py.check_ref_dtype(item.dtype):
-                    references += np.ravel(item[()]).tolist()
-            for reference in references:
-                # One that leads nowhere stops the library as well, if it gets there.
-                with suppress(KeyError, ValueError):
-                    waiting += [file[reference]] if isinstance(reference, REFERENCES) else []
-    return None
 
 
 def _other_hdf5(path: Path) -> bool:
@@ -138,5 +125,5 @@ def _nic_output(struct, where: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
             f"{where}: behavioralVariables is not a readable MATLAB table ({type(error).__name__}); save its columns "
             "as plain variables next to roi, Trial and Time instead."
         ) from error
-    require(columns, ("Trial", "Time"), f"{where}.behavioralVariables")
+    require(columns, ("Time",), f"{where}.behavioralVariables")
     return session["ROIactivities"], columns

@@ -13,7 +13,8 @@ from odevae.data.frames import Frames
 from odevae.data.readers.arrays import (
     LATENTS,
     LONGEST_NAME,
-    REQUIRED,
+    PLAIN,
+    Layout,
     frames_from_variables,
     is_plain,
     memory_limit,
@@ -30,8 +31,9 @@ NO_ARRAY = "it is no array that can be read"
 HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def read_paper_npz(path: Path) -> Frames:
-    """Read ``roi`` (frames x neurons or the reverse), ``Trial``, ``Time`` and covariates.
+def read_paper_npz(path: Path, layout: Layout = PLAIN) -> Frames:
+    """Read the variables of a layout; by default ``roi`` (frames x neurons or the reverse), ``Time``, ``Trial`` if the
+    file has it, and covariates.
 
     See `odevae.data.readers.arrays.frames_from_variables` for what becomes of each array. One that does not become part
     of the recording is not read, so it may be damaged, too large or of objects.
@@ -40,8 +42,9 @@ def read_paper_npz(path: Path) -> Frames:
         OdevaeError: if the file or an array that is needed is damaged, too large, pickled or no part of a recording.
     """
     headers = _headers(path)
-    require(headers, REQUIRED, str(path))
-    needed = [*REQUIRED, *([LATENTS] if LATENTS in headers else [])]
+    layout = layout.of(headers)
+    require(headers, layout.required, str(path))
+    needed = [*dict.fromkeys(layout.required), *([LATENTS] if LATENTS in headers else [])]
     for name in needed:
         if headers[name].dtype is None:
             raise _damaged(path, name, "no readable header")
@@ -49,18 +52,22 @@ def read_paper_npz(path: Path) -> Frames:
             raise OdevaeError(
                 f"{path}: {name} is a pickled object array, which is never loaded; save it as a plain numeric array."
             )
-    n_frames = math.prod(headers["Trial"].shape)
+    n_frames = layout.n_frames({name: headers[name].shape for name in needed}, str(path))
     reasons = {
         name: NO_ARRAY if header.dtype is None else why_no_covariate(header.shape, header.dtype, n_frames)
         for name, header in headers.items()
-        if name not in needed
+        if name not in needed and layout.may_be_covariate(name)
     }
     needed += [name for name, reason in reasons.items() if reason is None]
     # What the archive says of itself: a few kB can hold gigabytes of zeros.
     if sum(headers[name].n_bytes for name in needed) > memory_limit():
         raise too_large(path)
-    frames = frames_from_variables({name: _array(path, name, headers[name].member) for name in needed}, where=str(path))
-    return replace(frames, left_out={name: why for name, why in reasons.items() if why is not None and is_plain(name)})
+    arrays = {name: _array(path, name, headers[name].member) for name in needed}
+    frames = frames_from_variables(arrays, where=str(path), layout=layout)
+    return replace(
+        frames,
+        left_out=frames.left_out | {name: why for name, why in reasons.items() if why is not None and is_plain(name)},
+    )
 
 
 def read_pairs_npz(path: Path) -> np.ndarray:
@@ -70,10 +77,19 @@ def read_pairs_npz(path: Path) -> np.ndarray:
         OdevaeError: if the file is damaged or there is not exactly one such array.
     """
     headers = _headers(path)
-    name = only_pairs({name: (h.shape, h.dtype) for name, h in headers.items() if h.dtype is not None}, str(path))
+    name = only_pairs(shapes_of_npz(path), str(path))
     if headers[name].n_bytes > memory_limit():
         raise too_large(path)
     return _array(path, name, headers[name].member)
+
+
+def shapes_of_npz(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and type of each array of an archive, by name; none is read.
+
+    Raises:
+        OdevaeError: if the file is damaged.
+    """
+    return {name: (header.shape, header.dtype) for name, header in _headers(path).items() if header.dtype is not None}
 
 
 @dataclass(frozen=True)

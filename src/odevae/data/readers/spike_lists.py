@@ -1,6 +1,5 @@
 """Lists of spikes: an array of two columns, the neuron and the time of each spike, in any number of files."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from odevae.data.readers.arrays import LARGEST_EXACT_ID, too_large
 from odevae.data.readers.paper_npz import read_pairs_npz
 from odevae.data.readers.subprocess_reader import read_pairs_of_matlab_in_subprocess
 from odevae.data.recording import Recording
+from odevae.data.source_files import checksum
 from odevae.data.spikes import BinSettings, SpikeList, binned
 from odevae.errors import OdevaeError
-from odevae.storage.files import sha256_of
 
 READERS: dict[str, Callable[[Path], np.ndarray]] = {
     ".npz": read_pairs_npz,
@@ -54,11 +53,10 @@ def read_spike_lists(
     others = {id(spikes) for of_covariate in events.values() for spikes in of_covariate}
     sessions = [spikes for spikes in lists.values() if id(spikes) not in others]
     n_neurons = len(np.unique(np.concatenate([session.neuron for session in sessions])))
-    checksums = [sha256_of(path) for path in paths]
     source = {
         "name": name,
         "file": ", ".join(path.name for path in paths),
-        "sha256": checksums[0] if len(paths) == 1 else hashlib.sha256("\n".join(checksums).encode()).hexdigest(),
+        "sha256": checksum(paths),
         "silent_neurons": [n_neurons - len(np.unique(session.neuron)) for session in sessions],
     }
     # Bins are in seconds, whatever the spike times were in.
