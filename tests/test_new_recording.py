@@ -252,7 +252,7 @@ def test_from_the_file_to_the_page(tmp_path):
     models = ["pca", "training_mean", "trial_time_mean", "ar2"]
     own["benchmarks"]["mouse_7"] |= {
         "datasets": {"mouse_7": [3]},
-        "splits": [0, 1],
+        "splits": [0, 1, 2],
         "models": models,
         "asked": "pca",
         "compare_with": {"reconstruct": "trial_time_mean", "forecast": "ar2"},
@@ -261,7 +261,8 @@ def test_from_the_file_to_the_page(tmp_path):
     output = project.run(*arguments)
     shown = (project.root / "logs/new.log").read_text(encoding="utf-8")
     assert shown in output
-    assert "pca and the simple guess: better in reconstruct" in shown
+    assert "Better than a simple guess? pca is better in reconstruct" in shown
+    assert "Behaviour read from its latents is above its null for speed." in shown
     assert "results/report/mouse_7.html" in shown and "make ui" in shown
     page = (project.root / "results/report/mouse_7.html").read_text(encoding="utf-8")
     assert "does pca predict trials that it has not seen" in page.replace("\n", " ")

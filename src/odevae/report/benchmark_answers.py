@@ -7,6 +7,11 @@ import pandas as pd
 from odevae.benchmark.families import Task
 from odevae.report.benchmark_findings import is_above, scores_by_task
 
+# Of a model next to the one that it is compared with, by the 95 % interval of their difference.
+BETTER, WORSE, NOT_SHOWN = "better", "worse", "not shown to differ"
+# Of decoding, next to the 95th percentile of its null.
+ABOVE_NULL, NOT_ABOVE_NULL = "above its null", "not above its null"
+
 
 def answers(rows: Sequence[dict], asked: str) -> list[str]:
     """Sentences: do few latents carry the activity, do they predict neurons that were left out, and is a model better
@@ -14,7 +19,7 @@ def answers(rows: Sequence[dict], asked: str) -> list[str]:
 
     Args:
         rows: of the benchmark's table, as `odevae.report.table_files.read_csv` gives them.
-        asked: the model in question; the simple guess of a task is the model that it is compared with.
+        asked: the model in question; the simple guess of a task is the model that is compared with.
     """
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     sentences = []
@@ -27,7 +32,11 @@ def answers(rows: Sequence[dict], asked: str) -> list[str]:
 
 
 def best_of_each_task(rows: Sequence[dict], asked: str | None = None) -> dict:
-    """For each task, on each data set, the model in question, the best with latents and without, and the guess.
+    """For each task, on each data set, the best models and what they are compared with.
+
+    Args:
+        rows: of the benchmark's table.
+        asked: the model in question; without it, how many scores are above what they are compared with.
 
     Returns:
         ``head`` and ``rows`` of a table, texts.
@@ -40,21 +49,21 @@ def best_of_each_task(rows: Sequence[dict], asked: str | None = None) -> dict:
             if not own:
                 continue
             compared = [row for row in own if row["compared_with"] is not None]
-            reference = compared[0]["compared_with"] if compared else None
-            lines.append(
-                [
-                    task,
-                    *([dataset] if len(datasets) > 1 else []),
-                    *([_best([row for row in own if row["model"] == asked], named=False)] if asked else []),
-                    _best([row for row in own if row["latent_dim"] is not None]),
-                    _best([row for row in own if row["latent_dim"] is None]),
-                    _best([row for row in own if row["model"] == reference]),
-                    f"{is_above(compared)} of {len(compared)}" if compared else "–",
-                ]
-            )
-    head = ["task", *(["data set"] if len(datasets) > 1 else []), *([asked] if asked else [])]
-    head += ["best with latents", "best without latents", "compared with", "scores above that"]
-    return {"head": head, "rows": lines}
+            reference = _best([row for row in own if compared and row["model"] == compared[0]["compared_with"]])
+            best = [
+                _best([row for row in own if (row["latent_dim"] is not None) == latent]) for latent in (True, False)
+            ]
+            asked_rows = [row for row in own if row["model"] == asked]
+            if asked:
+                cells = [_best(asked_rows, named=False), reference, _verdict(asked_rows) or "–", *best]
+            else:
+                cells = [*best, reference, f"{is_above(compared)} of {len(compared)}" if compared else "–"]
+            lines.append([task, *([dataset] if len(datasets) > 1 else []), *cells])
+    head = ["task", *(["data set"] if len(datasets) > 1 else [])]
+    best = ["best with latents", "best without latents"]
+    if asked:
+        return {"head": [*head, asked, "compared with", f"{asked} is", *best], "rows": lines}
+    return {"head": [*head, *best, "compared with", "scores above that"], "rows": lines}
 
 
 def printed(rows: Sequence[dict], asked: str | None) -> str:
@@ -104,31 +113,34 @@ def _left_out(rows: Sequence[dict]) -> str:
 
 
 def _against_guess(rows: Sequence[dict], asked: str) -> str:
-    """In which tasks a model is better than the simple guess, in which worse, and where no difference is shown."""
-    better, worse, neither = [], [], []
-    decoded = []
+    """In which tasks a model is better than the one that it is compared with, and what is read from its latents."""
+    tasks: dict[str, list[str]] = {BETTER: [], WORSE: [], NOT_SHOWN: [], ABOVE_NULL: [], NOT_ABOVE_NULL: []}
     for task, found in scores_by_task(rows).items():
-        own = [row for row in found if row["model"] == asked]
-        if not own:
-            continue
-        best = max(own, key=lambda row: row["mean"])
-        if Task.parse(task).family == "decode":
-            null = "" if best["null_95"] is None else f" (null {best['null_95']:.3f})"
-            decoded.append(f"{Task.parse(task).subject} {best['mean']:.3f}{null}")
-            continue
-        guess = next((row for row in found if row["model"] == best["compared_with"]), None)
-        if guess is None:
-            continue
-        text = f"{task} {best['mean']:.3f} against {guess['mean']:.3f} of {guess['model']}"
-        low, high = best["difference_low"], best["difference_high"]
-        (better if low is not None and low > 0 else worse if high is not None and high < 0 else neither).append(text)
+        verdict = _verdict([row for row in found if row["model"] == asked])
+        if verdict:
+            tasks[verdict].append(Task.parse(task).subject or task)
+    against = [f"{verdict} in {_listed(tasks[verdict])}" for verdict in (BETTER, WORSE, NOT_SHOWN) if tasks[verdict]]
+    read = [f"{verdict} for {_listed(tasks[verdict])}" for verdict in (ABOVE_NULL, NOT_ABOVE_NULL) if tasks[verdict]]
     parts = [
-        f"{label} in {_listed(texts)}"
-        for label, texts in (("better", better), ("worse", worse), ("no difference shown", neither))
-        if texts
+        f"Better than a simple guess? {asked} is {'; '.join(against)}." if against else "",
+        f"Behaviour read from its latents is {'; '.join(read)}." if read else "",
     ]
-    sentence = f"{asked} and the simple guess: {'; '.join(parts)}." if parts else f"{asked} has no score to compare."
-    return sentence + (f" From its latents: {', '.join(decoded)}." if decoded else "")
+    return " ".join(part for part in parts if part) or f"{asked} has no score to compare."
+
+
+def _verdict(rows: Sequence[dict]) -> str:
+    """What the best score of a model says: of decoding, next to its null; else next to what it is compared with."""
+    if not rows:
+        return ""
+    best = max(rows, key=lambda row: row["mean"])
+    if best["null_95"] is not None:
+        return ABOVE_NULL if best["mean"] > best["null_95"] else NOT_ABOVE_NULL
+    if best["compared_with"] is None:
+        return ""
+    low, high = best["difference_low"], best["difference_high"]
+    if low is not None and low > 0:
+        return BETTER
+    return WORSE if high is not None and high < 0 else NOT_SHOWN
 
 
 def _best(rows: Sequence[dict], named: bool = True) -> str:
