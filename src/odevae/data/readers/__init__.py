@@ -65,8 +65,8 @@ def _frames_of(path: Path, layout: Mapping | None) -> Frames:
     if layout is None:
         if suffix not in READERS:
             raise OdevaeError(
-                f"{path}: no reader for the suffix {path.suffix!r} without read in its data set (of {', '.join(READERS)} "
-                f"only, with roi, Trial and Time); odevae inspect {path} prints the lines to add."
+                f"{path}: no reader for the suffix {path.suffix!r} without read in its data set, which only "
+                f"{', '.join(READERS)} with roi, Trial and Time do without; odevae inspect {path} prints what to add."
             )
         return READERS[suffix](path)
     arguments = {key: value for key, value in layout.items() if key != "format"}

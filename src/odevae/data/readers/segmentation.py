@@ -52,8 +52,8 @@ def read_segmentation(
     except Exception as error:
         # roiextractors lets through what h5py and zarr raise where something is missing.
         raise OdevaeError(
-            f"{path}: not {what} ({type(error).__name__} while reading: {listed([str(error)])}); save it again, or name "
-            "its arrays with read.format: arrays."
+            f"{path}: not {what} ({type(error).__name__} while reading: {listed([str(error)])}); save it again, or "
+            "name its arrays with read.format: arrays."
         ) from error
     chosen = activity or (known[0] if known else usual[0])
     if chosen not in known:

@@ -1,7 +1,7 @@
 """Read a file in a process of its own.
 
-The libraries that decode MATLAB files, HDF5, NWB and tables are compiled code. Damaged bytes can crash them, nest without
-end, or make them copy the same cell for hours. Here such a file ends the other process, and the user reads one sentence.
+The libraries that decode MATLAB files, HDF5 and tables are compiled code. Damaged bytes can crash them, nest without end,
+or make them copy the same cell for hours. Here such a file ends the other process, and the user reads one sentence.
 """
 
 import json
@@ -18,6 +18,7 @@ import numpy as np
 
 from odevae.data.frames import Frames, frames_as_arrays, frames_from_arrays
 from odevae.data.readers.arrays import Layout, memory_limit, too_large
+from odevae.data.readers.contents import contents_of
 from odevae.data.readers.hdf5 import read_hdf5
 from odevae.data.readers.matlab import read_matlab, read_pairs
 from odevae.data.readers.segmentation import read_segmentation
@@ -72,6 +73,8 @@ def describe_in_subprocess(path: Path) -> dict:
 def _content_of(path: Path, content: str, settings: dict) -> dict[str, np.ndarray]:
     """In the other process: what a file holds, as plain arrays. Each library is imported where it is needed."""
     match content:
+        case "contents":
+            return {ABOUT: np.array(json.dumps(contents_of(path)))}
         case "pairs":
             return {"pairs": read_pairs(path)}
         case "matlab":

@@ -1,7 +1,7 @@
 """suite2p: the arrays of one or more planes.
 
-The settings of suite2p, with its frame rate, and what it says of each ROI are pickles (ops.npy, stat.npy, settings.npy),
-which are never opened; so this reader takes the plain arrays itself and not through roiextractors, which loads both.
+The settings of suite2p, with its frame rate, and what it says of each ROI are pickles (ops.npy, stat.npy), which are
+never opened. So this reader takes the plain arrays itself and not through roiextractors, which loads the pickles too.
 """
 
 from pathlib import Path
