@@ -4,7 +4,7 @@ import shlex
 import sys
 from dataclasses import fields
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import yaml
 from snakemake.exceptions import WorkflowError
@@ -23,6 +23,7 @@ from odevae.config.studies import (
     published_rows_of,
     study_folds,
     study_runs,
+    trial_tables,
 )
 from odevae.data.frames import ReadingSettings
 from odevae.errors import OdevaeError
@@ -75,6 +76,9 @@ try:
         for name in data_files(config, dataset) if "file" in entry else []:
             if not Path(name).is_file():
                 raise OdevaeError(f"config: datasets.{dataset}.file: there is no file {name}; correct the path.")
+        for name in trial_tables(config, dataset):
+            if not Path(name).is_file():
+                raise OdevaeError(f"config: datasets.{dataset}.trials.table: there is no file {name}; correct the path.")
         unread = [key for key in READING_SETTINGS if key in entry]
         if unread and "simulate" in entry:
             raise OdevaeError(
@@ -173,6 +177,10 @@ def files_of(wildcards):
     return data_files(config, wildcards.dataset)
 
 
+def trial_tables_of(wildcards):
+    return trial_tables(config, wildcards.dataset)
+
+
 def download_of(wildcards):
     """The address and the checksum of a file to fetch."""
     # A file of that name is none of the data set's if the rule is asked for it by hand.
@@ -223,6 +231,12 @@ def records_of_runs(wildcards):
 
 def audits_of(wildcards):
     return [f"results/{fold}/audit.json" for fold in folds_of(wildcards)]
+
+
+def audits_of_benchmark(wildcards):
+    """Audits of the folds on which the models of a benchmark are fitted."""
+    folds = {PurePosixPath(cell.path).parents[2] for cell in benchmark_cells(config, wildcards.benchmark)}
+    return [f"results/{fold}/neurons/audit.json" for fold in sorted(folds)]
 
 
 def predictions_of_runs(wildcards):

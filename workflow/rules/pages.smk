@@ -10,6 +10,7 @@ rule write_study_page:
         figures=figures_of_runs,
         predictions=predictions_of_runs,
         trials=trials_of,
+        audits=audits_of,
     output:
         "results/report/{study}.html",
     log:
@@ -41,6 +42,7 @@ rule write_ladder_page:
         figure="results/figures/{study}.png",
         templates=PAGE_TEMPLATES,
         runs=records_of_runs,
+        audits=audits_of,
     output:
         "results/report/{study}.html",
     log:
@@ -69,6 +71,7 @@ rule write_benchmark_page:
         table="results/tables/{benchmark}.csv",
         figures="results/figures/{benchmark}",
         templates=PAGE_TEMPLATES,
+        audits=audits_of_benchmark,
     output:
         "results/report/{benchmark}.html",
     log:

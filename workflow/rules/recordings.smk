@@ -28,6 +28,7 @@ rule fetch_data:
 rule read_recording:
     input:
         files=files_of,
+        trial_tables=trial_tables_of,
     output:
         "results/{dataset}/recording.npz",
     log:

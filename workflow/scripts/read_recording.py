@@ -7,6 +7,7 @@ from odevae.data.recording import require_covariates, save_recording
 from odevae.data.spikes import BinSettings
 from odevae.jobs.job_logging import log, stage
 from odevae.protocols.groups import BLOCK
+from odevae.protocols.unusual import unusual
 
 
 def main(
@@ -19,7 +20,7 @@ def main(
     output: str,
 ) -> None:
     if spikes is None:
-        recording = read(files[0], name=name, units=units, settings=ReadingSettings(**settings))
+        recording = read(files[0], name=name, units=units, settings=ReadingSettings.of(settings))
     else:
         bins = BinSettings(**{key: value for key, value in spikes.items() if key != "events"})
         recording = read_spike_lists(files, bins, name=name, events=spikes["events"], units=units, **settings)
@@ -27,6 +28,8 @@ def main(
         require_covariates(names, recording.covariates, f"datasets.{name}.{key}", recording.source["left_out"])
     save_recording(recording, output)
     log.info(f"{name}: {described(recording)}")
+    if sentence := unusual(recording):
+        log.warning(sentence)
 
 
 with stage(snakemake.log[0]):
@@ -34,7 +37,7 @@ with stage(snakemake.log[0]):
     # Blocks are made from the order of the trials and need no covariate.
     grouped_by = [name for name in [entry.get("heldout", {}).get("group_by", BLOCK)] if name != BLOCK]
     main(
-        files=list(snakemake.input),
+        files=list(snakemake.input.files),
         name=snakemake.params.name,
         units=snakemake.params.units,
         settings=snakemake.params.settings,

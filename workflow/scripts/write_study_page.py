@@ -7,6 +7,7 @@ from odevae.jobs.job_logging import log, stage
 from odevae.protocols.fold import load_fold
 from odevae.report.figure_names import FIGURES
 from odevae.report.findings import run_to_turn
+from odevae.report.page import warnings_of
 from odevae.report.run_figures import rotating_manifold_of_run
 from odevae.report.study_page import study_page
 from odevae.report.table_files import read_csv
@@ -24,6 +25,7 @@ def main(
     colour_by: dict[str, list[str]],
     table: Path,
     figure: Path,
+    audits: list[str],
     output: Path,
 ) -> None:
     rows = read_csv(table)
@@ -43,7 +45,9 @@ def main(
         run = read_json(folder / RUN_FILE)
         drawn = rotating_manifold_of_run(fold, run, read_predictions(folder, run), colour_by[turned["dataset"]])
         manifold = drawn and {"row": turned, "figure": drawn}
-    page = study_page(study, rows, figure, shown, json.dumps(settings, indent=2), manifold, options)
+    page = study_page(
+        study, rows, figure, shown, json.dumps(settings, indent=2), manifold, warnings_of(audits), options
+    )
     write_bytes(output, page.encode())
     log.info(f"{output}: {len(page) / 1e6:.1f} MB, {len(shown)} runs")
 
@@ -57,5 +61,6 @@ with stage(snakemake.log[0]):
         colour_by=snakemake.params.colour_by,
         table=Path(snakemake.input.table),
         figure=Path(snakemake.input.figure),
+        audits=snakemake.input.audits,
         output=Path(snakemake.output[0]),
     )

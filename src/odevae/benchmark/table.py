@@ -9,8 +9,8 @@ from odevae.benchmark.comparison import paired_difference
 from odevae.benchmark.families import EVENT_SCORES, Task
 from odevae.benchmark.grid import WITHOUT_LATENTS, fits_of
 from odevae.errors import OdevaeError
-from odevae.evaluation.few_trials import note_on_trials
 from odevae.events import DENSE
+from odevae.protocols.few_trials import note_on_trials
 from odevae.storage.files import read_json
 
 # A row of its own for each model: from which dimension on more of them no longer help.

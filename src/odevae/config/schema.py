@@ -10,7 +10,8 @@ from pathlib import Path
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-from odevae.config.studies import data_files, grids_of, lacking_covariates
+from odevae.config.session_trials import check_trials
+from odevae.config.studies import data_files, grids_of, lacking_covariates, trial_tables
 from odevae.errors import OdevaeError
 from odevae.models.presets import PRESETS, model_spec
 
@@ -44,13 +45,14 @@ def check_config(config: dict, schema: dict) -> dict:
         _require_own_files(f"datasets.{dataset}.colour_by", entry["colour_by"])
         if sum(kind in entry for kind in ("file", "fetch", "simulate")) != 1:
             raise OdevaeError(f"config: datasets.{dataset} needs exactly one of file, fetch and simulate.")
-        for file in data_files(config, dataset):
+        for file in [*data_files(config, dataset), *trial_tables(config, dataset)]:
             if set(file) & set("{}"):
                 raise OdevaeError(
                     f"config: datasets.{dataset}: the file {file} has braces in its name, which Snakemake would take "
                     "for wildcards; rename it or give a link to it."
                 )
         check_spike_lists(config, dataset)
+        check_trials(config, dataset)
     for model in config["models"]:
         model_spec(model, config["models"])
     for study in config["studies"]:
@@ -117,7 +119,7 @@ def check_spike_lists(config: dict, dataset: str) -> None:
     spikes = entry["spikes"]
     if "simulate" in entry:
         raise OdevaeError(f"config: {where}.spikes is for files; a simulation needs none, remove it.")
-    for key in ("no_trial", "renumber_trials", "irregular_trials", "bridge_frames"):
+    for key in ("no_trial", "renumber_trials", "irregular_trials", "bridge_frames", "missing", "trials"):
         if key in entry:
             raise OdevaeError(f"config: {where}.{key} is for files with trials; windows of spike lists need none.")
     if entry.get("time_unit") == "frames":

@@ -82,6 +82,12 @@ def data_files(config: dict, dataset: str) -> list[str]:
     return _as_list(entry.get("file", []))
 
 
+def trial_tables(config: dict, dataset: str) -> list[str]:
+    """The file that says where the trials of a data set begin and end, if there is one."""
+    trials = config["datasets"][dataset].get("trials", {})
+    return [trials["table"]] if "table" in trials else []
+
+
 def fetched_files(config: dict, dataset: str) -> dict[str, dict[str, str]]:
     """The ``url`` and ``sha256`` of each file that is fetched for a data set, by the file's name, in their order."""
     return {Path(item["url"]).name: item for item in _as_list(config["datasets"][dataset]["fetch"])}

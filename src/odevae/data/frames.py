@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from odevae.data.missing import interpolated_activity, refuse_missing, trials_with_missing
 from odevae.data.recording import (
     Recording,
     as_arrays,
@@ -12,9 +13,12 @@ from odevae.data.recording import (
     from_arrays,
     listed_ids,
     neighbours,
+    silent_neurons,
     timing,
     trial_lengths,
 )
+from odevae.data.session_trials import Session, TrialSource, trial_source, trials_of_session
+from odevae.data.trial_ids import trial_of_each_frame
 from odevae.data.trials import off_interval
 from odevae.errors import OdevaeError
 
@@ -25,9 +29,10 @@ FRAME_NUMBERS = "frames"
 FRAME_INTERVAL_S = (1e-4, 5.0)
 LONGEST_TRIAL_S = 3600.0
 USUAL_INTERVAL_S = 2.0  # a unit that gives no longer frame interval is the likely one
-STRETCHES_SHOWN = 3
 NO_TRIAL_SENTENCE = (
-    "the file has no Trial, so nothing says which frames are one trial; add Trial, the id of the trial of each frame."
+    "the file has no Trial, so nothing says which frames are one trial; add Trial, the id of the trial of each frame, "
+    "to the file, or set in datasets.{where}.trials one of table (a CSV file with start and stop), intervals (of the "
+    "file), covariate (trials begin at its events) and window_s (windows)."
 )
 
 
@@ -43,6 +48,9 @@ class ReadingSettings:
         irregular_trials: ``refuse``, or ``drop`` for leaving out trials of one frame and trials with a step that is no
             frame interval.
         bridge_frames: up to so many missing frames in a row are filled in, on a line between their neighbours.
+        missing: what becomes of NaN in the activity of trials: ``refuse``, ``drop`` for leaving out those trials, or
+            ``interpolate``, see `odevae.data.missing.interpolated_activity`.
+        trials: where the trials come from, if not from the ``Trial`` of the file.
     """
 
     time_unit: str | float | None = None
@@ -50,6 +58,14 @@ class ReadingSettings:
     renumber_trials: bool = False
     irregular_trials: str = "refuse"
     bridge_frames: int = 0
+    missing: str = "refuse"
+    trials: TrialSource | None = None
+
+    @classmethod
+    def of(cls, entry: Mapping) -> "ReadingSettings":
+        """The settings that the configuration gives for a data set, by their names."""
+        trials = {"trials": trial_source(entry["trials"])} if "trials" in entry else {}
+        return cls(**{**entry, **trials})
 
 
 @dataclass(frozen=True)
@@ -116,41 +132,52 @@ def recording_of(frames: Frames, settings: ReadingSettings, *, units: str, sourc
         source: ``name`` of the data set, ``file`` and ``sha256``; ``reading`` and ``left_out`` are added.
 
     Raises:
-        OdevaeError: if an id is used again, Time cannot be in the stated unit, or the frames are no trials.
+        OdevaeError: if there are no trials, an id is used again, Time cannot be in the stated unit, values are missing,
+            or the frames are no trials.
     """
     where = str(source["name"])
+    trials_from = None
+    if settings.trials is not None:
+        frames, trials_from = _with_trials(frames, settings, where)
+        settings = replace(settings, time_unit=FRAME_NUMBERS if settings.time_unit == FRAME_NUMBERS else "s")
     if frames.trial is None:
-        raise OdevaeError(f"{where}: {NO_TRIAL_SENTENCE}")
-    trial, outside = _trial_of_each_frame(frames, settings, where)
+        raise OdevaeError(f"{where}: {NO_TRIAL_SENTENCE.format(where=where)}")
+    trial, outside = trial_of_each_frame(frames.trial, frames.time, settings.no_trial, settings.renumber_trials, where)
     if settings.renumber_trials:
         # The ids of the file may say more than where a trial begins, for instance its type.
         frames = replace(frames, covariates={"Trial": frames.trial} | frames.covariates)
     numbers = np.flatnonzero(~outside)
     kept = replace(frames if not outside.any() else frames.take(numbers), trial=trial[numbers])
+    kept, numbers, missing, filled = _without_missing(kept, numbers, settings.missing, where)
     refuse = settings.irregular_trials == "refuse"
     if refuse:
         check_frames(where, kept.activity, kept.trial, kept.time, numbers)
-    kept = replace(kept, time=_in_seconds(kept, settings.time_unit, where))
+    kept = replace(kept, time=kept.time * _seconds_of_unit(kept.time, kept.trial, settings.time_unit, where))
     _, steps = _steps(kept)
     interval = float(np.median(steps[steps > 0])) if (steps > 0).any() else np.nan
-    dropped = np.array([], dtype=np.int64)
+    irregular = np.array([], dtype=np.int64)
     if not refuse:
-        dropped = _irregular(kept, interval, settings.bridge_frames)
-        stays = ~np.isin(kept.trial, dropped)
-        if len(dropped) and not stays.any():
+        irregular = _irregular(kept, interval, settings.bridge_frames)
+        stays = ~np.isin(kept.trial, irregular)
+        if len(irregular) and not stays.any():
             raise OdevaeError(
-                f"{where}: all {len(dropped)} trials are irregular, so datasets.{where}.irregular_trials: drop leaves "
-                f"none; check Time, or raise datasets.{where}.bridge_frames."
+                f"{where}: all {len(irregular)} trials are irregular, so datasets.{where}.irregular_trials: drop "
+                f"leaves none; check Time, or raise datasets.{where}.bridge_frames."
             )
         kept, numbers = kept.take(stays), numbers[stays]
         check_frames(where, kept.activity, kept.trial, kept.time, numbers)
     whole = _bridged(kept, interval, settings.bridge_frames)
     reading = {
         "time_unit": FRAME_NUMBERS if settings.time_unit == FRAME_NUMBERS else "s",
+        "trials_from": trials_from,
         "frames_outside_trials": int(outside.sum()),
+        "outside_fraction": float(outside.mean()),
         "renumbered_trials": settings.renumber_trials,
-        "dropped_trials": dropped.tolist(),
+        "dropped_trials": np.union1d(irregular, missing).tolist(),
+        "dropped_for_missing": missing.tolist(),
+        "irregular_trials": len(_irregular(whole, interval, 0)),
         "bridged_frames": len(whole.trial) - len(kept.trial),
+        "filled_values": filled,
     }
     source = source | {"reading": reading, "left_out": frames.left_out}
     return Recording(whole.activity, whole.trial, whole.time, whole.covariates, whole.latents, units, source)
@@ -163,18 +190,26 @@ def described(recording: Recording) -> str:
     shortest, median, longest = clock["trial_lengths"]
     rate = "Time counts frames" if unit == FRAME_NUMBERS else f"{clock['frame_rate']:.4g} Hz"
     ids = recording.trial_ids
+    silent = int(silent_neurons(recording).sum())
     parts = [
-        f"{recording.n_neurons} neurons, {recording.n_frames} frames, {rate}",
+        f"{recording.n_neurons} neurons ({silent} silent), {recording.n_frames} frames, {rate}",
         f"{len(ids)} trials (ids {ids[0]} to {ids[-1]}) of {shortest:.4g} to {longest:.4g} {unit}, median {median:.4g}",
         f"{len(recording.covariates)} covariates",
         f"{reading['frames_outside_trials']} frames outside trials",
+        f"{reading['filled_values']} missing values filled in",
+        f"{reading['irregular_trials']} irregular trials",
     ]
+    if reading["trials_from"]:
+        parts.append(reading["trials_from"])
     if reading["renumbered_trials"]:
         parts.append("trials numbered in the order of the file")
     if silent := recording.source.get("silent_neurons"):
         parts.append(f"neurons that are silent in a session: {', '.join(map(str, silent))}")
-    if reading["dropped_trials"]:
-        parts.append(f"dropped as irregular: {listed_ids(np.array(reading['dropped_trials']))}")
+    missing = reading["dropped_for_missing"]
+    if irregular := sorted(set(reading["dropped_trials"]) - set(missing)):
+        parts.append(f"dropped as irregular: {listed_ids(np.array(irregular))}")
+    if missing:
+        parts.append(f"dropped for missing values: {listed_ids(np.array(missing))}")
     if reading["bridged_frames"]:
         parts.append(f"{reading['bridged_frames']} missing frames filled in")
     left_out = recording.source.get("left_out", {})
@@ -183,95 +218,94 @@ def described(recording: Recording) -> str:
     return "; ".join(parts)
 
 
-def _trial_of_each_frame(frames: Frames, settings: ReadingSettings, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """The id of each frame's trial, ``(T,)`` int64, and which frames lie outside trials, ``(T,)``.
-
-    Raises:
-        OdevaeError: if an id is negative or has several stretches, or all frames lie outside trials.
-    """
-    outside = np.isnan(frames.trial)
-    if settings.no_trial is not None:
-        outside |= frames.trial == settings.no_trial
-    if len(outside) and outside.all():
-        raise OdevaeError(
-            f"{where}: all {len(outside)} frames lie outside trials; give Trial the id of a trial where there is one, "
-            f"and check datasets.{where}.no_trial."
-        )
-    ids = np.where(outside, 0, frames.trial).astype(np.int64)
-    begins = (np.diff(ids, prepend=0) != 0) | np.diff(outside, prepend=True)
-    if settings.renumber_trials:
-        # An id may end one block and begin the next.
-        begins[1:] |= frames.time[1:] < frames.time[:-1]
-        return np.cumsum(begins & ~outside), outside
-    if (ids < 0).any():
-        frame = int(np.argmin(ids))
-        raise OdevaeError(
-            f"{where}: Trial is {ids[frame]} in {(ids == ids[frame]).sum()} frames, first at frame "
-            f"{np.argmax(ids == ids[frame])}; set datasets.{where}.no_trial: {ids[frame]} if they lie outside trials, "
-            "or give trials ids of 0 and more."
-        )
-    starts = np.flatnonzero(begins & ~outside)
-    known, counts = np.unique(ids[starts], return_counts=True)
-    if (counts > 1).any():
-        raise _used_again(ids, outside, starts, known[counts > 1], len(known), where)
-    return ids, outside
-
-
-def _used_again(ids, outside, starts, again, n_ids: int, where: str) -> OdevaeError:
-    """The refusal of trial ids that have several stretches of frames."""
-    ends = np.append(np.flatnonzero((np.diff(ids) != 0) | np.diff(outside)), len(ids) - 1)
-
-    def lies(trial_id: int) -> str:
-        first = starts[ids[starts] == trial_id]
-        spans = [f"{frame}-{ends[np.searchsorted(ends, frame)]}" for frame in first[:STRETCHES_SHOWN]]
-        spans += ["..."] if len(first) > STRETCHES_SHOWN else []
-        return f"{trial_id} in {len(first)} (frames {', '.join(spans)})"
-
-    more = len(again) - STRETCHES_SHOWN
-    remedies = [
-        f"datasets.{where}.renumber_trials: true if each stretch is a trial of its own (ids that start again in each "
-        "block, or the type of a trial)"
-    ]
-    if len(again) == 1 or again[0] == 0:
-        remedies.insert(0, f"datasets.{where}.no_trial: {again[0]} if the frames of {again[0]} lie outside trials")
-    return OdevaeError(
-        f"{where}: {len(again)} of {n_ids} trial ids come in several stretches of frames: "
-        f"{', '.join(map(lies, again[:STRETCHES_SHOWN]))}{f' and {more} more' if more > 0 else ''}; set "
-        f"{', or '.join(remedies)}."
-    )
-
-
 def _steps(frames: Frames) -> tuple[np.ndarray, np.ndarray]:
     """Each step from frame to frame of a trial: the later frame, and the time that passes."""
     _, earlier, later = neighbours(frames.trial)
     return later, frames.time[later] - frames.time[earlier]
 
 
-def _in_seconds(frames: Frames, unit: str | float | None, where: str) -> np.ndarray:
-    """The time of each frame in seconds, or as it is if it counts frames.
+def _with_trials(frames: Frames, settings: ReadingSettings, where: str) -> tuple[Frames, str]:
+    """The frames with time in seconds and the trials that the data set asks for; and how those were found."""
+    known = np.isfinite(frames.time)
+    # One clock is no trial, but shows the unit of time as well as a trial does.
+    clock = np.cumsum(np.diff(frames.time[known], prepend=-np.inf) < 0)
+    seconds = _seconds_of_unit(frames.time[known], clock, settings.time_unit, where, longest_trial_s=np.inf)
+    session = Session(
+        where=where,
+        time=frames.time * seconds,
+        unit=FRAME_NUMBERS if settings.time_unit == FRAME_NUMBERS else "s",
+        covariates=frames.covariates,
+        intervals={name: table * seconds for name, table in frames.intervals.items()},
+    )
+    trial, found = trials_of_session(settings.trials, session)
+    inside = np.isfinite(trial)
+    if not inside.any():
+        raise OdevaeError(f"{where}: {found.said}: none has a frame; check datasets.{where}.trials.")
+    covariates = {} if frames.trial is None else {"Trial": frames.trial}
+    for name, values in found.covariates.items():
+        covariates[name] = np.full(len(trial), np.nan)
+        covariates[name][inside] = values[trial[inside].astype(np.int64) - 1]
+    return replace(
+        frames,
+        trial=trial,
+        time=session.time,
+        covariates=covariates | frames.covariates,
+        left_out=frames.left_out | found.left_out,
+    ), found.said
+
+
+def _without_missing(
+    frames: Frames, numbers: np.ndarray, choice: str, where: str
+) -> tuple[Frames, np.ndarray, np.ndarray, int]:
+    """Frames of trials without NaN in their activity, as the data set wants it.
+
+    Returns:
+        The frames; their numbers in the file; ids of the trials that were left out; how many values were filled.
+    """
+    none = np.array([], dtype=np.int64)
+    if choice == "interpolate":
+        activity, filled = interpolated_activity(where, frames.activity, frames.trial, frames.time)
+        return replace(frames, activity=activity), numbers, none, filled
+    if choice == "refuse":
+        refuse_missing(where, frames.activity, frames.trial, numbers)
+        return frames, numbers, none, 0
+    missing = trials_with_missing(frames.activity, frames.trial)
+    stays = ~np.isin(frames.trial, missing)
+    if len(missing) and not stays.any():
+        raise OdevaeError(
+            f"{where}: the activity is NaN in all {len(missing)} trials, so datasets.{where}.missing: drop leaves "
+            "none; set it to interpolate, or remove the neurons that are NaN from the file."
+        )
+    return (frames.take(stays) if len(missing) else frames), numbers[stays], missing, 0
+
+
+def _seconds_of_unit(
+    time: np.ndarray, trial: np.ndarray, unit: str | float | None, where: str, longest_trial_s: float = LONGEST_TRIAL_S
+) -> float:
+    """How long one unit of Time lasts in seconds; 1 if it counts frames, which are used as they are.
 
     Raises:
         OdevaeError: if it cannot be in that unit.
     """
     if unit == FRAME_NUMBERS:
-        return frames.time
-    seconds = SECONDS.get(unit or "s", unit)
-    time = frames.time if seconds == 1 else frames.time * seconds
-    later, steps = _steps(frames)
+        return 1.0
+    seconds = float(SECONDS.get(unit or "s", unit))
+    _, earlier, later = neighbours(trial)
+    steps = time[later] - time[earlier]
     forward = steps[steps > 0]
     if not len(forward):
-        return time
-    step, length = float(np.median(forward)), float(np.median(trial_lengths(frames.trial[later], steps)))
+        return seconds
+    step, length = float(np.median(forward)), float(np.median(trial_lengths(trial[later], steps)))
     shortest, longest = FRAME_INTERVAL_S
     if unit is None and (forward == np.rint(forward)).all():
         problem = f"has whole steps only (median {step:.6g}), as frame numbers and clocks in ms have, not seconds"
-    elif not (shortest <= step * seconds <= longest and length * seconds <= LONGEST_TRIAL_S):
+    elif not (shortest <= step * seconds <= longest and length * seconds <= longest_trial_s):
         problem = (
-            f"cannot be in {unit or 's'}, because a frame would last {step * seconds:.4g} s and a trial "
-            f"{length * seconds:.4g} s (medians)"
+            f"cannot be in {unit or 's'}, because a frame would last {step * seconds:.4g} s and "
+            f"{'a trial' if np.isfinite(longest_trial_s) else 'the recording'} {length * seconds:.4g} s (medians)"
         )
     else:
-        return time
+        return seconds
     likely = [FRAME_NUMBERS] if step == 1 else []
     likely += [name for name, s in SECONDS.items() if s != 1 and shortest < step * s <= USUAL_INTERVAL_S]
     raise OdevaeError(

@@ -15,10 +15,17 @@ from odevae.storage.files import read_arrays, write_arrays
 # What reading a file did to its frames, under ``reading`` in the source of a recording. A simulation was not read.
 NOT_READ = {
     "time_unit": "s",
+    # Where the trials come from, if not from the file's ids.
+    "trials_from": None,
     "frames_outside_trials": 0,
+    "outside_fraction": 0.0,
     "renumbered_trials": False,
     "dropped_trials": [],
+    "dropped_for_missing": [],
+    # Those that stay, with a step of time that is no frame interval.
+    "irregular_trials": 0,
     "bridged_frames": 0,
+    "filled_values": 0,
 }
 IDS_SHOWN = 10
 # A clock in single precision is named as such where it resolves less than this many steps within a frame interval.
@@ -224,6 +231,11 @@ def timing(recording: Recording) -> dict:
         "frame_rate": float(1 / np.median(steps)),
         "trial_lengths": [float(pick(lengths)) for pick in (np.min, np.median, np.max)],
     }
+
+
+def silent_neurons(recording: Recording) -> np.ndarray:
+    """Which neurons are constant in the whole recording, ``(N,)``."""
+    return np.ptp(recording.activity, axis=0) == 0
 
 
 def require_covariates(

@@ -1,11 +1,8 @@
 """Which files a recording is read from: one, or those of a folder that a reader opens."""
 
-import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 from odevae.errors import OdevaeError
-from odevae.storage.files import sha256_of
 
 SUITE2P, MINIAN = "suite2p", "minian"
 # Arrays of one plane. The other files of suite2p (ops.npy, stat.npy) are pickles and are never opened.
@@ -57,13 +54,3 @@ def suite2p_planes(path: Path) -> list[Path]:
             "suite2p or suite2p/plane0."
         )
     return sorted(planes, key=lambda folder: (len(folder.name), folder.name))
-
-
-def checksum(paths: Sequence[Path]) -> str:
-    """The SHA-256 of a file, or one of those of several, in their order.
-
-    Raises:
-        OSError: if a file cannot be opened.
-    """
-    checksums = [sha256_of(path) for path in paths]
-    return checksums[0] if len(paths) == 1 else hashlib.sha256("\n".join(checksums).encode()).hexdigest()

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from odevae.data.frames import Frames
+from odevae.data.windows import SESSION, WINDOW, window_starts
 from odevae.errors import OdevaeError
 
-# Covariates of every recording that is made here: the number of the session and of the window in it, from 1.
-SESSION, WINDOW = "session", "window"
 # Rounding may make a session shorter than its windows by this share of a bin.
 ROUNDING = 1e-6
 
@@ -101,14 +100,15 @@ def binned(sessions: Sequence[SpikeList], events: Mapping[str, Sequence[SpikeLis
 def _window_starts(session: SpikeList, settings: BinSettings) -> np.ndarray:
     """Where the windows of a session begin, s: as many as end by its stop."""
     stop = session.time.max() if settings.stop_s is None else settings.stop_s
-    step = settings.window_s + settings.gap_s
-    room = stop - settings.start_s - settings.window_s
-    if room < -ROUNDING * settings.bin_s:
+    starts = window_starts(
+        settings.start_s, stop, settings.window_s, settings.gap_s, rounding=ROUNDING * settings.bin_s
+    )
+    if not len(starts):
         raise OdevaeError(
             f"{session.where}: from start_s {settings.start_s:g} to {stop:.6g} s, its end, there is no window of "
             f"{settings.window_s:g} s; lower start_s or window_s, or check the unit of the spike times (time_unit)."
         )
-    return settings.start_s + step * np.arange(int((room + ROUNDING * settings.bin_s) // step) + 1)
+    return starts
 
 
 def _counts(

@@ -18,6 +18,7 @@ from odevae.new_recording.config_text import config_text, draft_text
 from odevae.new_recording.own_config import CONFIG, merged, name_of, own_config
 from odevae.new_recording.reading import read_entry
 from odevae.new_recording.study import MODEL, check_study, choose_study, make_folds
+from odevae.protocols.unusual import unusual
 from odevae.storage.files import write_bytes
 
 
@@ -77,9 +78,8 @@ def _written(name: str, entry: dict, shipped: dict, schema: dict) -> Prepared:
     text = config_text(name, entry, schema, recording, study, models[MODEL]["latent_dims"])
     check_config(merged(shipped, yaml.safe_load(text)), schema)
     write_bytes(CONFIG, text.encode())
-    return Prepared(
-        name, (f"{name}: {described(recording)}.", *study.notes, f"Written: {CONFIG}, which says all this.")
-    )
+    said = [f"{name}: {described(recording)}.", *filter(None, [unusual(recording)]), *study.notes]
+    return Prepared(name, (*said, f"Written: {CONFIG}, which says all this."))
 
 
 def _checked(own: dict, shipped: dict, schema: dict) -> Prepared:

@@ -26,7 +26,9 @@ def read_entry(config: dict, name: str) -> Recording:
         events = entry["spikes"]["events"]
         recording = read_spike_lists(files, bins, name=name, events=events, units=entry["units"], **settings)
     else:
-        recording = read(files[0], name=name, units=entry["units"], settings=ReadingSettings(**settings))
+        recording = read(
+            files[0], name=name, units=entry["units"], settings=ReadingSettings.of(settings), layout=entry.get("read")
+        )
     grouped_by = [group for group in [entry.get("heldout", {}).get("group_by", BLOCK)] if group != BLOCK]
     for key, names in {
         "colour_by": entry["colour_by"],

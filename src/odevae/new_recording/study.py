@@ -14,7 +14,7 @@ from odevae.benchmark.tasks import HORIZONS, held_out_neurons
 from odevae.data.recording import Recording, timing
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
-from odevae.evaluation.few_trials import FEW_TRIALS
+from odevae.protocols.few_trials import FEW_TRIALS
 from odevae.protocols.fold import Fold
 from odevae.protocols.groups import BLOCK
 from odevae.protocols.recipes import heldout

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from odevae.data.recording import Recording, timing
+from odevae.data.recording import Recording, silent_neurons, timing
 from odevae.data.trials import Trials, cut
 from odevae.protocols.fold import Fold
 from odevae.protocols.groups import time_to_nearest, trial_groups
 from odevae.protocols.kernel import kernel_width
 from odevae.protocols.observations import BASELINE_BINS, Observations
+from odevae.protocols.unusual import unusual
 
 
 def audit(fold: Fold, recording: Recording, group_by: str | None = None, test_fraction: float = 0.1) -> dict:
@@ -42,6 +43,7 @@ def audit(fold: Fold, recording: Recording, group_by: str | None = None, test_fr
         forecast less than a kernel ahead predicts, in part, frames that it has seen.
         The clock of the recording and what reading its file did to its frames: see
         `odevae.data.recording.timing` and `odevae.data.recording.NOT_READ`.
+        ``unusual``: see `odevae.protocols.unusual.unusual`.
     """
     part = fold.scored_part
     train, scored = fold.parts["train"], fold.parts[part]
@@ -55,7 +57,6 @@ def audit(fold: Fold, recording: Recording, group_by: str | None = None, test_fr
         int((recording.time[f] - recording.time[f][0] <= fold.grid_s[-1] + 1e-6).sum())
         for f in map(recording.frames_of, fold.raw.trial_ids)
     )
-    silent = np.ptp(recording.activity, axis=0) == 0
     silent_in_training = ~_active(fold.raw, train)
     active_when_scored = _active(fold.raw, scored)
     nearest = float(time_to_nearest(recording, fold.raw.trial_ids, scored, train).min())
@@ -81,13 +82,14 @@ def audit(fold: Fold, recording: Recording, group_by: str | None = None, test_fr
         "fitted_on": fold.about["fitted_on"],
         "fitted_before_split": fold.about["fitted_before_split"],
         "frames_seen_at_onset": BASELINE_BINS if Observations.parse(fold.about["observations"]).baseline else 1,
-        "silent_neurons": int(silent.sum()),
+        "silent_neurons": int(silent_neurons(recording).sum()),
         "silent_in_training": int((silent_in_training & active_when_scored).sum()),
         "events": fold.events,
         "zero_fraction": float((native.values[native.recorded] == 0).mean()),
         "kernel_frames": kernel_width(native),
         **recording.reading,
         **timing(recording),
+        "unusual": unusual(recording),
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from odevae.benchmark.families import EVENT_SCORES, FAMILIES, Task
-from odevae.evaluation.few_trials import FEW_TRIALS
+from odevae.protocols.few_trials import FEW_TRIALS
 
 # Tasks whose event scores are worth a sentence: those that a copy of what was seen cannot win.
 EVENTS_OF = ("cosmooth", "new_events")

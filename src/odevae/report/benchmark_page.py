@@ -19,6 +19,7 @@ def benchmark_page(
     settings: str,
     asked: str | None = None,
     options: str = "",
+    warnings: Sequence[str] = (),
 ) -> str:
     """The page of a benchmark.
 
@@ -29,6 +30,7 @@ def benchmark_page(
         settings: of the benchmark in the configuration, as text.
         asked: the model that the page speaks of first, if any.
         options: see `rendered`.
+        warnings: about the recordings, see `odevae.report.page.warnings_of`.
     """
     return rendered(
         "benchmark",
@@ -38,7 +40,7 @@ def benchmark_page(
         options,
         asked=asked,
         answers=answers(rows, asked) if asked else [],
-        findings=benchmark_findings(rows),
+        findings=[*warnings, *benchmark_findings(rows)],
         best=best_of_each_task(rows, asked),
         tables=_by_dimension(rows),
         figures={family: embedded(file) for family, file in figures.items()},

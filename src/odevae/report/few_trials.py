@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from odevae.evaluation.few_trials import ENOUGH_TRIALS, note_on_trials
+from odevae.protocols.few_trials import ENOUGH_TRIALS, note_on_trials
 
 
 def notes_of(table: pd.DataFrame, names: Sequence[str] = ("dataset", "protocol")) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from odevae.evaluation.few_trials import FEW_TRIALS
+from odevae.protocols.few_trials import FEW_TRIALS
 
 # Protocols whose scored trials are never training trials.
 UNSEEN = ("heldout",)

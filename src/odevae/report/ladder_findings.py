@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from odevae.evaluation.audit_ladder import RUNGS
-from odevae.evaluation.few_trials import FEW_TRIALS
+from odevae.protocols.few_trials import FEW_TRIALS
 from odevae.report.findings import is_mean
 from odevae.report.table_files import cell_text
 

@@ -45,7 +45,13 @@ FORMATS = {
 
 
 def ladder_page(
-    study: str, rows: Sequence[dict], figure: Path, runs: Sequence[dict], settings: str, options: str = ""
+    study: str,
+    rows: Sequence[dict],
+    figure: Path,
+    runs: Sequence[dict],
+    settings: str,
+    warnings: Sequence[str] = (),
+    options: str = "",
 ) -> str:
     """The page of an audit ladder.
 
@@ -55,6 +61,7 @@ def ladder_page(
         figure: of the ladder, a PNG file.
         runs: content of ``run.json`` of each run.
         settings: of the study in the configuration, as text.
+        warnings: about the recordings, see `odevae.report.page.warnings_of`.
         options: see `rendered`.
     """
     means = means_of(rows)
@@ -66,7 +73,7 @@ def ladder_page(
         settings,
         options,
         asked=_asked(rows),
-        findings=ladder_findings(rows),
+        findings=[*warnings, *ladder_findings(rows)],
         figure=embedded(figure),
         headline=_table(_named_once(means), {name: HEADLINE[name] for name in names}),
         runs=_table([row for row in rows if not is_mean(row)], OF_RUN),

@@ -10,6 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from odevae.storage.files import read_json
+
 # Of a figure, in pixels: sharp on a screen of 1400 pixels and on a phone. WebP of this quality hides no line.
 WIDTH, QUALITY = 1200, 75
 
@@ -56,6 +58,12 @@ def provenance_of(records: Sequence[dict]) -> dict[str, str]:
     """What results rest on, from rows of a table or contents of ``run.json``."""
     names = {"code": "git_commit", "recordings, SHA-256": "data_sha256", "computers": "host"}
     return {what: distinct(record[name] for record in records) for what, name in names.items()}
+
+
+def warnings_of(audits: Sequence[Path]) -> list[str]:
+    """What the audits of folds say is unusual about their recordings, one sentence for each recording."""
+    found = (read_json(audit)["unusual"] for audit in audits)
+    return list(dict.fromkeys(sentence for sentence in found if sentence))
 
 
 def distinct(values: Iterable) -> str:

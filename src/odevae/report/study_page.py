@@ -35,6 +35,7 @@ def study_page(
     runs: Sequence[dict],
     settings: str,
     manifold: dict | None,
+    warnings: Sequence[str] = (),
     options: str = "",
 ) -> str:
     """The page of a study.
@@ -46,6 +47,7 @@ def study_page(
         runs: for each run ``row`` (its row of the table) and ``figures``, PNG files by name.
         settings: of the study in the configuration, as text.
         manifold: ``row`` of a run, and ``figure``, its manifold by Plotly; None if no run has one.
+        warnings: about the recordings, see `odevae.report.page.warnings_of`.
         options: see `rendered`.
     """
     return rendered(
@@ -57,7 +59,7 @@ def study_page(
         asked=_asked(rows),
         headline=_headline(rows),
         figure=embedded(figure),
-        findings=findings(rows),
+        findings=[*warnings, *findings(rows)],
         runs=[
             {
                 "title": _title(run["row"]),

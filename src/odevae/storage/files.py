@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -104,6 +104,12 @@ def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_all(paths: Sequence[str | Path]) -> str:
+    """SHA-256 of a file, or of the list of those of several files, in their order."""
+    checksums = [sha256_of(path) for path in paths]
+    return checksums[0] if len(paths) == 1 else hashlib.sha256("\n".join(checksums).encode()).hexdigest()
 
 
 def read_checked(path: str | Path, sha256: str) -> bytes:

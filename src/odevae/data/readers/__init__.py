@@ -9,8 +9,10 @@ from odevae.data.readers.paper_npz import read_paper_npz
 from odevae.data.readers.subprocess_reader import read_in_subprocess, read_matlab_in_subprocess
 from odevae.data.readers.suite2p import read_suite2p
 from odevae.data.recording import Recording
-from odevae.data.source_files import checksum, source_files
+from odevae.data.session_trials import TableOfTrials
+from odevae.data.source_files import source_files
 from odevae.errors import OdevaeError
+from odevae.storage.files import sha256_of_all
 
 # Of the plain layout, which needs no ``read``.
 READERS = {".npz": read_paper_npz, ".mat": read_matlab_in_subprocess}
@@ -38,8 +40,8 @@ def read(
             of plain arrays or a ``.mat`` of MATLAB 5 or 7.3, see the module of each.
 
     Returns:
-        The recording; its ``source`` holds ``name``, ``file`` (without folders) and ``sha256`` of the files, and what
-        `odevae.data.frames.recording_of` adds.
+        The recording; its ``source`` holds ``name``, ``file`` (without folders) and ``sha256`` of the files (also of a
+        table of trials), and what `odevae.data.frames.recording_of` adds.
 
     Raises:
         OdevaeError: if there is no such file, no reader for it, or its content is not a recording. Nothing else is
@@ -49,9 +51,14 @@ def read(
     format = None if layout is None else layout["format"]
     files = source_files(path, format)
     try:
-        source = {"name": name or path.name, "file": path.name, "sha256": checksum(files)}
+        # A table of trials is part of the recording.
+        table = [Path(settings.trials.table)] if isinstance(settings.trials, TableOfTrials) else []
+        names = ", ".join(file.name for file in [path, *table])
+        source = {"name": name or path.name, "file": names, "sha256": sha256_of_all([*files, *table])}
     except OSError as error:
-        raise OdevaeError(f"{path}: cannot be opened ({error.strerror}); check its permissions.") from error
+        raise OdevaeError(
+            f"{error.filename or path}: cannot be opened ({error.strerror}); check its path and permissions."
+        ) from error
     try:
         frames = _frames_of(path, layout)
         return recording_of(frames, settings, units=units, source=source)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from odevae.data.frames import Frames
+from odevae.data.names import LONGEST_NAME, is_plain
 from odevae.data.recording import check_lengths
 from odevae.errors import OdevaeError
 
@@ -16,8 +17,6 @@ from odevae.errors import OdevaeError
 LARGEST_EXACT_ID = 2**53
 # Share of this machine's memory that reading may take; the stages after it need the rest.
 MEMORY_SHARE = 0.5
-# Longer than MATLAB allows, and short enough for a file name.
-LONGEST_NAME = 100
 NAMES_SHOWN = 30
 NUMERIC = "biuf"  # kinds of NumPy's types
 LATENTS = "latents"
@@ -301,11 +300,6 @@ def listed(names: Iterable[str]) -> str:
     shown = [name if name.isprintable() else ascii(name) for name in names[:NAMES_SHOWN]]
     shown = [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..." for name in shown]
     return ", ".join(shown) + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")
-
-
-def is_plain(name: str) -> bool:
-    """Whether a name can come into sentences, logs, titles of figures and file names."""
-    return 0 < len(name) <= LONGEST_NAME and name.isprintable()
 
 
 def _numbers(values, label: str, where: str) -> np.ndarray:

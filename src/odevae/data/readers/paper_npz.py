@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from odevae.data.frames import Frames
+from odevae.data.names import LONGEST_NAME, is_plain
 from odevae.data.readers.arrays import (
     LATENTS,
-    LONGEST_NAME,
     PLAIN,
     Layout,
     frames_from_variables,
-    is_plain,
     memory_limit,
     only_pairs,
     require,

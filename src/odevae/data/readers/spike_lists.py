@@ -10,9 +10,9 @@ from odevae.data.readers.arrays import LARGEST_EXACT_ID, too_large
 from odevae.data.readers.paper_npz import read_pairs_npz
 from odevae.data.readers.subprocess_reader import read_pairs_of_matlab_in_subprocess
 from odevae.data.recording import Recording
-from odevae.data.source_files import checksum
 from odevae.data.spikes import BinSettings, SpikeList, binned
 from odevae.errors import OdevaeError
+from odevae.storage.files import sha256_of_all
 
 READERS: dict[str, Callable[[Path], np.ndarray]] = {
     ".npz": read_pairs_npz,
@@ -56,7 +56,7 @@ def read_spike_lists(
     source = {
         "name": name,
         "file": ", ".join(path.name for path in paths),
-        "sha256": checksum(paths),
+        "sha256": sha256_of_all(paths),
         "silent_neurons": [n_neurons - len(np.unique(session.neuron)) for session in sessions],
     }
     # Bins are in seconds, whatever the spike times were in.
