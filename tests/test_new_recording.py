@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from workflow_project import CHECKOUT, Project, jobs
 
@@ -198,12 +198,13 @@ def test_few_trials_get_larger_parts_and_a_warning():
     assert not study_of(recording(n_trials=60)).notes[0].startswith("60 trials")
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.integers(5, 500))
 def test_shares_leave_most_trials_for_training(n_trials):
     from odevae.new_recording.study import _heldout_settings
 
-    settings, _ = _heldout_settings(recording(n_trials=n_trials, n_neurons=1, frames=2))
-    parts = random_trials(n_trials, settings["test_fraction"], settings["validation_fraction"], 0, 0)
+    found, _ = _heldout_settings(recording(n_trials=n_trials, n_neurons=1, frames=2))
+    parts = random_trials(n_trials, found["test_fraction"], found["validation_fraction"], 0, 0)
     assert len(parts["train"]) >= n_trials / 2
     assert len(parts["test"]) >= min(5, n_trials // 4) and len(parts["validation"]) >= 1
 
