@@ -21,7 +21,7 @@ sweep: .venv/installed
 # A recording of your own: make new RECORDING=data/mouse7.mat. It is checked and config/mine.yaml written before anything runs.
 new: .venv/installed
 	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m odevae.new_recording "$(RECORDING)"
-	@$(SNAKEMAKE) all new --config recording="$(RECORDING)" >/dev/null
+	@$(SNAKEMAKE) all new --config new_recording="$(RECORDING)" >/dev/null
 	@cat logs/new.log
 
 test: .venv/installed

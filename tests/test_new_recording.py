@@ -245,7 +245,7 @@ def test_from_the_file_to_the_page(tmp_path):
     project = Project.create(tmp_path / "project")
     (project.root / "my data").mkdir()
     np.savez(project.root / "my data/mouse 7.npz", **arrays())
-    arguments = ("new", "--config", "recording=my data/mouse 7.npz")
+    arguments = ("new", "--config", "new_recording=my data/mouse 7.npz")
     output = project.run("--dry-run", *arguments)
     assert "Left out, with the covariates that they need: position_mean (Position)" in output
     assert jobs(output)["fit_benchmark_model"] == 30
@@ -270,6 +270,6 @@ def test_from_the_file_to_the_page(tmp_path):
     assert "--configfile config/mine.yaml results/report/mouse_7.html" in page
     assert jobs(project.run(*arguments)) == {"new": 1}
     assert not project.planned("results/report/mouse_7.html", "--configfile", "config/mine.yaml")
-    outcome = project.snakemake("new", "--config", "recording=lost.npz")
+    outcome = project.snakemake("new", "--config", "new_recording=lost.npz")
     assert outcome.code == 1 and "Traceback" not in outcome.output
     assert "config/mine.yaml is there already and is about my data/mouse 7.npz, not lost.npz" in outcome.output

@@ -224,6 +224,13 @@ def test_windows_do_not_cross_sessions_nor_pauses():
     assert "2 windows that were not recorded whole are left out" in described(found)
 
 
+def test_sessions_that_are_too_short_for_a_window_are_counted():
+    time = INTERVAL_S * np.concatenate([np.arange(100), np.arange(800), np.arange(100)])
+    found = recording(frames(time=time), {"window_s": 8})
+    assert set(found.covariates["session"]) == {2.0}
+    assert "2 of 3 sessions are too short for a window" in described(found)
+
+
 def test_a_recording_without_room_for_a_window_is_refused():
     assert "the longest stretch of the recording lasts 40 s; lower window_s" in refusal(frames(), {"window_s": 50})
 

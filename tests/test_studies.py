@@ -6,6 +6,7 @@ import pytest
 import yaml
 from workflow_project import CHECKOUT, with_value
 
+from odevae.config import session_trials
 from odevae.config.schema import check_config
 from odevae.config.studies import (
     SPLIT_BY_SEED,
@@ -16,7 +17,9 @@ from odevae.config.studies import (
     published_rows_of,
     study_folds,
     study_runs,
+    trial_tables,
 )
+from odevae.data.session_trials import SOURCES
 from odevae.data.simulate import SIMULATIONS
 from odevae.errors import OdevaeError
 from odevae.models.decoders import DECODERS
@@ -283,6 +286,49 @@ TWICE = [{"url": f"https://example.org/{folder}/one.mat", "sha256": "a" * 64} fo
 )
 def test_wrong_settings_of_spike_lists_are_named(changes, complaint):
     assert complaint in refusal(spike_lists(**changes))
+
+
+def session(trials: dict, **changes) -> dict:
+    return changed("datasets.session", {"file": "session.npz", "trials": trials} | changes)
+
+
+@pytest.mark.parametrize(
+    ("trials", "changes", "complaint"),
+    [
+        ({}, {}, "gives no source; give exactly one of table, intervals, covariate, window_s."),
+        ({"table": "t.csv", "window_s": 2}, {}, "gives table and window_s; give exactly one of"),
+        ({"window_s": 2, "unit": "s"}, {}, "trials.unit does not go with window_s; window_s goes with gap_s."),
+        ({"intervals": "trials", "gap_s": 1}, {}, "trials.gap_s does not go with intervals; remove it."),
+        ({"covariate": "lick", "window": 1}, {}, "unknown key window at datasets.session.trials; known keys there"),
+        ({"window_s": 0}, {}, "trials.window_s: 0 is less than or equal to the minimum of 0"),
+        ({"window_s": 2}, {"no_trial": 0}, "no_trial is for the Trial of the file, which datasets.session.trials"),
+        ({"table": "t{1}.csv"}, {}, "the file t{1}.csv has braces in its name"),
+        ({"window_s": 2}, {"missing": "ignore"}, "missing: 'ignore' is not one of ['refuse', 'drop', 'interpolate']"),
+        ({"window_s": 2}, {"spikes": {"bin_s": 0.1, "window_s": 1}}, "trials is for files with trials; windows of"),
+    ],
+)
+def test_wrong_trials_of_a_session_are_named(trials, changes, complaint):
+    assert complaint in refusal(session(trials, **changes))
+
+
+def test_windows_of_a_session_are_held_out_in_blocks_unless_the_data_set_says_otherwise():
+    assert grouping(checked(session({"window_s": "2."})), "session") == {"group_by": "block", "test_fraction": 0.1}
+    by_window = session({"window_s": 2}, heldout={"group_by": "window"})
+    assert grouping(checked(by_window), "session")["group_by"] == "window"
+    assert grouping(checked(session({"table": "t.csv"})), "session") == {}
+
+
+def test_a_table_of_trials_is_a_file_of_the_data_set():
+    whole = checked(session({"table": "t.csv", "unit": "frames"}))
+    assert trial_tables(whole, "session") == ["t.csv"]
+    assert trial_tables(whole, "mouse") == []
+
+
+def test_the_schema_knows_every_source_of_trials_and_its_keys():
+    keys = {key: tuple(field.name for field in fields(source) if field.name != key) for key, source in SOURCES.items()}
+    assert keys == session_trials.SOURCES
+    known = {name for key, others in session_trials.SOURCES.items() for name in (key, *others)}
+    assert set(SCHEMA["$defs"]["dataset"]["properties"]["trials"]["properties"]) == known
 
 
 def test_only_spike_lists_may_come_in_several_files():

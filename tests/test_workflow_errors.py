@@ -7,6 +7,8 @@ import pytest
 from conftest import paper_data_dir
 from workflow_project import Project, small_config, with_value
 
+from odevae.data.frames import NO_TRIAL_SENTENCE
+
 RECORDING = {
     "roi": np.arange(24.0).reshape(8, 3),
     "Trial": np.repeat([1, 2], 4),
@@ -19,12 +21,16 @@ CONFIG_MISTAKES = {
     "datasets.disc.color_by": (
         "x",
         "config: unknown key color_by at datasets.disc; known keys there: file, fetch, simulate, units, time_unit, "
-        "no_trial, renumber_trials, irregular_trials, bridge_frames, spikes, colour_by, decode, events, published, "
-        "heldout.",
+        "no_trial, renumber_trials, irregular_trials, bridge_frames, missing, trials, spikes, colour_by, decode, "
+        "events, published, heldout.",
     ),
     "datasets.lost": (
         {"file": "lost.npz"},
         "config: datasets.lost.file: there is no file lost.npz; correct the path.",
+    ),
+    "datasets.session": (
+        {"file": "Snakefile", "trials": {"table": "lost.csv"}},
+        "config: datasets.session.trials.table: there is no file lost.csv; correct the path.",
     ),
     "datasets.disc.time_unit": (
         "ms",
@@ -43,13 +49,13 @@ def with_nan() -> np.ndarray:
 FILE_MISTAKES = {
     "no_trial": (
         {"Trial": None},
-        "no_trial: the file has no Trial, so nothing says which frames are one trial; add Trial, the id of the trial "
-        "of each frame.",
+        f"no_trial: {NO_TRIAL_SENTENCE.format(where='no_trial')}",
     ),
     "with_nan": (
         {"roi": with_nan()},
-        "with_nan: the activity is NaN or infinite in 1 of its 24 values, first at frame 3, neuron 1; remove those "
-        "frames or neurons, or fill them, before reading the file.",
+        "with_nan: the activity is NaN in 1 of the 24 values of its trials, in 1 of 2 trials (trial 1) and 1 of 3 "
+        "neurons, first at frame 3, neuron 1; set datasets.with_nan.missing: drop to leave those trials out, or "
+        "datasets.with_nan.missing: interpolate to fill the values on a line in time.",
     ),
     "wrong_length": (
         {"Trial": np.repeat([1, 2], 3)},

@@ -54,6 +54,7 @@ def config_of_every_rule(fetched, spikes) -> dict:
         "spikes": {"bin_s": 0.5, "window_s": 2, "gap_s": 1},
         "heldout": {"group_by": "session"},
     }
+    config["datasets"]["session"] = {"file": "session.npz", "trials": {"table": "trials.csv"}}
     config["studies"]["small"] |= {"protocols": ["heldout"], "seeds": [1], "published_table": 1}
     config["studies"]["ladder"] = config["studies"]["small"] | {"ladder": True}
     config["benchmark_models"] = {"pca": {"class": "linear.PCA", "latent_dims": "any"}}
@@ -71,6 +72,8 @@ def jobs(tmp_path_factory) -> list[dict]:
     for path in spikes:
         np.savez(path, spikes=np.column_stack([np.tile([1, 2, 3, 4], 45), np.linspace(0.05, 9.1, 180)]))
     project = Project.create(folder / "project", config_of_every_rule(folder / "fetched.npz", spikes))
+    np.savez(project.root / "session.npz", roi=RECORDING["roi"], Time=RECORDING["Time"])
+    (project.root / "trials.csv").write_text("start,stop\n0,0.35\n0.4,0.7\n", encoding="utf-8")
     (project.root / "src/sitecustomize.py").write_text(RECORDER, encoding="utf-8")
     (project.root / "jobs").mkdir()
     # Tracking reads all that is on disk, and nothing may rerun for its sake. Without a store it reads nothing.
@@ -78,6 +81,7 @@ def jobs(tmp_path_factory) -> list[dict]:
     project.run(
         "all",
         "results/fetched/recording.npz",
+        "results/session/recording.npz",
         "results/snail/heldout/split2/neurons/audit.json",
         "results/figures/tiny",
         "results/report/small.html",
@@ -110,6 +114,7 @@ def test_the_record_of_what_is_read_is_complete(jobs):
         "tabulate_study": "src/odevae/report/published_tables.csv",
         "evaluate_run": "results/disc/heldout/split0/quick/d2_ls5e-4_seed1/checkpoint.pt",
         "plot_benchmark": "results/tables/tiny.csv",
+        "read_recording": "trials.csv",
     }.items():
         assert any(name in job["read"] for job in jobs if job["rule"] == rule), rule
 

@@ -18,6 +18,7 @@ from odevae.config.studies import (
     fetched_files,
     fold_path,
     folds_of_runs,
+    format_of,
     grouping,
     protocol_settings,
     published_rows_of,
@@ -26,6 +27,7 @@ from odevae.config.studies import (
     trial_tables,
 )
 from odevae.data.frames import ReadingSettings
+from odevae.data.source_files import source_files
 from odevae.errors import OdevaeError
 from odevae.jobs.code_digest import digest_of_code
 from odevae.models.presets import PRESETS, model_spec
@@ -55,7 +57,7 @@ with open(PROJECT / "workflow/schemas/config.schema.yaml", encoding="utf-8") as 
 try:
     for path in workflow.configfiles:
         require_unique_keys(path)
-    NEW_RECORDING = str(config.pop("recording", ""))
+    NEW_RECORDING = str(config.pop("new_recording", ""))
     if NEW_RECORDING:
         # Jobs parse this file too, and find the configuration that the first call wrote.
         if not (own_config(NEW_RECORDING) or {}).get("benchmarks"):
@@ -74,8 +76,9 @@ try:
         module_file(PROJECT / "src", entry["class"])
     for dataset, entry in config["datasets"].items():
         for name in data_files(config, dataset) if "file" in entry else []:
-            if not Path(name).is_file():
+            if not Path(name).exists():
                 raise OdevaeError(f"config: datasets.{dataset}.file: there is no file {name}; correct the path.")
+            source_files(name, format_of(config, dataset))
         for name in trial_tables(config, dataset):
             if not Path(name).is_file():
                 raise OdevaeError(f"config: datasets.{dataset}.trials.table: there is no file {name}; correct the path.")
@@ -174,7 +177,29 @@ def grouping_of(wildcards):
 
 
 def files_of(wildcards):
+    """What reading opens: the files of the data set, or those in its folder."""
+    files = data_files(config, wildcards.dataset)
+    if "file" not in config["datasets"][wildcards.dataset]:
+        return files
+    return [str(path) for name in files for path in source_files(name, format_of(config, wildcards.dataset))]
+
+
+def paths_of(wildcards):
+    """The files of the data set, or its folder."""
     return data_files(config, wildcards.dataset)
+
+
+def layout_of(wildcards):
+    """Which variable of the file is what, if the data set says so."""
+    return config["datasets"][wildcards.dataset].get("read")
+
+
+def inspected_files(wildcards):
+    """The files of a recording that a call asks about."""
+    if "recording" not in config:
+        raise WorkflowError("inspect needs a recording: snakemake --cores 1 --config recording=PATH inspect.")
+    path = Path(config["recording"])
+    return [str(file) for file in path.rglob("*") if file.is_file()] if path.is_dir() else str(path)
 
 
 def trial_tables_of(wildcards):
@@ -284,7 +309,7 @@ def published_rows_for(wildcards):
 def new_benchmark():
     """The first benchmark that the configuration of an own recording names."""
     if not NEW_RECORDING:
-        raise WorkflowError("Name the recording: snakemake new --cores 2 --config recording=data/mouse7.mat")
+        raise WorkflowError("Name the recording: snakemake new --cores 2 --config new_recording=data/mouse7.mat")
     return next(iter(own_config(NEW_RECORDING)["benchmarks"]))
 
 

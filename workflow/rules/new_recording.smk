@@ -1,4 +1,4 @@
-# A lab's own recording: `snakemake new --cores 2 --config recording=data/mouse7.mat`, or `make new RECORDING=...`.
+# A lab's own recording: `snakemake new --cores 2 --config new_recording=data/mouse7.mat`, or `make new RECORDING=...`.
 
 
 # On demand and every time, without `benchmark`, whose file would count as an output: it only shows what the inputs hold.

@@ -50,8 +50,30 @@ rule read_recording:
         units=lookup(dpath="{dataset}/units", within=config["datasets"]),
         settings=reading_of,
         spikes=spikes_of,
+        paths=paths_of,
+        layout=layout_of,
     script:
         "../scripts/read_recording.py"
+
+
+# What a file holds, and the lines of the configuration that read it: `snakemake --cores 1 --config recording=PATH inspect`.
+# Without `benchmark`, whose file would count as an output, and what has its outputs does not run again.
+rule inspect:
+    input:
+        files=inspected_files,
+    log:
+        "logs/inspect.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    params:
+        path=config.get("recording", ""),
+    script:
+        "../scripts/inspect.py"
 
 
 rule simulate_recording:

@@ -20,6 +20,8 @@ NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # Folders of results/ that belong to all data sets together, and the file of results/mlflow/ that belongs to no study.
 COMMON_FOLDERS = ("figures", "mlflow", "tables")
 STORE_RECORD = "store"
+# Formats that are a folder.
+FOLDERS = ("minian", "suite2p")
 # How far the number of bins in a window may be from a whole number, because of rounding, as a share.
 WHOLE_BINS = 1e-9
 
@@ -52,6 +54,7 @@ def check_config(config: dict, schema: dict) -> dict:
                     "for wildcards; rename it or give a link to it."
                 )
         check_spike_lists(config, dataset)
+        check_read(config, dataset)
         check_trials(config, dataset)
     for model in config["models"]:
         model_spec(model, config["models"])
@@ -146,6 +149,21 @@ def check_spike_lists(config: dict, dataset: str) -> None:
             )
     if len(set(names)) < len(names) or len(set(events)) < len(events):
         raise OdevaeError(f"config: {where}: a file name is given twice; give each file once, under its own name.")
+
+
+def check_read(config: dict, dataset: str) -> None:
+    """Refuse ``read`` where nothing reads it, as `check_config` does."""
+    where, entry = f"datasets.{dataset}", config["datasets"][dataset]
+    if "read" not in entry:
+        return
+    for key, why in {"simulate": "a simulation needs none", "spikes": "spike lists need none"}.items():
+        if key in entry:
+            raise OdevaeError(f"config: {where}.read is for recordings in files; {why}, remove it.")
+    if "fetch" in entry and entry["read"]["format"] in FOLDERS:
+        raise OdevaeError(
+            f"config: {where}.fetch downloads single files, but {entry['read']['format']} is a folder; download it "
+            f"yourself and give {where}.file."
+        )
 
 
 def check_benchmarks(config: dict) -> None:

@@ -82,6 +82,11 @@ def data_files(config: dict, dataset: str) -> list[str]:
     return _as_list(entry.get("file", []))
 
 
+def format_of(config: dict, dataset: str) -> str | None:
+    """The format of a recording, if the data set states it."""
+    return config["datasets"][dataset].get("read", {}).get("format")
+
+
 def trial_tables(config: dict, dataset: str) -> list[str]:
     """The file that says where the trials of a data set begin and end, if there is one."""
     trials = config["datasets"][dataset].get("trials", {})

@@ -238,7 +238,7 @@ class Windows:
 
     def of(self, session: Session) -> SessionTrials:
         known, clock, interval = session.known, session.clock, session.interval
-        frames, numbers, cut_short = [], {SESSION: [], WINDOW: []}, 0
+        frames, numbers, cut_short, too_short = [], {SESSION: [], WINDOW: []}, 0, 0
         for number in np.unique(clock):
             time = session.time[known[clock == number]]
             # The last frame lasts as long as the others.
@@ -248,6 +248,7 @@ class Windows:
             whole = [_whole(session, f, start, self.window_s) for f, start in zip(found, starts, strict=True)]
             frames += [f for f, is_whole in zip(found, whole, strict=True) if is_whole]
             cut_short += len(whole) - sum(whole)
+            too_short += not len(starts)
             numbers[SESSION] += [number + 1.0] * sum(whole)
             numbers[WINDOW] += (np.flatnonzero(whole) + 1.0).tolist()
         if not frames:
@@ -259,6 +260,7 @@ class Windows:
         said = f"windows of {self.window_s:g} {session.unit}"
         said += f", {self.gap_s:g} {session.unit} apart" if self.gap_s else ""
         said += f"; {cut_short} windows that were not recorded whole are left out" if cut_short else ""
+        said += f"; {too_short} of {clock[-1] + 1} sessions are too short for a window" if too_short else ""
         covariates = {name: np.array(values) for name, values in numbers.items() if name not in session.covariates}
         return SessionTrials(frames, said, covariates)
 

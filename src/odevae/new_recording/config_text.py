@@ -1,6 +1,6 @@
 """The configuration of a new recording as YAML: each key below its description in the schema, the unused ones too."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import yaml
 
@@ -22,7 +22,13 @@ HEAD = (
 
 
 def config_text(
-    name: str, entry: Mapping, schema: dict, recording: Recording, study: Study, latent_dims_of_model
+    name: str,
+    entry: Mapping,
+    schema: dict,
+    understood: Sequence[str],
+    recording: Recording,
+    study: Study,
+    latent_dims_of_model: str | list[int],
 ) -> str:
     """The whole file.
 
@@ -30,6 +36,7 @@ def config_text(
         name: of the data set, the benchmark and its table.
         entry: what is known of the file, without what `study` chose.
         schema: of the configuration.
+        understood: sentences about the format of the file.
         recording: what the file holds.
         study: what is compared.
         latent_dims_of_model: the entry ``latent_dims`` of the default model in ``benchmark_models``.
@@ -53,7 +60,12 @@ def config_text(
         "lambdas_smooth": ["5e-4"],
         "seeds": [1],
     }
-    parts = [_dataset(name, {**entry, **chosen}, schema, [f"{described(recording)}.", covariates, *study.notes]), [""]]
+    parts = [
+        _dataset(
+            name, {**entry, **chosen}, schema, [*understood, f"{described(recording)}.", covariates, *study.notes]
+        ),
+        [""],
+    ]
     parts.append(
         [
             *_comment("The table and the page of `make new`: results/tables and results/report.", ""),
@@ -87,14 +99,15 @@ def config_text(
     return "\n".join(line for part in parts for line in part) + "\n"
 
 
-def draft_text(name: str, entry: Mapping, schema: dict, problem: str) -> str:
+def draft_text(name: str, entry: Mapping, schema: dict, understood: Sequence[str], problem: str) -> str:
     """The part of the data set alone, for a file that cannot be read without one of the keys that it lists."""
-    return "\n".join(_dataset(name, entry, schema, [f"This recording cannot be used yet: {problem}"])) + "\n"
+    about = [*understood, f"This recording cannot be used yet: {problem}"]
+    return "\n".join(_dataset(name, entry, schema, about)) + "\n"
 
 
 def _dataset(name: str, entry: Mapping, schema: dict, about: list[str]) -> list[str]:
     rule = schema["$defs"]["dataset"]
-    rest = {key: value for key, value in entry.items() if key != "file"}
+    rest = {key: value for key, value in entry.items() if key in rule["properties"]}
     return [
         *(line for sentence in HEAD for line in _comment(sentence, "")),
         "",
@@ -117,7 +130,7 @@ def _keys(rule: dict, values: Mapping, schema: dict, indent: str, with_unset: bo
         yield from _comment(_described(own), indent)
         if key not in values:
             yield f"{indent}# {key}: {_flow(example(own, schema))}"
-        elif own.get("properties"):
+        elif set(values[key] if isinstance(values[key], dict) else [key]) <= set(own.get("properties", {})):
             yield f"{indent}{key}:"
             yield from _keys(own, values[key], schema, indent + INDENT)
         else:

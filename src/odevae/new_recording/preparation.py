@@ -4,6 +4,7 @@ The file is written once and then belongs to the user. If a recording cannot be 
 its time, a draft is written that lists the keys; the next call completes it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from odevae.benchmark.grid import left_out
 from odevae.config.schema import check_config
 from odevae.config.studies import data_files, protocol_settings
 from odevae.data.frames import described
+from odevae.data.readers.recognition import recognise
 from odevae.errors import OdevaeError
 from odevae.new_recording.config_text import config_text, draft_text
 from odevae.new_recording.own_config import CONFIG, merged, name_of, own_config
@@ -52,17 +54,16 @@ def prepare(recording: str, shipped: dict, schema: dict) -> Prepared:
     own = own_config(file)
     if own and own.get("benchmarks"):
         return _checked(own, shipped, schema)
-    name, entry = next(iter(own["datasets"].items())) if own else _proposed(file, shipped)
-    return _written(name, entry, shipped, schema)
+    recognised = recognise(file)
+    if own:
+        name, entry = next(iter(own["datasets"].items()))
+    else:
+        taken = [name for section in ("datasets", "studies", "benchmarks") for name in shipped.get(section, {})]
+        name, entry = name_of(file, taken), recognised.entry
+    return _written(name, entry, recognised.notes, shipped, schema)
 
 
-def _proposed(file: str, shipped: dict) -> tuple[str, dict]:
-    """The name and the entry of a file about which nothing is known."""
-    taken = [name for section in ("datasets", "studies", "benchmarks") for name in shipped.get(section, {})]
-    return name_of(file, taken), {"file": file}
-
-
-def _written(name: str, entry: dict, shipped: dict, schema: dict) -> Prepared:
+def _written(name: str, entry: dict, understood: Sequence[str], shipped: dict, schema: dict) -> Prepared:
     """Choose the study of a data set and write it, or write a draft and raise what is wrong."""
     own = {"datasets": {name: entry}}
     config = check_config(merged(shipped, own), schema)
@@ -71,11 +72,11 @@ def _written(name: str, entry: dict, shipped: dict, schema: dict) -> Prepared:
         models = config["benchmark_models"]
         study = choose_study(recording, entry, protocol_settings(config, name, "heldout"), models)
     except OdevaeError as error:
-        if f"datasets.{name}." not in str(error):
+        if f"datasets.{name}." not in str(error) and " read." not in str(error):
             raise
-        write_bytes(CONFIG, draft_text(name, entry, schema, str(error)).encode())
+        write_bytes(CONFIG, draft_text(name, entry, schema, understood, str(error)).encode())
         raise OdevaeError(f"{error} The key is in {CONFIG}, for you to set; then call this again.") from error
-    text = config_text(name, entry, schema, recording, study, models[MODEL]["latent_dims"])
+    text = config_text(name, entry, schema, understood, recording, study, models[MODEL]["latent_dims"])
     check_config(merged(shipped, yaml.safe_load(text)), schema)
     write_bytes(CONFIG, text.encode())
     said = [f"{name}: {described(recording)}.", *filter(None, [unusual(recording)]), *study.notes]

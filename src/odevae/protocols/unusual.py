@@ -33,9 +33,7 @@ def _unusual(recording: Recording) -> list[str]:
     n_trials, n_neurons = len(recording.trial_ids), recording.n_neurons
     if TESTED_SHARE * n_trials < FEW_TRIALS:
         tested = max(1, round(TESTED_SHARE * n_trials))
-        found.append(
-            f"it has {n_trials} trials, so a tenth of them is {tested}, and scores depend on which one that is"
-        )
+        found.append(f"it has {n_trials} trials, so a split that tests a tenth of them rests on {tested}")
     silent = int(silent_neurons(recording).sum())
     if silent > SILENT_SHARE * n_neurons:
         found.append(f"{silent} of {n_neurons} neurons are silent (constant in all trials)")

@@ -35,13 +35,13 @@ def read(
         path: a file, or the folder of a format that is one.
         name: what to call the recording; the file's name when left out.
         units: unit of the activity; none of the formats stores it in a form to rely on.
-        settings: what the data set says of the file: the unit of time, frames outside trials, trial ids, gaps.
+        settings: what the data set says of the file: unit of time, trials, gaps, missing values.
         layout: ``read`` of the data set: its ``format``, and the arguments of the format's reader. None for an ``.npz``
             of plain arrays or a ``.mat`` of MATLAB 5 or 7.3, see the module of each.
 
     Returns:
-        The recording; its ``source`` holds ``name``, ``file`` (without folders) and ``sha256`` of the files (also of a
-        table of trials), and what `odevae.data.frames.recording_of` adds.
+        The recording; its ``source`` holds ``name``, ``file`` (without folders) and ``sha256`` of the files (the
+        table of trials among them), and what `odevae.data.frames.recording_of` adds.
 
     Raises:
         OdevaeError: if there is no such file, no reader for it, or its content is not a recording. Nothing else is
@@ -52,21 +52,21 @@ def read(
     files = source_files(path, format)
     try:
         # A table of trials is part of the recording.
-        table = [Path(settings.trials.table)] if isinstance(settings.trials, TableOfTrials) else []
-        names = ", ".join(file.name for file in [path, *table])
-        source = {"name": name or path.name, "file": names, "sha256": sha256_of_all([*files, *table])}
+        tables = [Path(settings.trials.table)] if isinstance(settings.trials, TableOfTrials) else []
+        names = ", ".join(file.name for file in [path, *tables])
+        source = {"name": name or path.name, "file": names, "sha256": sha256_of_all([*files, *tables])}
     except OSError as error:
         raise OdevaeError(
             f"{error.filename or path}: cannot be opened ({error.strerror}); check its path and permissions."
         ) from error
     try:
-        frames = _frames_of(path, layout)
+        frames = frames_of(path, layout)
         return recording_of(frames, settings, units=units, source=source)
     except MemoryError as error:
         raise too_large(path) from error
 
 
-def _frames_of(path: Path, layout: Mapping | None) -> Frames:
+def frames_of(path: Path, layout: Mapping | None) -> Frames:
     """The frames of a file by the reader of its format."""
     suffix = path.suffix.lower()
     if layout is None:

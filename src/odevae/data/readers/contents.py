@@ -6,13 +6,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from odevae.data.readers.arrays import NUMERIC
 from odevae.data.readers.hdf5 import opened_hdf5, shapes_of_hdf5
 from odevae.data.readers.matlab import load_matlab, with_fields
+from odevae.data.readers.matlab_trials import elements
+from odevae.data.readers.nwb import nwb_contents
+from odevae.data.readers.tables import PARQUET, SEPARATORS, load_table
 
 # What NWB files are recognised by, as an attribute of their root.
 NWB_VERSION = "nwb_version"
 # Suffixes of what is described here.
-DESCRIBED = (".mat", ".h5", ".hdf5", ".hdf")
+DESCRIBED = (".mat", ".h5", ".hdf5", ".hdf", ".nwb", *SEPARATORS, PARQUET)
 
 
 def contents_of(path: Path) -> dict:
@@ -27,7 +31,16 @@ def contents_of(path: Path) -> dict:
     """
     if path.suffix.lower() == ".mat":
         return _matlab(path)
+    if path.suffix.lower() in (*SEPARATORS, PARQUET):
+        table = load_table(path)
+        return {
+            "format": "table",
+            "variables": [[name, [len(table)], table[name].dtype.str] for name in table.columns],
+            "repeats": [name for name in table.columns if table[name].nunique() < len(table)],
+        }
     with opened_hdf5(path) as file:
+        if NWB_VERSION in file.attrs:
+            return nwb_contents(path)
         variables = _listed(shapes_of_hdf5(file))
         if "estimates" in file and "params" in file:
             rate = file.get("params/data/fr")
@@ -47,6 +60,19 @@ def _matlab(path: Path) -> dict:
     variables = load_matlab(path)
     if "nic_output" in variables:
         return {"format": "plain", "variables": _listed(_shapes(variables))}
+    trials = elements(variables)
+    matrices = {name: [np.asarray(one) for one in values] for name, values in trials.items()}
+    matrices = {
+        name: values
+        for name, values in matrices.items()
+        if all(one.ndim == 2 and min(one.shape, default=0) > 1 and one.dtype.kind in NUMERIC for one in values)
+    }
+    if matrices and not any(np.shape(values) and min(np.shape(values)) > 1 for values in variables.values()):
+        return {
+            "format": "matlab_trials",
+            "variables": [[name, [len(values)], "one for each trial"] for name, values in trials.items()],
+            "matrices": {name: [list(one.shape) for one in values] for name, values in matrices.items()},
+        }
     return {"format": "arrays", "variables": _listed(_shapes(with_fields(variables)))}
 
 

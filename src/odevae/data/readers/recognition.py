@@ -1,7 +1,6 @@
 """What a file of a lab is, and the lines of the configuration that read it."""
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,8 +64,8 @@ def recognise(path: str | Path) -> Recognised:
     suffix = path.suffix.lower()
     if suffix != ".npz" and suffix not in DESCRIBED:
         raise OdevaeError(
-            f"{path}: no reader for the suffix {path.suffix!r}; give a recording as .npz, {', '.join(DESCRIBED)}, or the "
-            "folder of suite2p or Minian."
+            f"{path}: no reader for the suffix {path.suffix!r}; give a recording as .npz, {', '.join(DESCRIBED)}, or "
+            "the folder of suite2p or Minian."
         )
     if suffix == ".npz":
         contents = {"format": "arrays"}
@@ -96,10 +95,10 @@ def _folder(path: Path) -> Recognised:
                 shape, dtype = _npy_header(plane / name)
                 variables.append(Variable((plane / name).relative_to(path).as_posix(), shape, dtype))
     notes = [
-        f"suite2p, {len(planes)} plane{'s' if len(planes) > 1 else ''}: dF/F over the median of F - 0.7 Fneu, of the ROIs "
-        "that iscell.npy calls cells; activity: deconvolved reads spks.npy.",
-        "The frame rate lies in ops.npy (fs), a pickle that is never opened: add rate_hz, frames of one plane in a second, "
-        "to read.",
+        f"suite2p, {len(planes)} plane{'s' if len(planes) > 1 else ''}: dF/F over the median of F - 0.7 Fneu, of the "
+        "ROIs that iscell.npy calls cells; activity: deconvolved reads spks.npy.",
+        "The frame rate lies in ops.npy (fs), a pickle that is never opened: add rate_hz to read, the frames of one "
+        "plane in a second.",
         NEEDS_TRIALS,
     ]
     read = {"format": SUITE2P, "activity": "dff", "cells": "iscell"}
@@ -144,7 +143,8 @@ def _arrays(path: Path, variables: list[Variable], contents: dict) -> Recognised
     matrices = [variable for variable in matrices if len(variable.shape) == 2 and variable.name != LATENTS]
     if not matrices:
         raise OdevaeError(
-            f"{path}: holds no matrix of numbers that could be the activity of neurons over frames; give a file with one."
+            f"{path}: holds no matrix of numbers that could be the activity of neurons over frames; give a file "
+            "with one."
         )
     activity = _first_of(ACTIVITY_NAMES, matrices) or max(matrices, key=lambda variable: np.prod(variable.shape))
     vectors = [v for v in numeric if max(v.shape, default=0) in activity.shape and np.prod(v.shape) == max(v.shape)]
@@ -196,6 +196,85 @@ def _extract(path: Path, variables: list[Variable], contents: dict) -> Recognise
     return Recognised("extract", variables, {"file": str(path), "units": "a.u.", "read": {"format": "extract"}}, notes)
 
 
+def _matlab_trials(path: Path, variables: list[Variable], contents: dict) -> Recognised:
+    matrices = contents["matrices"]
+    name = next(
+        (name for wanted in ACTIVITY_NAMES for name in matrices if _normal(name) == wanted), next(iter(matrices))
+    )
+    rows, columns = ({shape[side] for shape in matrices[name]} for side in (0, 1))
+    frames = "rows" if len(columns) == 1 and len(rows) > 1 else "columns"
+    read = {"format": "matlab_trials", "activity": name, "frames": frames}
+    others = [variable for variable in variables if variable.name not in matrices]
+    notes = [
+        f"One element for each of {len(matrices[name])} trials; of {name}, {frames} are taken for frames, check it."
+    ]
+    if time := _first_of(TIME_NAMES, others):
+        read["time"] = time.name
+    else:
+        notes.append(NEEDS_RATE)
+    if trial := _first_of(TRIAL_NAMES, others):
+        read["trial"] = trial.name
+    if left := [variable.name for variable in others if variable not in (time, trial)]:
+        notes.append(f"Name in covariates what has a number for each frame or each trial, of {', '.join(left)}.")
+    notes.append("For spikes in bins of a millisecond, add bin_frames (20 sums 20 of them to one) and units: spikes.")
+    return Recognised("matlab_trials", variables, {"file": str(path), "read": read}, notes)
+
+
+def _nwb(path: Path, variables: list[Variable], contents: dict) -> Recognised:
+    read, entry, notes = {"format": "nwb"}, {"file": str(path)}, []
+    if contents["rois"]:
+        preferred = [name for name in contents["rois"] if "dfoverf" in name.lower() or "dff" in name.lower()]
+        read["activity"] = (preferred or contents["rois"])[0]
+        notes.append(f"ROI traces: {', '.join(contents['rois'])}; activity names one.")
+        if contents["units"]:
+            notes.append("The file has units too: bin_s in place of activity counts their spikes in bins.")
+        entry["units"] = "dF/F" if preferred else "a.u."
+    elif contents["units"]:
+        read["bin_s"], entry["units"] = 0.05, "spikes"
+        notes.append("Sorted units: their spikes are counted in bins of bin_s seconds; choose it.")
+        columns = [name for name in contents["unit_columns"] if "quality" in name or "label" in name or "group" in name]
+        notes += [f"cells: {columns[0]}=good, for instance, chooses units by that column."] if columns else []
+    else:
+        raise OdevaeError(f"{path}: holds no ROI traces and no units; give the NWB file of the processed session.")
+    if contents["behaviour"]:
+        notes.append(f"Resampled onto the frames unless covariates names some: {', '.join(contents['behaviour'])}.")
+    if contents["intervals"]:
+        entry["trials"] = {"intervals": "trials" if "trials" in contents["intervals"] else contents["intervals"][0]}
+        notes.append(f"Tables of intervals that can become trials: {', '.join(contents['intervals'])}.")
+    else:
+        notes.append(NEEDS_TRIALS)
+    trials = {"trials": entry.pop("trials")} if "trials" in entry else {}
+    return Recognised("nwb", variables, {**entry, "read": read, **trials}, notes)
+
+
+def _table(path: Path, variables: list[Variable], contents: dict) -> Recognised:
+    numeric = [variable for variable in variables if np.dtype(variable.dtype).kind in NUMERIC]
+    time, trial = _first_of(TIME_NAMES, numeric), _first_of(TRIAL_NAMES, numeric)
+    neuron = _first_of(NEURON_NAMES, [variable for variable in variables if variable.name in contents["repeats"]])
+    rest = [variable for variable in numeric if variable not in (time, trial, neuron)]
+    read, notes = {"format": "table"}, []
+    if neuron:
+        value = _first_of(VALUE_NAMES, rest) or (rest or [None])[0]
+        if value is None:
+            raise OdevaeError(f"{path}: has no column of numbers for the activity; add one.")
+        read |= {"activity": value.name, "neuron": neuron.name}
+        notes.append(f"A row for each frame and neuron: {value.name} of {neuron.name}.")
+    else:
+        stems = [re.sub(r"\d+$", "", variable.name) for variable in rest if variable.name[-1:].isdigit()]
+        stem = max(stems, key=stems.count) if stems else ""
+        read["activity"] = f"{stem}*" if stem else "*"
+        notes.append(f"A row for each frame: the columns {read['activity']} are taken for neurons; check it.")
+    if time:
+        read["time"] = time.name
+    else:
+        notes.append("No column looks like the time of a frame: add time to read.")
+    if trial:
+        read["trial"] = trial.name
+    else:
+        notes.append(NEEDS_TRIALS)
+    return Recognised("table", variables, {"file": str(path), "read": read}, notes)
+
+
 def _normal(name: str) -> str:
     """A name in lower case without what is no letter or digit; of a path or a field, its last part."""
     return re.sub(r"[^a-z0-9]", "", re.split(r"[./]", name)[-1].lower())
@@ -215,4 +294,7 @@ PROPOSALS: dict[str, Callable[[Path, list[Variable], dict], Recognised]] = {
     "caiman": _caiman,
     "cnmfe": _cnmfe,
     "extract": _extract,
+    "matlab_trials": _matlab_trials,
+    "nwb": _nwb,
+    "table": _table,
 }

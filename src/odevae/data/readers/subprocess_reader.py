@@ -1,7 +1,7 @@
 """Read a file in a process of its own.
 
-The libraries that decode MATLAB files, HDF5 and tables are compiled code. Damaged bytes can crash them, nest without end,
-or make them copy the same cell for hours. Here such a file ends the other process, and the user reads one sentence.
+The libraries that decode MATLAB files, HDF5 and tables are compiled code. Damaged bytes can crash them, nest without
+end, or make them copy the same cell for hours. Here such a file ends the other process, and the user reads a sentence.
 """
 
 import json
@@ -21,7 +21,10 @@ from odevae.data.readers.arrays import Layout, memory_limit, too_large
 from odevae.data.readers.contents import contents_of
 from odevae.data.readers.hdf5 import read_hdf5
 from odevae.data.readers.matlab import read_matlab, read_pairs
+from odevae.data.readers.matlab_trials import read_matlab_trials
+from odevae.data.readers.nwb import read_nwb
 from odevae.data.readers.segmentation import read_segmentation
+from odevae.data.readers.tables import read_table
 from odevae.errors import OdevaeError
 
 CPU_LIMIT_S = 600  # to inflate and copy 10 GB takes about two minutes
@@ -46,13 +49,13 @@ def read_in_subprocess(path: Path, content: str, **settings) -> Frames:
 
     Args:
         path: the file or the folder.
-        content: a format of `_content_of`.
+        content: a format of `content_of`.
         settings: arguments of its reader, JSON values.
 
     Raises:
         OdevaeError: as the reader does; and if the other process crashes, or takes too much time or memory.
     """
-    return frames_from_arrays(_read_in_subprocess(path, content, settings))
+    return frames_from_arrays(read_arrays_in_subprocess(path, content, settings))
 
 
 def read_matlab_in_subprocess(path: Path) -> Frames:
@@ -62,15 +65,15 @@ def read_matlab_in_subprocess(path: Path) -> Frames:
 
 def read_pairs_of_matlab_in_subprocess(path: Path) -> np.ndarray:
     """What `odevae.data.readers.matlab.read_pairs` reads, as safely as `read_in_subprocess`."""
-    return _read_in_subprocess(path, "pairs", {})["pairs"]
+    return read_arrays_in_subprocess(path, "pairs", {})["pairs"]
 
 
 def describe_in_subprocess(path: Path) -> dict:
     """What `odevae.data.readers.contents.contents_of` finds in a file, as safely as `read_in_subprocess`."""
-    return json.loads(str(_read_in_subprocess(path, "contents", {})[ABOUT]))
+    return json.loads(str(read_arrays_in_subprocess(path, "contents", {})[ABOUT]))
 
 
-def _content_of(path: Path, content: str, settings: dict) -> dict[str, np.ndarray]:
+def content_of(path: Path, content: str, settings: dict) -> dict[str, np.ndarray]:
     """In the other process: what a file holds, as plain arrays. Each library is imported where it is needed."""
     match content:
         case "contents":
@@ -83,10 +86,16 @@ def _content_of(path: Path, content: str, settings: dict) -> dict[str, np.ndarra
             return frames_as_arrays(read_hdf5(path, Layout(**settings)))
         case "caiman" | "cnmfe" | "extract" | "minian":
             return frames_as_arrays(read_segmentation(path, content, **settings))
+        case "matlab_trials":
+            return frames_as_arrays(read_matlab_trials(path, **settings))
+        case "nwb":
+            return frames_as_arrays(read_nwb(path, **settings))
+        case "table":
+            return frames_as_arrays(read_table(path, **settings))
     raise ValueError(content)
 
 
-def _read_in_subprocess(path: Path, content: str, settings: dict) -> dict[str, np.ndarray]:
+def read_arrays_in_subprocess(path: Path, content: str, settings: dict) -> dict[str, np.ndarray]:
     """The arrays that the other process made of a file."""
     # The odevae that is imported here, no more threads than a reader needs, no plug-ins of HDF5, and no cache of pynwb,
     # which is a pickle in the user's home.
@@ -143,7 +152,7 @@ def main() -> None:
         with suppress(ValueError):
             resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
     try:
-        np.savez(folder / ARRAYS_FILE, **_content_of(path, request["content"], request["settings"]))
+        np.savez(folder / ARRAYS_FILE, **content_of(path, request["content"], request["settings"]))
     except (OdevaeError, MemoryError) as error:
         sentence = str(error if isinstance(error, OdevaeError) else too_large(path))
         (folder / REFUSAL_FILE).write_text(sentence, encoding="utf-8")
