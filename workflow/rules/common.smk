@@ -81,7 +81,9 @@ try:
             source_files(name, format_of(config, dataset))
         for name in trial_tables(config, dataset):
             if not Path(name).is_file():
-                raise OdevaeError(f"config: datasets.{dataset}.trials.table: there is no file {name}; correct the path.")
+                raise OdevaeError(
+                    f"config: datasets.{dataset}.trials.table: there is no file {name}; correct the path."
+                )
         unread = [key for key in READING_SETTINGS if key in entry]
         if unread and "simulate" in entry:
             raise OdevaeError(

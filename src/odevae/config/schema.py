@@ -232,7 +232,7 @@ def _filling_validator(schema: dict) -> Draft202012Validator:
     def fill(validator, properties, instance, owner):
         if validator.is_type(instance, "object"):
             for name, rule in properties.items():
-                if "default" in rule:
+                if isinstance(rule, dict) and "default" in rule:
                     instance.setdefault(name, deepcopy(rule["default"]))
         yield from check_properties(validator, properties, instance, owner)
 
