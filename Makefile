@@ -1,4 +1,4 @@
-# The README's two commands are `make sweep` and `make test`. Each first makes the environment .venv.
+# The README's commands are `make sweep`, `make new` and `make test`. Each first makes the environment .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,7 +7,7 @@ PORT ?= 5000
 # print goes to logs/<rule>/ only; warnings and errors are shown too. Snakemake's log of everything is in .snakemake/log/.
 SNAKEMAKE = PATH="$(CURDIR)/$(BIN):$$PATH" snakemake $$([ -t 2 ] && echo --logger rich) --quiet host --cores
 
-.PHONY: sweep test ui rooms verify report site lint audit
+.PHONY: sweep new test ui rooms verify report site lint audit
 
 sweep: .venv/installed
 	@$(SNAKEMAKE) all results/tables/seed_sweep.csv results/figures/seed_sweep.png >/dev/null
@@ -17,6 +17,12 @@ sweep: .venv/installed
 	@echo "Runs:     results/<data set>/<protocol>/split<k>/v1/d3_ls5e-4_seed<seed>/ (figures/, metrics.json, history.csv)"
 	@echo "Page:     make report, then open results/report/seed_sweep.html"
 	@echo "Tracking: make ui"
+
+# A recording of your own: make new RECORDING=data/mouse7.mat. It is checked and config/mine.yaml written before anything runs.
+new: .venv/installed
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m odevae.new_recording "$(RECORDING)"
+	@$(SNAKEMAKE) all new --config new_recording="$(RECORDING)" >/dev/null
+	@cat logs/new.log
 
 test: .venv/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -n auto --dist loadgroup

@@ -16,6 +16,7 @@ include: "workflow/rules/runs.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/pages.smk"
+include: "workflow/rules/new_recording.smk"
 
 
 rule all:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from test_page import text_of
 
+from odevae.report.benchmark_answers import answers
 from odevae.report.benchmark_findings import benchmark_findings
 from odevae.report.benchmark_page import benchmark_page
 
@@ -125,3 +126,40 @@ def test_every_dimension_has_a_table(figure):
 
 def test_models_without_latents_alone_have_a_table(figure):
     assert "Every score e65 model forecast@10 ar2 0.200" in text_of(benchmark_page("quick", ROWS[:1], {}, ""))
+
+
+ASKED = [
+    score("v5", "onset5", -0.5, 7.0, low=-0.9) | {"difference_high": -0.3, "compared_with": "mean"},
+    score("mean", "onset5", 0.01),
+    score("v5", "decode/x", 0.3, 7.0, null_95=0.2, metric="r2"),
+    score("v5", "decode/y", 0.1, 7.0, null_95=0.2, metric="r2"),
+    score("pca", "reconstruct", 0.2, 3.0, low=0.1) | {"difference_high": 0.3, "compared_with": "mean"},
+    score("pca", "reconstruct", 0.4, 7.0, low=0.3) | {"difference_high": 0.5, "compared_with": "mean"},
+    score("mean", "reconstruct", 0.01),
+    score("pca", "cosmooth", 0.05, 7.0),
+    score("all_neurons", "cosmooth", 0.06),
+    score("pca", "cosmooth", 0.63, 7.0, metric="event_auc"),
+]
+
+
+def test_the_model_in_question_comes_first():
+    assert answers(ASKED, "v5") == [
+        "Few dimensions? pca carries 0.200 and 0.400 of the variance of test trials through 3 and 7 latents; mean, "
+        "without any, has 0.010 (reconstruct).",
+        "Shared by the neurons? A quarter of them, predicted from latents of the others: pca (D = 7) 0.050, "
+        "all_neurons 0.060 (r2_neuron, 0 says nothing); pca (D = 7) 0.630 (event_auc, 0.5 is chance).",
+        "Better than a simple guess? v5 is worse in onset5. Behaviour read from its latents is above its null for x; "
+        "not above its null for y.",
+    ]
+    text = text_of(benchmark_page("mine", ASKED, {}, "", "v5", "--configfile mine.yaml"))
+    assert "Does this population move on a low-dimensional manifold" in text
+    assert text.index("Few dimensions?") < text.index("models on e65")
+    assert "task v5 compared with v5 is best with latents best without latents" in text
+    assert "onset5 -0.500 mean 0.010 worse v5 (D = 7) -0.500 mean 0.010" in text
+    assert "snakemake --cores all --configfile mine.yaml results/report/mine.html" in text
+
+
+def test_a_model_without_scores_and_differences_that_are_not_shown():
+    assert answers(ASKED, "lds")[-1] == "lds has no score to compare."
+    same = [score("v5", "onset5", 0.0, 7.0, low=-0.1) | {"difference_high": 0.1, "compared_with": "mean"}]
+    assert answers(same, "v5") == ["Better than a simple guess? v5 is not shown to differ in onset5."]

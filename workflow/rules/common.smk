@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 from odevae.benchmark.grid import benchmark_cells, left_out, module_file
 from odevae.config.files import require_unique_keys
@@ -30,6 +31,8 @@ from odevae.data.source_files import source_files
 from odevae.errors import OdevaeError
 from odevae.jobs.code_digest import digest_of_code
 from odevae.models.presets import PRESETS, model_spec
+from odevae.new_recording.own_config import CONFIG as OWN_CONFIG
+from odevae.new_recording.own_config import own_config
 from odevae.report.figure_names import BY_COVARIATE, FIGURES, MORE_FIGURES
 from odevae.storage.run_folder import RunKey
 from odevae.tracking.address import outages_of
@@ -59,6 +62,20 @@ with open(PROJECT / "workflow/schemas/config.schema.yaml", encoding="utf-8") as 
 try:
     for path in workflow.configfiles:
         require_unique_keys(path)
+    NEW_RECORDING = str(config.pop("new_recording", ""))
+    if NEW_RECORDING:
+        # Jobs parse this file too, and find the configuration that the first call wrote.
+        if not (own_config(NEW_RECORDING) or {}).get("benchmarks"):
+            # Slow to import.
+            from odevae.new_recording.preparation import prepare
+
+            for note in prepare(NEW_RECORDING, config, schema).notes:
+                logger.warning(note)
+        update_config(config, own_config(NEW_RECORDING))
+        CONFIG_FILES = [OWN_CONFIG]
+    else:
+        # The first is the one that the Snakefile names.
+        CONFIG_FILES = workflow.configfiles[1:]
     check_config(config, schema)
     for entry in config["benchmark_models"].values():
         module_file(PROJECT / "src", entry["class"])
@@ -80,6 +97,8 @@ try:
 except OdevaeError as error:
     raise WorkflowError(str(error)) from None
 
+# Of a call that makes something again, for pages.
+CONFIG_OPTIONS = f"--configfile {' '.join(map(str, CONFIG_FILES))}" if CONFIG_FILES else ""
 LADDERS = [name for name, study in config["studies"].items() if study["ladder"]]
 SIMULATED = [name for name, entry in config["datasets"].items() if "simulate" in entry]
 RECORDED = [name for name in config["datasets"] if name not in SIMULATED]
@@ -292,6 +311,25 @@ def files_of_dimensions(wildcards):
 
 def published_rows_for(wildcards):
     return published_rows_of(config, wildcards.study)
+
+
+def new_benchmark():
+    """The first benchmark that the configuration of an own recording names."""
+    if not NEW_RECORDING:
+        raise WorkflowError("Name the recording: snakemake new --cores 2 --config new_recording=data/mouse7.mat")
+    return next(iter(own_config(NEW_RECORDING)["benchmarks"]))
+
+
+def table_of_new_recording(wildcards):
+    return f"results/tables/{new_benchmark()}.csv"
+
+
+def page_of_new_recording(wildcards):
+    return f"results/report/{new_benchmark()}.html"
+
+
+def settings_of_new_recording(wildcards):
+    return config["benchmarks"][new_benchmark()]
 
 
 def tables_of_studies(wildcards):

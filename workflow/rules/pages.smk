@@ -30,6 +30,7 @@ rule write_study_page:
         code=code("write_study_page.py"),
         runs=runs_of,
         settings=lookup(dpath="{study}", within=config["studies"]),
+        options=CONFIG_OPTIONS,
         colour_by=colours_of_study,
     script:
         "../scripts/write_study_page.py"
@@ -60,6 +61,7 @@ rule write_ladder_page:
     params:
         code=code("write_ladder_page.py"),
         settings=lookup(dpath="{study}", within=config["studies"]),
+        options=CONFIG_OPTIONS,
     script:
         "../scripts/write_ladder_page.py"
 
@@ -86,5 +88,6 @@ rule write_benchmark_page:
     params:
         code=code("write_benchmark_page.py"),
         settings=lookup(dpath="{benchmark}", within=config["benchmarks"]),
+        options=CONFIG_OPTIONS,
     script:
         "../scripts/write_benchmark_page.py"

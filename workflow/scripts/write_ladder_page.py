@@ -11,10 +11,19 @@ from odevae.storage.files import read_json, write_bytes
 
 
 def main(
-    study: str, settings: dict, runs: list[str], audits: list[str], table: Path, figure: Path, output: Path
+    study: str,
+    settings: dict,
+    options: str,
+    runs: list[str],
+    audits: list[str],
+    table: Path,
+    figure: Path,
+    output: Path,
 ) -> None:
     records = [read_json(run) for run in runs]
-    page = ladder_page(study, read_csv(table), figure, records, json.dumps(settings, indent=2), warnings_of(audits))
+    page = ladder_page(
+        study, read_csv(table), figure, records, json.dumps(settings, indent=2), warnings_of(audits), options
+    )
     write_bytes(output, page.encode())
     log.info(f"{output}: {len(page) / 1e6:.1f} MB, {len(records)} runs")
 
@@ -23,6 +32,7 @@ with stage(snakemake.log[0]):
     main(
         study=snakemake.wildcards.study,
         settings=snakemake.params.settings,
+        options=snakemake.params.options,
         runs=snakemake.input.runs,
         audits=snakemake.input.audits,
         table=Path(snakemake.input.table),

@@ -20,6 +20,7 @@ RESULTS = Path("results")
 def main(
     study: str,
     settings: dict,
+    options: str,
     runs: dict[str, str],
     colour_by: dict[str, list[str]],
     table: Path,
@@ -44,7 +45,9 @@ def main(
         run = read_json(folder / RUN_FILE)
         drawn = rotating_manifold_of_run(fold, run, read_predictions(folder, run), colour_by[turned["dataset"]])
         manifold = drawn and {"row": turned, "figure": drawn}
-    page = study_page(study, rows, figure, shown, json.dumps(settings, indent=2), manifold, warnings_of(audits))
+    page = study_page(
+        study, rows, figure, shown, json.dumps(settings, indent=2), manifold, warnings_of(audits), options
+    )
     write_bytes(output, page.encode())
     log.info(f"{output}: {len(page) / 1e6:.1f} MB, {len(shown)} runs")
 
@@ -53,6 +56,7 @@ with stage(snakemake.log[0]):
     main(
         study=snakemake.wildcards.study,
         settings=snakemake.params.settings,
+        options=snakemake.params.options,
         runs=snakemake.params.runs,
         colour_by=snakemake.params.colour_by,
         table=Path(snakemake.input.table),

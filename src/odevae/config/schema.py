@@ -187,11 +187,10 @@ def check_benchmarks(config: dict) -> None:
                     f"datasets.{dataset} names no such covariate in decode or colour_by; add it there if the "
                     "recording has it, or leave the model out."
                 )
-        for task, model in settings["compare_with"].items():
+        named = {f"compare_with.{task}": model for task, model in settings["compare_with"].items()}
+        for key, model in (named | ({"asked": settings["asked"]} if "asked" in settings else {})).items():
             if model not in chosen:
-                raise OdevaeError(
-                    f"config: {where}.compare_with.{task}: {model} is not among its models; add it there."
-                )
+                raise OdevaeError(f"config: {where}.{key}: {model} is not among its models; add it there.")
 
 
 def _read_numbers(instance, rule: dict, schema: dict) -> None:
@@ -235,7 +234,7 @@ def _filling_validator(schema: dict) -> Draft202012Validator:
     def fill(validator, properties, instance, owner):
         if validator.is_type(instance, "object"):
             for name, rule in properties.items():
-                if "default" in rule:
+                if isinstance(rule, dict) and "default" in rule:
                     instance.setdefault(name, deepcopy(rule["default"]))
         yield from check_properties(validator, properties, instance, owner)
 

@@ -7,12 +7,19 @@ import pandas as pd
 
 from odevae.benchmark.families import EVENT_SCORES, FAMILIES, Task
 from odevae.benchmark.table import SATURATION
-from odevae.report.benchmark_findings import benchmark_findings, is_above, is_headline, place_of, scores_by_task
+from odevae.report.benchmark_answers import answers, best_of_each_task, score_text
+from odevae.report.benchmark_findings import benchmark_findings, is_headline, place_of
 from odevae.report.page import embedded, rendered
 
 
 def benchmark_page(
-    benchmark: str, rows: Sequence[dict], figures: dict[str, Path], settings: str, warnings: Sequence[str] = ()
+    benchmark: str,
+    rows: Sequence[dict],
+    figures: dict[str, Path],
+    settings: str,
+    asked: str | None = None,
+    options: str = "",
+    warnings: Sequence[str] = (),
 ) -> str:
     """The page of a benchmark.
 
@@ -21,6 +28,8 @@ def benchmark_page(
         rows: of its table, as `table_files.read_csv` gives them.
         figures: PNG files by family of tasks.
         settings: of the benchmark in the configuration, as text.
+        asked: the model that the page speaks of first, if any.
+        options: see `rendered`.
         warnings: about the recordings, see `odevae.report.page.warnings_of`.
     """
     return rendered(
@@ -28,53 +37,14 @@ def benchmark_page(
         benchmark,
         {},
         settings,
+        options,
+        asked=asked,
+        answers=answers(rows, asked) if asked else [],
         findings=[*warnings, *benchmark_findings(rows)],
-        best=_best_of_each_task(rows),
+        best=best_of_each_task(rows, asked),
         tables=_by_dimension(rows),
         figures={family: embedded(file) for family, file in figures.items()},
     )
-
-
-def _best_of_each_task(rows: Sequence[dict]) -> dict:
-    """For each task, on each data set, the best model with latents and without, and what they are compared with."""
-    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-    lines = []
-    for task, found in scores_by_task(rows).items():
-        for dataset in datasets:
-            own = [row for row in found if row["dataset"] == dataset]
-            if not own:
-                continue
-            compared = [row for row in own if row["compared_with"] is not None]
-            reference = compared[0]["compared_with"] if compared else None
-            lines.append(
-                [
-                    task,
-                    *([dataset] if len(datasets) > 1 else []),
-                    _best([row for row in own if row["latent_dim"] is not None]),
-                    _best([row for row in own if row["latent_dim"] is None]),
-                    _best([row for row in own if row["model"] == reference]),
-                    f"{is_above(compared)} of {len(compared)}" if compared else "–",
-                ]
-            )
-    return {
-        "head": [
-            "task",
-            *(["data set"] if len(datasets) > 1 else []),
-            "best with latents",
-            "best without latents",
-            "compared with",
-            "scores above that",
-        ],
-        "rows": lines,
-    }
-
-
-def _best(rows: Sequence[dict]) -> str:
-    if not rows:
-        return "–"
-    best = max(rows, key=lambda row: row["mean"])
-    dim = "" if best["latent_dim"] is None else f" (D = {best['latent_dim']:.0f})"
-    return f"{best['model']}{dim} {_score(best)}"
 
 
 def _by_dimension(rows: Sequence[dict]) -> list[dict]:
@@ -119,9 +89,4 @@ def _table(title: str, shown: pd.DataFrame) -> dict:
 def _cell(row: dict | None, best: float | None) -> dict:
     if row is None or row["mean"] is None:
         return {"text": "–", "best": False}
-    return {"text": _score(row), "best": row["mean"] == best}
-
-
-def _score(row: dict) -> str:
-    spread = "" if row["sd"] is None else f" ± {row['sd']:.3f}"
-    return f"{row['mean']:.3f}{spread}"
+    return {"text": score_text(row), "best": row["mean"] == best}

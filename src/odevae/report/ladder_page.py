@@ -51,6 +51,7 @@ def ladder_page(
     runs: Sequence[dict],
     settings: str,
     warnings: Sequence[str] = (),
+    options: str = "",
 ) -> str:
     """The page of an audit ladder.
 
@@ -61,6 +62,7 @@ def ladder_page(
         runs: content of ``run.json`` of each run.
         settings: of the study in the configuration, as text.
         warnings: about the recordings, see `odevae.report.page.warnings_of`.
+        options: see `rendered`.
     """
     means = means_of(rows)
     names = [name for name in HEADLINE if name not in SETTINGS or len({row[name] for row in means}) > 1]
@@ -69,6 +71,7 @@ def ladder_page(
         study,
         provenance_of(runs),
         settings,
+        options,
         asked=_asked(rows),
         findings=[*warnings, *ladder_findings(rows)],
         figure=embedded(figure),

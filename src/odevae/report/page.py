@@ -16,7 +16,7 @@ from odevae.storage.files import read_json
 WIDTH, QUALITY = 1200, 75
 
 
-def rendered(template: str, name: str, provenance: dict[str, str], settings: str, **content) -> str:
+def rendered(template: str, name: str, provenance: dict[str, str], settings: str, options: str = "", **content) -> str:
     """A page from one of the templates.
 
     Args:
@@ -24,13 +24,14 @@ def rendered(template: str, name: str, provenance: dict[str, str], settings: str
         name: of the study or benchmark.
         provenance: what the page rests on, by what it is; the command that makes the page again is added.
         settings: of the study or benchmark in the configuration, as text.
+        options: of the command that makes the page again, such as ``--configfile config/mine.yaml``.
         **content: everything else that the template needs.
     """
-    made_by = {"made by": f"snakemake --cores all results/report/{name}.html"}
+    command = ["snakemake", "--cores all", *([options] if options else []), f"results/report/{name}.html"]
     return (
         _environment()
         .get_template(f"{template}.html.j2")
-        .render(name=name, provenance=made_by | provenance, settings=settings, **content)
+        .render(name=name, provenance={"made by": " ".join(command)} | provenance, settings=settings, **content)
     )
 
 

@@ -36,6 +36,7 @@ def study_page(
     settings: str,
     manifold: dict | None,
     warnings: Sequence[str] = (),
+    options: str = "",
 ) -> str:
     """The page of a study.
 
@@ -47,12 +48,14 @@ def study_page(
         settings: of the study in the configuration, as text.
         manifold: ``row`` of a run, and ``figure``, its manifold by Plotly; None if no run has one.
         warnings: about the recordings, see `odevae.report.page.warnings_of`.
+        options: see `rendered`.
     """
     return rendered(
         "study",
         study,
         provenance_of(rows),
         settings,
+        options,
         asked=_asked(rows),
         headline=_headline(rows),
         figure=embedded(figure),
