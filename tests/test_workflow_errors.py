@@ -21,8 +21,8 @@ CONFIG_MISTAKES = {
     "datasets.disc.color_by": (
         "x",
         "config: unknown key color_by at datasets.disc; known keys there: file, fetch, simulate, read, units, "
-        "time_unit, no_trial, renumber_trials, irregular_trials, bridge_frames, missing, trials, spikes, colour_by, decode, "
-        "events, published, heldout.",
+        "time_unit, no_trial, renumber_trials, irregular_trials, bridge_frames, missing, trials, spikes, "
+        "colour_by, decode, events, published, heldout.",
     ),
     "datasets.lost": (
         {"file": "lost.npz"},
