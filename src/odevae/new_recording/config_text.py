@@ -13,7 +13,7 @@ LINE_LENGTH = 118
 LONGEST_WORD = 24
 INDENT = "  "
 # Not of a file, or set by the study.
-LEFT_OUT = ("file", "fetch", "simulate", "published")
+LEFT_OUT = ("file", "fetch", "recording", "simulate", "published")
 HEAD = (
     "A recording of your own, from `make new`. Edit this file and call the same command again: it uses your edits.",
     "To have it written again, delete or rename it. config/README.md explains every key; a line such as `# key: value` "

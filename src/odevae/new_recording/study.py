@@ -22,7 +22,7 @@ from odevae.protocols.recipes import heldout
 # The model in question, an entry of `benchmark_models`, and the preset whose runs have figures of the latents.
 MODEL, PRESET = "ode_vae_v5", "v5"
 # Cheap, and each answers a question: what is predicted without the trial, from each neuron's own past, from the place,
-# from a few linear or curved dimensions, and from all neurons.
+# from a few linear or curved dimensions, and from all neurons; and whether the state determines what follows it.
 REFERENCES = (
     "training_mean",
     "trial_time_mean",
@@ -36,6 +36,7 @@ REFERENCES = (
     "pca",
     "lds",
     "isomap",
+    "dynamics",
 )
 # For each task a simple guess, and another for recordings that lack a covariate which it needs.
 GUESSES = {

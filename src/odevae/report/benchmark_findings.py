@@ -61,7 +61,7 @@ def benchmark_findings(rows: Sequence[dict]) -> list[str]:
                 better.append(f"{task} {above} of {len(compared)} ({reference})")
             else:
                 none.append(f"{task} ({reference})")
-    sentences = [_what_it_rests_on(scored), *map(_verdict, tasks.get(DYNAMICS, []))]
+    sentences = [_what_it_rests_on(scored), *_verdicts(tasks.get(DYNAMICS, []))]
     if better:
         sentences.append(
             "Scores above the model that they are compared with on the same splits (the 95 % interval of the "
@@ -80,14 +80,27 @@ def benchmark_findings(rows: Sequence[dict]) -> list[str]:
     return sentences
 
 
-def _verdict(row: Mapping) -> str:
-    """The verdict on dynamics of one model on one data set."""
-    found = row["difference"], row["difference_low"], row["difference_high"]
-    answer = answer_of(*found[1:])
-    return (
-        f"Dynamics in {row['dataset']} (D = {row['latent_dim']:.0f}): {answer}, because "
-        f"{because(answer, *found, int(row['n_values']))}."
-    )
+def _verdicts(rows: Sequence[Mapping]) -> list[str]:
+    """The verdict on dynamics of each data set, at each dimension; with the reason if there is one dimension."""
+    sentences = []
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        own = [row for row in rows if row["dataset"] == dataset]
+        found = [tuple(row[name] for name in ("difference", "difference_low", "difference_high")) for row in own]
+        by_dim = [answer_of(low, high) for _, low, high in found]
+        if len(own) == 1:
+            reason = because(by_dim[0], *found[0], int(own[0]["n_values"]))
+            sentences.append(f"Dynamics in {dataset} (D = {own[0]['latent_dim']:.0f}): {by_dim[0]}, because {reason}.")
+            continue
+        listed = [
+            f"{answer} at D = {row['latent_dim']:.0f} ({share:.0%} [{low:.0%}, {high:.0%}])"
+            for answer, row, (share, low, high) in zip(by_dim, own, found, strict=True)
+        ]
+        sentences.append(
+            f"Dynamics in {dataset}: {'; '.join(listed)}. That is what the field predicts from the first half of a "
+            "trial, of what can be predicted of the second half, beyond latents that are held or drawn back to their "
+            "mean."
+        )
+    return sentences
 
 
 def _of_events(rows: Sequence[dict], metric: str) -> str:
