@@ -10,7 +10,8 @@ from odevae.report.table_files import read_csv
 
 def main(table: Path, page: str, own: str, settings: dict) -> None:
     rows, asked = read_csv(table), settings.get("asked")
-    found = [*(answers(rows, asked) if asked else []), *benchmark_findings(rows)]
+    # The page has the other findings.
+    found = [*(answers(rows, asked) if asked else []), *benchmark_findings(rows)[:1]]
     log.info(printed(rows, asked))
     log.info("\n".join(["", *(f"- {sentence}" for sentence in found), ""]))
     log.info(f"Page:     open {page} in a browser")

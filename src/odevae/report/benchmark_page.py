@@ -32,6 +32,7 @@ def benchmark_page(
         options: see `rendered`.
         warnings: about the recordings, see `odevae.report.page.warnings_of`.
     """
+    found = benchmark_findings(rows)
     return rendered(
         "benchmark",
         benchmark,
@@ -39,8 +40,8 @@ def benchmark_page(
         settings,
         options,
         asked=asked,
-        answers=answers(rows, asked) if asked else [],
-        findings=[*warnings, *benchmark_findings(rows)],
+        findings=[*answers(rows, asked), *warnings, *found[:1]] if asked else [*warnings, *found],
+        more_findings=found[1:] if asked else [],
         best=best_of_each_task(rows, asked),
         tables=_by_dimension(rows),
         figures={family: embedded(file) for family, file in figures.items()},
