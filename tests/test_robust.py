@@ -249,7 +249,7 @@ def test_a_gradient_that_is_no_number_leaves_the_weights_alone(tiny, heldout_fol
 
 
 def test_weights_that_cannot_be_validated_are_taken_back(epochs_of, robust, monkeypatch):
-    model, epochs = epochs_of(robust)
+    _, epochs = epochs_of(robust)
     first = next(epochs)
     original, calls = validate, []
 
@@ -285,9 +285,7 @@ def test_one_bad_trial_does_not_end_a_robust_training(tmp_path, heldout_fold, ro
 
 
 @pytest.mark.parametrize("learning_rate", [0.1, 1e30])
-def test_a_learning_rate_at_which_the_published_training_collapses(
-    tmp_path, heldout_fold, robust, make_key, learning_rate
-):
+def test_a_learning_rate_far_too_high(tmp_path, heldout_fold, robust, make_key, learning_rate):
     spec = replace(robust, learning_rate=learning_rate, epochs=3 if learning_rate < 1 else 30)
     run = train(heldout_fold, make_key(), spec, tmp_path, ABOUT)
     states = torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)

@@ -49,8 +49,8 @@ def train(
 ) -> dict:
     """Train one model and write ``run.json``, ``history.csv`` and ``checkpoint.pt`` into `folder`.
 
-    The checkpoint holds the weights of the best epoch (by the validation score ``select_by``) and of the last. A run whose loss is no
-    longer a number ends as ``diverged`` and is recorded as the paper records it: R2 0, best validation loss infinite.
+    The checkpoint holds the weights of the best epoch, by the validation score ``select_by``, and of the last. A run
+    that diverges is recorded as the paper records it: R2 0, best validation loss infinite.
     The same arguments give the same bits on one machine with the same number of threads, also when the training was
     stopped on the way: it goes on from ``resume.pt``, written every `RESUME_EVERY` epochs and whenever an exception
     (a signal among them) ends it, and loses no finished epoch to anything that leaves time for that.
