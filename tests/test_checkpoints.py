@@ -116,11 +116,11 @@ def test_it_is_the_same_attempt(go, stopped):
 
 
 def test_a_training_that_is_stopped_in_its_first_epoch_is_the_same_attempt_too(tmp_path, go, whole, monkeypatch):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **settings):
         raise Stop
 
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr("odevae.training.loop.descend", interrupted)
+        patch.setattr("odevae.training.state.descend", interrupted)
         go(tmp_path / "a")
     attempt = read_json(tmp_path / "a" / RUN_FILE)["attempt"]
     run = go(tmp_path / "a")

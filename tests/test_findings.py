@@ -15,6 +15,7 @@ def run(protocol, seed, r2_neuron, **changes) -> dict:
         "best_r2": 0.5,
         "r2_neuron": r2_neuron,
         "trivial_r2_neuron": 0.1,
+        "latent_rank": 5.0,
         "test_trials": 12.0,
         "shared_trials": 0.0,
         "padded_fraction": 0.0,
@@ -55,6 +56,12 @@ def test_a_study_without_unseen_trials_says_so():
 def test_few_trials_are_called_an_anecdote(trials, text):
     rows = [run("heldout", seed, 0.3, test_trials=n) for seed, n in enumerate(trials)]
     assert findings(rows)[-1] == f"v5 (D = 5, mouse7) under heldout: {text}"
+
+
+def test_runs_that_lost_a_latent_dimension_are_counted_and_named():
+    rows = [run("heldout", 1, 0.3), run("heldout", 2, 0.3, latent_rank=4.0), run("heldout", 3, 0.3, status="diverged")]
+    assert findings(rows)[-1] == "1 of 3 runs lost latent dimensions: v5 seed 2 uses 4 of 5."
+    assert "lost" not in findings(rows[:1])[-1]
 
 
 def test_runs_that_diverged_are_counted_and_named():

@@ -55,6 +55,7 @@ def all_keys(parts, task) -> set[str]:
     for part, checkpoint in product(parts, ("best", "last")):
         keys |= {f"{part}/{space}/{task}/{checkpoint}/mean/{m}" for space in SPACES for m in (*METRICS, "skill")}
         keys |= {f"{part}/pca/{task}/{checkpoint}/sampled/{m}" for m in ("r2_batched", "r2_pooled")}
+        keys |= {f"{part}/latent/{task}/{checkpoint}/mean/{m}" for m in ("latent_rank", "participation_ratio")}
     return keys
 
 

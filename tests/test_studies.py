@@ -403,7 +403,7 @@ def test_models_that_see_the_same_share_a_fold():
 
 def test_the_schema_knows_every_setting_of_a_model():
     known = set(SCHEMA["$defs"]["model"]["properties"])
-    assert known == {"preset"} | {f.name for f in fields(ModelSpec)}
+    assert known == {"preset", "robust"} | {f.name for f in fields(ModelSpec)}
 
 
 @pytest.mark.parametrize("part", PARTS)

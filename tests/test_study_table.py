@@ -11,13 +11,13 @@ from odevae.report.study_table import MEAN_ROWS, READABLE, published_rows, study
 from odevae.report.table_files import csv_text, latex, markdown, read_csv, write_table
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import RUN_FILE, RunKey
-from odevae.storage.scores import REFERENCE, Score, scores_of
+from odevae.storage.scores import LATENT, REFERENCE, Score, scores_of
 
 REFERENCES = {"training_mean": -0.02, "trial_time_mean": 0.01, "hold_first_frame": -0.9, "hold_last_frame": -0.4}
 COLUMNS = [
     *("dataset", "protocol", "model", "latent_dim", "lambda_smooth", "split", "seed", "status", "epochs"),
     *("best_r2", "final_r2", "best_val_loss", "r2_neuron", "r2_pooled", "r", "event_auc", "bits_per_event"),
-    *("trivial_r2_neuron", "trivial_bits_per_event"),
+    *("latent_rank", "participation_ratio", "trivial_r2_neuron", "trivial_bits_per_event"),
     *("test_trials", "shared_trials", "padded_fraction", "published_final_r2", "published_best_val_loss"),
     *("mlflow_run_id", "git_commit", "data_sha256"),
     *("n_runs", "best_r2_sd", "final_r2_sd", "r2_neuron_sd"),
@@ -36,6 +36,9 @@ def a_run(seed=1, final=0.5, **changes) -> dict:
     diverged = about["status"] == "diverged"
     scores = [Score(part, "raw", "onset", REFERENCE, name, "r2_neuron", value) for name, value in REFERENCES.items()]
     if not diverged:
+        for metric, value in {"latent_rank": 2.0, "participation_ratio": 1.5}.items():
+            scores.append(Score(part, LATENT, "onset", "best", "mean", metric, value))
+            scores.append(Score(part, LATENT, "onset", "last", "mean", metric, 9.0))
         for metric, value in {"r2_neuron": final - 0.2, "r2_pooled": final - 0.1, "r": final + 0.1}.items():
             scores.append(Score(part, "raw", "onset", "best", "mean", metric, value))
             # Neighbours that must not be taken for it.
@@ -69,7 +72,7 @@ def sweep() -> list[dict]:
 def test_the_row_of_a_run(sweep):
     assert csv_text(study_table(sweep, published_table=1)).splitlines()[:2] == [
         ",".join(COLUMNS),
-        "e65,published,v1,3,5e-4,1,1,ok,150,0.95,0.9,0.1,0.7,0.8,1,,,0.01,,3,1,0.25,0.9789,0.06642,"
+        "e65,published,v1,3,5e-4,1,1,ok,150,0.95,0.9,0.1,0.7,0.8,1,,,2,1.5,0.01,,3,1,0.25,0.9789,0.06642,"
         f"id1,{'a' * 40},{'d' * 64},,,,,results/e65/1,node7,12.5",
     ]
     row = study_rows(sweep, published_table=1)[0]

@@ -107,7 +107,8 @@ def test_history_holds_each_term_as_it_stands_and_as_it_counts(trained, tiny):
     names = [f"{part}_{kind}{term}" for part in ("train", "val") for kind in ("", "weighted_") for term in TERMS]
     weights = [f"weight_{term}" for term in TERMS]
     solver = {"solver_steps", "solver_error"}
-    assert set(rows[0]) == {"epoch", "seconds", "train_loss", "val_loss", "val_r2", *solver, *names, *weights}
+    others = {"epoch", "seconds", "train_loss", "val_loss", "val_r2", "learning_rate", "skipped_steps"}
+    assert set(rows[0]) == {*others, *solver, *names, *weights}
     full = {"reconstruction": 1, "kl": 0.02, "smoothness": 5e-4, "transition": 0.01, "lle": 0.01}
     for epoch, row in enumerate(rows, start=1):
         share = {"kl": epoch / 4, "transition": min(1, epoch / 2)}

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from odevae.evaluation.latent_rank import latent_rank
 from odevae.evaluation.trivial import TRIVIAL
 from odevae.events import DENSE, Null, calibration, event_scores, events_in
 from odevae.metrics import Values, moments, r2_batched, score
@@ -19,7 +20,7 @@ from odevae.protocols.fold import SPACES, Fold
 from odevae.protocols.observations import BASELINE_BINS, Observations
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import RUN_FILE
-from odevae.storage.scores import REFERENCE, Score, select
+from odevae.storage.scores import LATENT, REFERENCE, Score, select
 from odevae.training.checkpoints import load_checkpoint
 from odevae.training.reproducibility import seed_everything
 
@@ -70,8 +71,8 @@ def metrics_of(fold: Fold, run: dict, predictions: dict[str, np.ndarray]) -> dic
 
     Returns:
         Under ``scores`` a row for each number, with the fields of `Score`. The estimate ``mean`` uses the posterior
-        mean, ``sampled`` one draw from the posterior, as published; ``r2_batched`` is the published definition. A
-        diverged run has references only.
+        mean, ``sampled`` one draw from the posterior, as published; ``r2_batched`` is the published definition. The
+        space ``latent`` has the effective dimension of the paths. A diverged run has references only.
     """
     spec = ModelSpec(**run["spec"])
     task = task_of(spec)
@@ -83,6 +84,8 @@ def metrics_of(fold: Fold, run: dict, predictions: dict[str, np.ndarray]) -> dic
             predicted, drawn = (predictions[f"{part}_{checkpoint}{kind}"] for kind in ("", "_sampled"))
             scores += model_scores(fold, part, task, checkpoint, predicted, references)
             scores += published_scores(fold, part, task, checkpoint, drawn, spec.batch_size)
+            rank = latent_rank(predictions[f"{part}_{checkpoint}_path"], fold.raw.mask[fold.parts[part]])
+            scores += _rows(part, LATENT, task, checkpoint, "mean", rank._asdict())
     scores += event_scores_of_references(fold, task)
     for checkpoint in CHECKPOINTS if run["status"] == "ok" else ():
         raw = {part: fold.carried(part, predictions[f"{part}_{checkpoint}"], "raw") for part in held_out_parts(fold)}

@@ -9,6 +9,8 @@ from odevae.models.experts import Experts
 HIDDEN = 128
 # Features of time that a time-dependent field sees (source, 2026).
 TIME_FEATURES = 16
+# How many times longer or shorter than at the start a learned time constant becomes at most.
+TIME_CONSTANT_RANGE = 10.0
 
 
 class MLPField(nn.Module):
@@ -25,6 +27,11 @@ class MLPField(nn.Module):
         )
         self.norm = nn.LayerNorm(latent_dim)
 
+    @property
+    def last_layer(self) -> list[nn.Parameter]:
+        """The parameters of the layer before the norm."""
+        return list(self.body[-1].parameters())
+
     def forward(self, t: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         """``(B, n_inputs)`` -> ``(B, D)``; the field does not depend on `t`."""
         return self.norm(self.body(inputs))
@@ -38,6 +45,11 @@ class _MixtureField(nn.Module):
         self.gate = gate
         self.experts = Experts(n_experts, (n_inputs, HIDDEN, HIDDEN, latent_dim), functional.silu)
         self.norm = nn.LayerNorm(latent_dim)
+
+    @property
+    def last_layer(self) -> list[nn.Parameter]:
+        """The parameters of the experts' last layer."""
+        return [self.experts.weights[-1], self.experts.biases[-1]]
 
     def forward(self, t: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         """``(B, n_inputs)`` -> ``(B, D)``; the field does not depend on `t`."""
@@ -60,6 +72,27 @@ class GatedField(_MixtureField):
     def __init__(self, n_inputs: int, latent_dim: int, n_experts: int = 3):
         gate = nn.Sequential(nn.Linear(n_inputs, 64), nn.ReLU(), nn.Linear(64, n_experts))
         super().__init__(gate, n_inputs, latent_dim, n_experts)
+
+
+class BoundedSpeed(nn.Module):
+    """``tanh(x) / tau`` in place of the LayerNorm: no dimension moves faster than ``1 / tau``.
+
+    One time constant for all dimensions and all states, as in continuous-time recurrent networks (Funahashi and
+    Nakamura 1993). It is learned, within `TIME_CONSTANT_RANGE`. Unlike a LayerNorm, a tanh has no steep gradient where
+    its input is almost constant, and lets all ``D`` dimensions move freely: LayerNorm makes the mean of its output
+    over dimensions zero before it is scaled.
+
+    Args:
+        time_constant: tau at the start, in units of the fold's time scale.
+    """
+
+    def __init__(self, time_constant: float):
+        super().__init__()
+        self.time_constant = time_constant
+        self.stretch = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x) * TIME_CONSTANT_RANGE ** -torch.tanh(self.stretch) / self.time_constant
 
 
 class TimeDependentField(nn.Module):
@@ -92,10 +125,24 @@ class SecondOrderField(nn.Module):
 FIELDS = {"mlp": MLPField, "gated": GatedField, "moe": MoEField}
 
 
-def build_field(kind: str, latent_dim: int, time_dependent: bool, second_order: bool) -> nn.Module:
-    """A field of `FIELDS`, with or without time and velocity."""
+def build_field(
+    kind: str,
+    latent_dim: int,
+    time_dependent: bool,
+    second_order: bool,
+    time_constant: float = 0.0,
+    field_start: float = 1.0,
+) -> nn.Module:
+    """A field of `FIELDS`, with or without time and velocity; the last two are as in `ModelSpec`."""
     n_state = 2 * latent_dim if second_order else latent_dim
     field = FIELDS[kind](n_state + (TIME_FEATURES if time_dependent else 0), latent_dim)
+    # A LayerNorm undoes a factor in front of it, so there the factor comes after it.
+    output = field.last_layer if time_constant else [field.norm.weight]
+    if time_constant:
+        field.norm = BoundedSpeed(time_constant)
+    with torch.no_grad():
+        for parameter in output:
+            parameter.mul_(field_start)
     if time_dependent:
         field = TimeDependentField(field)
     return SecondOrderField(field) if second_order else field

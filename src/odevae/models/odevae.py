@@ -69,7 +69,9 @@ def build(spec: ModelSpec, n_channels: int, latent_dim: int) -> ODEVAE:
             raise OdevaeError(f"{part} {getattr(spec, part)!r} is unknown; use one of {', '.join(table)}.")
     return ODEVAE(
         encoder=ENCODERS[spec.encoder](n_channels, 2 * latent_dim if spec.second_order else latent_dim),
-        field=build_field(spec.field, latent_dim, spec.time_dependent, spec.second_order),
+        field=build_field(
+            spec.field, latent_dim, spec.time_dependent, spec.second_order, spec.time_constant, spec.field_start
+        ),
         decoder=DECODERS[spec.decoder](latent_dim, n_channels),
         solver=SOLVERS[spec.solver](),
         latent_dim=latent_dim,

@@ -26,7 +26,21 @@ class ModelSpec:
         lambda_transition, transition_warmup_epochs: the same for the transition term (eq. 10).
         lambda_lle: weight of the soft LLE term (eq. 11).
         validation_space: ``pca`` or ``raw``, the space of the validation R2 that chooses the best epoch.
-        patience: stop after this many epochs without a better validation R2; with 0 training never stops early.
+        patience: stop after this many epochs without a better validation score; with 0 training never stops early.
+        time_constant: above 0 the field ends in a tanh divided by one learned time constant, which starts at this value
+            (in units of the longest trial), see `dynamics.BoundedSpeed`; with 0 it ends in a LayerNorm.
+        field_start: factor on the field's output before training.
+        learning_rate_warmup_epochs: the learning rate grows linearly over so many epochs.
+        learning_rate_end: its share in the last epoch, reached on a half cosine.
+        horizon_start, horizon_epochs: share of each trial, from its onset, that is trained on at first, and the epochs
+            over which it grows to the whole trial.
+        skip_steps: so many training steps may fail (no finite loss, gradient or path) before the run has diverged. A
+            failed step is skipped; after two in a row training goes back to the end of the last epoch. Each halves the
+            learning rate until an epoch passes without one.
+        weight_average: above 0 validation and checkpoints use a running mean of the weights of which this share stays
+            at each step.
+        select_by: ``r2`` or ``loss``, the validation score that chooses the best epoch.
+        patience_after_warmup: patience begins when every weight, the learning rate and the horizon have grown up.
     """
 
     encoder: str = "first_frame"
@@ -47,6 +61,16 @@ class ModelSpec:
     lambda_lle: float = 0.0
     validation_space: str = "pca"
     patience: int = 0
+    time_constant: float = 0.0
+    field_start: float = 1.0
+    learning_rate_warmup_epochs: int = 0
+    learning_rate_end: float = 1.0
+    horizon_start: float = 1.0
+    horizon_epochs: int = 0
+    skip_steps: int = 0
+    weight_average: float = 0.0
+    select_by: str = "r2"
+    patience_after_warmup: bool = False
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -69,13 +93,28 @@ PRESETS = {
     "v6": replace(_V5, observations="neurons-baseline"),
 }
 
+# What ``robust: true`` adds to a preset. docs/training.md has the source of each and what they change.
+ROBUST = {
+    "time_constant": 0.5,
+    "field_start": 0.1,
+    "learning_rate_warmup_epochs": 5,
+    "learning_rate_end": 0.05,
+    "horizon_start": 0.25,
+    "horizon_epochs": 20,
+    "skip_steps": 20,
+    "weight_average": 0.98,
+    "select_by": "loss",
+    "patience_after_warmup": True,
+}
+
 
 def model_spec(name: str, models: dict[str, dict]) -> ModelSpec:
     """The settings of a model: a preset, or an entry of the config's ``models`` that changes a preset.
 
     Args:
         name: of the model.
-        models: entries by name, each ``{"preset": ..., <setting>: <value>, ...}``.
+        models: entries by name, each ``{"preset": ..., <setting>: <value>, ...}``; with ``"robust": True`` the settings
+            that an entry does not give are those of `ROBUST` before those of its preset.
 
     Raises:
         OdevaeError: if the name is neither, or a preset or setting does not exist.
@@ -86,10 +125,10 @@ def model_spec(name: str, models: dict[str, dict]) -> ModelSpec:
         known = ", ".join([*PRESETS, *models])
         raise OdevaeError(f"config: model {name!r} is neither a preset nor an entry of 'models'; known: {known}.")
     changes = dict(models[name])
-    preset = changes.pop("preset")
+    preset, robust = changes.pop("preset"), changes.pop("robust", False)
     if preset not in PRESETS:
         raise OdevaeError(f"config: models.{name}: preset {preset!r} does not exist; use one of {', '.join(PRESETS)}.")
     unknown = set(changes) - {f.name for f in fields(ModelSpec)}
     if unknown:
         raise OdevaeError(f"config: models.{name}: no such setting: {', '.join(sorted(unknown))}.")
-    return replace(PRESETS[preset], **changes)
+    return replace(PRESETS[preset], **((ROBUST if robust else {}) | changes))

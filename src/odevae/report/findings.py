@@ -48,7 +48,19 @@ def findings(rows: Sequence[dict]) -> list[str]:
     if failed:
         seeds = ", ".join(f"{row['protocol']} seed {row['seed']:.0f}" for row in failed)
         sentences.append(f"{len(failed)} of {sum(map(len, groups))} runs diverged: {seeds}.")
-    return sentences
+    return sentences + lost_dimensions([row for group in groups for row in group])
+
+
+def lost_dimensions(runs: Sequence[dict]) -> list[str]:
+    """A sentence if the latent paths of some finished runs span fewer dimensions than the model has."""
+    lost = [row for row in runs if row["status"] == "ok" and row["latent_rank"] < row["latent_dim"]]
+    if not lost:
+        return []
+    which = ", ".join(
+        f"{row['model']} seed {row['seed']:.0f} uses {row['latent_rank']:.0f} of {row['latent_dim']:.0f}"
+        for row in lost
+    )
+    return [f"{len(lost)} of {len(runs)} runs lost latent dimensions: {which}."]
 
 
 def described(sentences: Sequence[str]) -> str:

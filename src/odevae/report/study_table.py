@@ -15,7 +15,7 @@ MEAN_ROWS = ("mean_all", "mean_non_collapsed")
 _GROUP = ["dataset", "protocol", "model", "latent_dim", "lambda_smooth"]
 _OF_RUN, _OF_BEST = (
     ["epochs", "best_r2", "final_r2", "best_val_loss"],
-    ["r2_neuron", "r2_pooled", "r", "event_auc", "bits_per_event"],
+    ["r2_neuron", "r2_pooled", "r", "event_auc", "bits_per_event", "latent_rank", "participation_ratio"],
 )
 _OF_AUDIT = ["shared_trials", "padded_fraction"]
 _OF_REFERENCE = ["trivial_r2_neuron", "trivial_bits_per_event"]
@@ -27,6 +27,7 @@ READABLE = {
     "protocol": "protocol",
     "model": "model",
     "latent_dim": "D",
+    "latent_rank": "D in use",
     "lambda_smooth": "lambda_smooth",
     "split": "split",
     "seed": "seed",

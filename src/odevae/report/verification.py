@@ -7,6 +7,7 @@ import pandas as pd
 
 from odevae.errors import OdevaeError
 from odevae.evaluation.run_scores import metrics_of
+from odevae.models.presets import ModelSpec
 from odevae.protocols.fold import load_fold
 from odevae.report.table_files import csv_text
 from odevae.storage.files import read_checked
@@ -36,13 +37,14 @@ def verify_run(folder: str | Path, fold_folder: str | Path) -> int:
     read_checked(folder / HISTORY_FILE, run["files"][HISTORY_FILE])
     rows = read_history(folder / HISTORY_FILE)
     if run["status"] == "ok":
-        scores = [row["val_r2"] for row in rows]
+        scores, losses = ([row[name] for row in rows] for name in ("val_r2", "val_loss"))
+        best = scores.index(max(scores)) if ModelSpec(**run["spec"]).select_by == "r2" else losses.index(min(losses))
         follows = {
             "epochs": len(rows),
-            "best_r2": max(scores),
+            "best_r2": scores[best],
             "final_r2": scores[-1],
-            "best_val_loss": min(row["val_loss"] for row in rows),
-            "best_epoch": 1 + scores.index(max(scores)),
+            "best_val_loss": min(losses),
+            "best_epoch": 1 + best,
         }
         _compare(f"{folder}/run.json", {name: run[name] for name in follows}, follows)
     return len(metrics["scores"])

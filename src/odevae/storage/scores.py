@@ -8,6 +8,8 @@ from odevae.errors import OdevaeError
 
 # In place of a checkpoint, for the trivial references.
 REFERENCE = "reference"
+# In place of a space of neurons, for numbers about latent paths.
+LATENT = "latent"
 
 
 class Score(NamedTuple):
@@ -15,7 +17,7 @@ class Score(NamedTuple):
 
     Attributes:
         part: ``validation`` or ``test``.
-        space: ``pca``, ``zscore`` or ``raw``.
+        space: ``pca``, ``zscore`` or ``raw``; `LATENT`.
         task: ``onset``, ``onset5`` or ``reconstruct``.
         checkpoint: ``best`` or ``last`` of a model, `REFERENCE` of a trivial reference.
         estimate: ``mean`` or ``sampled`` of a model, the name of a trivial reference.
@@ -65,15 +67,18 @@ def headline(metrics: dict, audit: dict) -> dict[str, float | None]:
 
     Returns:
         ``r2_neuron``, ``r2_pooled``, ``r`` and ``skill``, None if the run diverged; ``event_auc`` and
-        ``bits_per_event``, None also without events; ``trivial_r2_neuron`` and ``trivial_bits_per_event`` of the best
-        trivial reference on the same values; ``test_trials``, on how many trials they rest; and ``shared_trials`` and
-        ``padded_fraction`` of the audit.
+        ``bits_per_event``, None also without events; ``latent_rank`` and ``participation_ratio`` of the latent paths,
+        None if the run diverged; ``trivial_r2_neuron`` and ``trivial_bits_per_event`` of the best trivial reference on
+        the same values; ``test_trials``, on how many trials they rest; and ``shared_trials`` and ``padded_fraction`` of
+        the audit.
     """
-    scored = select(scores_of(metrics), part=metrics["scored_part"], task=metrics["task"], space="raw")
-    best = {score.metric: score.value for score in select(scored, checkpoint="best", estimate="mean")}
+    of_part = select(scores_of(metrics), part=metrics["scored_part"], task=metrics["task"])
+    scored, latent = select(of_part, space="raw"), select(of_part, space=LATENT)
+    best = {score.metric: score.value for score in select([*scored, *latent], checkpoint="best", estimate="mean")}
     bits = select(scored, metric="bits_per_event")
     return {
         **{name: best.get(name) for name in ("r2_neuron", "r2_pooled", "r", "event_auc", "bits_per_event", "skill")},
+        **{name: best.get(name) for name in ("latent_rank", "participation_ratio")},
         "trivial_r2_neuron": best_reference(select(scored, metric="r2_neuron")).value,
         # Only on test trials, of recordings that have events.
         "trivial_bits_per_event": best_reference(bits).value if bits else None,

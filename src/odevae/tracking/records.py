@@ -30,7 +30,7 @@ SUMMARY = ("best_r2", "best_val_loss", "best_epoch", "final_r2")
 # The other columns follow from these and the settings, and history.csv is among the artifacts.
 HISTORY = {
     **{f"train/{term}": f"train_{term}" for term in LOSSES},
-    **{f"train/{name}": name for name in ("solver_steps", "solver_error")},
+    **{f"train/{name}": name for name in ("solver_steps", "solver_error", "skipped_steps")},
     "train/kl_weight": "weight_kl",
     **{f"validation/{term}": f"val_{term}" for term in ("loss", "reconstruction", "kl", "r2")},
 }

@@ -19,7 +19,7 @@ SETTINGS = ("protocol", "model", "latent_dim", "lambda_smooth", "seed")
 SCORES_OF_RUN = (
     *("best_r2", "final_r2", "r2_neuron", "trivial_r2_neuron", "test_trials", "shared_trials", "padded_fraction"),
     *("best_epoch", "best_val_loss", "r2_pooled", "r", "skill"),
-    *("event_auc", "bits_per_event", "trivial_bits_per_event"),
+    *("event_auc", "bits_per_event", "trivial_bits_per_event", "latent_rank", "participation_ratio"),
 )
 N_SHOWN = 7
 STRESSES = ("manifold/trial_stress", "manifold/trials_stress")

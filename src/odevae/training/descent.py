@@ -25,16 +25,26 @@ def require_finite(loss: torch.Tensor, name: str) -> None:
         raise Diverged(f"{name} loss is {loss.item()}")
 
 
-def descend(loss: torch.Tensor, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+def descend(
+    loss: torch.Tensor, model: nn.Module, optimiser: torch.optim.Optimizer, check_gradient: bool = False
+) -> None:
     """One step down: backward, clip, step.
 
+    Args:
+        loss: a scalar.
+        model: whose gradient is clipped.
+        optimiser: of the model.
+        check_gradient: refuse a gradient that is no number. Clipping turns it into weights that are none.
+
     Raises:
-        Diverged: if the loss is no number; the weights are left as they are.
+        Diverged: if the loss is no number, or the gradient if it is checked; the weights are left as they are.
     """
     require_finite(loss, "training")
     optimiser.zero_grad()
     loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
+    if check_gradient and not torch.isfinite(norm):
+        raise Diverged(f"norm of the gradient is {norm.item()}")
     optimiser.step()
 
 
@@ -69,7 +79,7 @@ def descend_averaged(
     """
     optimiser = AdamW(model.parameters(), learning_rate, weight_decay=weight_decay, fused=True)
     schedule = OneCycleLR(optimiser, learning_rate, total_steps=steps)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    average = running_mean(model, decay)
     for step, batch in enumerate(islice(batches, steps), start=1):
         model.train()
         try:
@@ -102,6 +112,11 @@ class Best:
     def or_better(self, epoch: int, score: float, model: nn.Module) -> "Best":
         """The weights of `model` if their score is higher, else these."""
         return Best(weights_of(model), epoch, score) if score > self.score else self
+
+
+def running_mean(model: nn.Module, decay: float) -> AveragedModel:
+    """A copy of the model for the running mean of its weights, of which a share `decay` stays at each update."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
 
 def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -1,9 +1,7 @@
 """The training loop of the ODE-VAE. It knows data and a model, and nothing of folders, names of runs or records."""
 
-import copy
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,30 +12,9 @@ from odevae.models.odevae import ODEVAE
 from odevae.models.presets import ModelSpec
 from odevae.models.solvers import SolverError
 from odevae.protocols.fold import Fold
-from odevae.training import losses
-from odevae.training.descent import Best, Diverged, descend, require_finite, weights_of
-from odevae.training.optimisers import Adam
-from odevae.training.reproducibility import generators, restore_generators
-
-
-@dataclass(frozen=True)
-class State:
-    """A training at the end of an epoch: everything that the epochs after it depend on, copied.
-
-    Attributes:
-        epoch: the last finished one.
-        seconds: trained so far, s.
-        model, optimiser: their states. Schedules follow from the epoch.
-        generators: states of every random generator in use.
-        best: the epoch of the highest validation R2 so far.
-    """
-
-    epoch: int
-    seconds: float
-    model: dict
-    optimiser: dict
-    generators: dict
-    best: Best
+from odevae.training import losses, schedules
+from odevae.training.descent import Best, Diverged, require_finite, weights_of
+from odevae.training.state import State, Training
 
 
 class Epoch(NamedTuple):
@@ -64,37 +41,32 @@ def fit(
         start: where an earlier training of the same kind stopped.
 
     Raises:
-        Diverged: if the loss is no longer a number or the latent path cannot be integrated; the message names the
-            epoch.
+        Diverged: if the loss is no longer a number or the latent path cannot be integrated, more often than the
+            settings allow; the message names the epoch.
     """
-    optimiser = Adam(model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
-    epoch, seconds, best = 0, 0.0, Best(weights_of(model))
+    training = Training(model, spec)
+    state = training.state(0, 0.0, Best(weights_of(model)))
     if start is not None:
-        epoch, seconds, best = start.epoch, start.seconds, start.best
-        model.load_state_dict(start.model)
-        optimiser.load_state_dict(start.optimiser)
-        restore_generators(start.generators)
-    started = time.monotonic() - seconds
+        training.resume(start)
+        state = start
+    started = time.monotonic() - state.seconds
     full_weight = losses.weights(spec, lambda_smooth, None)
 
-    while epoch < spec.epochs and not (spec.patience and epoch - best.epoch >= spec.patience):
-        epoch += 1
+    while state.epoch < spec.epochs and not _out_of_patience(spec, state):
+        epoch = state.epoch + 1
         weight = losses.weights(spec, lambda_smooth, epoch)
+        rate = schedules.learning_rate(spec, epoch)
         try:
-            model.train()
-            trained = []
-            for observed, mask, times in batches(fold, "train", spec.batch_size, True, device):
-                output = model(observed, mask, times, sample=True)  # eq. 1 to 5
-                terms = losses.terms(output, observed, mask, times, weight)  # eq. 7 to 11
-                loss = losses.total(terms, weight)  # eq. 12
-                descend(loss, model, optimiser)  # backward, clip, step
-                trained.append([loss.item(), *(term.item() for term in terms)])
+            training.begin_epoch(state, rate)
+            trained = _train_epoch(training, fold, weight, epoch, device)
             solver = model.solver.end_epoch()
-            validated, r2 = validate(model, fold, spec, full_weight, device)
+            try:
+                validated, r2 = validate(training.judged, fold, spec, full_weight, device)
+            except (Diverged, SolverError) as error:
+                training.go_back(error)
+                validated, r2 = validate(training.judged, fold, spec, full_weight, device)
         except (Diverged, SolverError) as error:
             raise Diverged(f"epoch {epoch}: {error}") from error
-        best = best.or_better(epoch, r2, model)
-        seconds = time.monotonic() - started
         row = (
             {"epoch": epoch}
             | _columns("train", trained, weight)
@@ -102,10 +74,42 @@ def fit(
             | {"val_r2": r2}
             | solver
             | {f"weight_{name}": value for name, value in weight._asdict().items()}
-            | {"seconds": seconds}
+            | {"learning_rate": rate, "skipped_steps": training.skipped}
+            | {"seconds": time.monotonic() - started}
         )
-        optimiser_state = copy.deepcopy(optimiser.state_dict())
-        yield Epoch(row, State(epoch, seconds, weights_of(model), optimiser_state, generators(), best))
+        score = -row["val_loss"] if spec.select_by == "loss" else r2
+        state = training.state(epoch, row["seconds"], state.best.or_better(epoch, score, training.judged))
+        yield Epoch(row, state)
+
+
+def _out_of_patience(spec: ModelSpec, state: State) -> bool:
+    waits_from = max(state.best.epoch, schedules.grown_up(spec) if spec.patience_after_warmup else 0)
+    return bool(spec.patience) and state.epoch - waits_from >= spec.patience
+
+
+def _train_epoch(training: Training, fold: Fold, weight: losses.Terms, epoch: int, device: str) -> list[list[float]]:
+    """The loss and the terms of each batch whose step did not fail.
+
+    Raises:
+        Diverged: if too many steps fail.
+    """
+    model, spec, trained = training.model, training.spec, []
+    model.train()
+    # Where every step of an epoch fails, its trials come again.
+    while not trained:
+        for batch in batches(fold, "train", spec.batch_size, True, device):
+            n_bins = schedules.horizon(spec, epoch, len(batch[-1]))
+            observed, mask, times = batch[0][:, :n_bins], batch[1][:, :n_bins], batch[2][:n_bins]
+            try:
+                output = model(observed, mask, times, sample=True)  # eq. 1 to 5
+                terms = losses.terms(output, observed, mask, times, weight)  # eq. 7 to 11
+                loss = losses.total(terms, weight)  # eq. 12
+                training.step(loss)  # backward, clip, step
+            except (Diverged, SolverError) as error:
+                training.skip(error)
+            else:
+                trained.append([loss.item(), *(term.item() for term in terms)])
+    return trained
 
 
 def validate(

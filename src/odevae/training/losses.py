@@ -10,6 +10,7 @@ import torch
 
 from odevae.models.odevae import Output
 from odevae.models.presets import ModelSpec
+from odevae.training.schedules import ramp
 
 # The log variance is held in this range in the loss, not in the draw (source).
 LOG_VARIANCE_RANGE = (-10.0, 10.0)
@@ -70,11 +71,6 @@ def soft_lle(path: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     nearest, neighbours = distances.topk(LLE_NEIGHBOURS, largest=False)
     weights = torch.softmax(-nearest / LLE_TEMPERATURE, dim=-1)
     return ((points - (weights[..., None] * points[neighbours]).sum(dim=1)) ** 2).mean()
-
-
-def ramp(epoch: int, warmup_epochs: int) -> float:
-    """Linear warm-up: the share of its weight that a term has in `epoch` (from 1)."""
-    return min(1.0, epoch / warmup_epochs) if warmup_epochs else 1.0
 
 
 def weights(spec: ModelSpec, lambda_smooth: float, epoch: int | None) -> Terms:

@@ -20,5 +20,5 @@ def report_progress(name: str, epoch: Epoch, epochs: int) -> None:
     logger.info(
         f"{name}: epoch {number}/{epochs} | train {row['train_loss']:.4f} | validation {row['val_loss']:.4f} "
         f"(reconstruction {row['val_reconstruction']:.4f}, KL {row['val_kl']:.3f}) | R2 {row['val_r2']:.4f} "
-        f"(best {best.score:.4f} at {best.epoch}) | ETA {eta_s // 60}:{eta_s % 60:02d}"
+        f"(best epoch {best.epoch}) | ETA {eta_s // 60}:{eta_s % 60:02d}"
     )

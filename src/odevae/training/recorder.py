@@ -49,8 +49,8 @@ def train(
 ) -> dict:
     """Train one model and write ``run.json``, ``history.csv`` and ``checkpoint.pt`` into `folder`.
 
-    The checkpoint holds the weights of the best epoch (highest validation R2) and of the last. A run whose loss is no
-    longer a number ends as ``diverged`` and is recorded as the paper records it: R2 0, best validation loss infinite.
+    The checkpoint holds the weights of the best epoch, by the validation score ``select_by``, and of the last. A run
+    that diverges is recorded as the paper records it: R2 0, best validation loss infinite.
     The same arguments give the same bits on one machine with the same number of threads, also when the training was
     stopped on the way: it goes on from ``resume.pt``, written every `RESUME_EVERY` epochs and whenever an exception
     (a signal among them) ends it, and loses no finished epoch to anything that leaves time for that.
@@ -151,11 +151,13 @@ class _Recorder:
         state, history = self.point.state, self.point.history
         best = state.best if state else self.untrained
         if status == "ok":
-            scores = best.score, history[-1]["val_r2"], min(row["val_loss"] for row in history)
+            at_best = history[best.epoch - 1]["val_r2"] if best.epoch else best.score
+            scores = at_best, history[-1]["val_r2"], min(row["val_loss"] for row in history)
         else:
             logger.info(f"{self.key.path}: {status} in {reason}")
             scores = 0.0, 0.0, np.inf
-        checkpoint = {"best": best.weights, "last": weights_of(self.model)}
+        last = state.judged if status == "ok" else weights_of(self.model)
+        checkpoint = {"best": best.weights, "last": last}
         run = self.point.run | {
             "status": status,
             "reason": reason,

@@ -11,7 +11,7 @@ from odevae.storage.files import SCHEMA, write_bytes
 from odevae.storage.run_folder import RESUME_FILE
 from odevae.training.checkpoints import from_bytes, to_bytes
 from odevae.training.descent import Best
-from odevae.training.loop import State
+from odevae.training.state import State
 
 logger = logging.getLogger(__name__)
 
