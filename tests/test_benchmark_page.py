@@ -89,7 +89,7 @@ def test_scores_that_are_not_defined_are_left_out(missing):
 
 def test_the_first_screen_has_the_best_of_each_task(figure):
     figures = {"reconstruct": figure, "forecast": figure}
-    page = benchmark_page("quick", ROWS, figures, "splits: [0]", ["e65 is unusual."])
+    page = benchmark_page("quick", ROWS, figures, "splits: [0]", warnings=["e65 is unusual."])
     text = text_of(page)
     places = [
         text.index(part)

@@ -25,6 +25,7 @@ from odevae.metrics import moments
 from odevae.models.presets import PRESETS
 from odevae.models.solvers import TOLERANCE
 from odevae.protocols.recipes import heldout
+from odevae.training.shooting import LIGHT
 
 QUICK = {"latent_dim": 2, "max_epochs": 2, "random_state": 3}
 
@@ -191,10 +192,11 @@ def test_shooting_says_what_it_has_not(shooting, parts, method):
         getattr(shooting, method)(*arguments)
 
 
-def test_max_epochs_shortens_the_fit_of_shooting(shooting):
-    # Two passes over trials that fit into one batch are two steps.
-    assert shooting._model.settings.steps == 2
-    assert len(shooting.history_) == 2 and shooting.best_epoch_ is None
+def test_max_epochs_shortens_the_fit_of_shooting(shooting, parts):
+    # A pass has no more batches than trials.
+    n_trials = len(parts["train"]) - len(shooting.validation_rows_)
+    assert shooting._model.settings.steps == 2 * min(LIGHT.batches, n_trials)
+    assert len(shooting.history_) > 0 and shooting.best_epoch_ is None
 
 
 # Files

@@ -157,6 +157,17 @@ V1 = {
     "lambda_lle": 0.0,
     "validation_space": "pca",
     "patience": 0,
+    # The paper has none of the cures against collapse.
+    "time_constant": 0.0,
+    "field_start": 1.0,
+    "learning_rate_warmup_epochs": 0,
+    "learning_rate_end": 1.0,
+    "horizon_start": 1.0,
+    "horizon_epochs": 0,
+    "skip_steps": 0,
+    "weight_average": 0.0,
+    "select_by": "r2",
+    "patience_after_warmup": False,
 }
 V3 = V1 | {"field": "moe", "observations": "pca-baseline"}
 V5 = V3 | {"decoder": "moe", "lambda_transition": 0.01, "lambda_lle": 0.01}

@@ -135,7 +135,7 @@ def test_a_wrong_value_is_named_by_its_full_key(path, value, complaint):
         (
             "study",
             {},
-            "unknown key study at the top level; known keys there: datasets, protocols, models, studies, "
+            "unknown key study at the top level; known keys there: recording, datasets, protocols, models, studies, "
             "benchmark_models, benchmarks, tracking.",
         ),
         ("studies.sweep.sede", [1], "unknown key sede at studies.sweep; known keys there: datasets, protocols"),

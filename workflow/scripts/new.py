@@ -13,7 +13,7 @@ def main(table: Path, page: str, own: str, settings: dict) -> None:
     # The page has the other findings.
     found = [*(answers(rows, asked) if asked else []), *benchmark_findings(rows)[:1]]
     log.info(printed(rows, asked))
-    log.info("\n".join(["", *(f"- {sentence}" for sentence in found), ""]))
+    log.info("\n".join(["", *(f"- {sentence}" for sentence in dict.fromkeys(found)), ""]))
     log.info(f"Page:     open {page} in a browser")
     log.info(f"Table:    {table} (.md, .tex): every score at every dimension, with intervals")
     log.info(f"Settings: {own}; edit it and call the same command again")

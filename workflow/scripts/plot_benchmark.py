@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from odevae.benchmark.families import FAMILIES, Task
-from odevae.benchmark.table import DYNAMICS
+from odevae.benchmark.families import DYNAMICS, FAMILIES, Task
 from odevae.jobs.job_logging import stage
 from odevae.plots.benchmark import benchmark_scores
 from odevae.plots.dynamics import verdicts_on_dynamics

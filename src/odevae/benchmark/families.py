@@ -4,6 +4,8 @@ import re
 from collections.abc import Container
 from typing import NamedTuple
 
+# The family whose scores are verdicts over all splits together.
+DYNAMICS = "dynamics"
 # A family with scores has a figure.
 FAMILIES = (
     "reconstruct",
@@ -15,7 +17,7 @@ FAMILIES = (
     "rates",
     "latent",
     "lost",
-    "dynamics",
+    DYNAMICS,
 )
 # Of every task, the score that is compared: the first that it has.
 HEADLINE = {
@@ -24,7 +26,7 @@ HEADLINE = {
     "latent": ("r2",),
     "rates": ("r2_neuron", "r2_mean"),
     "lost": ("frames",),
-    "dynamics": ("share",),
+    DYNAMICS: ("share",),
     "intrinsic_dimension": ("correlation_dimension",),
 }
 DEFAULT_HEADLINE = ("r2_neuron",)

@@ -11,7 +11,7 @@ from odevae.benchmark.decoding import decode
 from odevae.benchmark.dimension import intrinsic_dimension
 from odevae.benchmark.dynamics import SecondHalves, verdict
 from odevae.benchmark.event_scorer import EventScorer
-from odevae.benchmark.families import Task
+from odevae.benchmark.families import DYNAMICS, Task
 from odevae.benchmark.ground_truth import truth_scores
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.benchmark.new_events import NEW_EVENT_HORIZONS, new_events
@@ -113,7 +113,7 @@ def all_scores(
             unit = test.trial_ids if units is None else units
             halves = SecondHalves(*(np.asarray(values).tolist() for values in (gain, predictable, unit)))
             judged = verdict(*halves)
-            scores["dynamics"] = {name: getattr(judged, name) for name in ("share", "low", "high")} | {
+            scores[DYNAMICS] = {name: getattr(judged, name) for name in ("share", "low", "high")} | {
                 "n_values": judged.n_units
             }
         found.append(ScoredFit(scores, fit_s, halves))

@@ -8,7 +8,7 @@ import pandas as pd
 
 from odevae.benchmark.comparison import paired_difference
 from odevae.benchmark.dynamics import SecondHalves, verdict
-from odevae.benchmark.families import EVENT_SCORES, Task
+from odevae.benchmark.families import DYNAMICS, EVENT_SCORES, Task
 from odevae.benchmark.grid import WITHOUT_LATENTS, fits_of
 from odevae.errors import OdevaeError
 from odevae.events import DENSE
@@ -17,7 +17,6 @@ from odevae.storage.files import read_json
 
 # A row of its own for each model: from which dimension on more of them no longer help.
 SATURATION, SATURATION_METRIC = "cosmooth_saturation", "latent_dim"
-DYNAMICS = "dynamics"
 # What the verdict on dynamics compares a field with.
 NO_FIELD = "no field"
 _TASK = ["dataset", *Task._fields]

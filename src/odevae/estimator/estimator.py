@@ -26,7 +26,6 @@ from odevae.protocols.observations import BASELINE_BINS
 from odevae.protocols.splits import random_sequences
 from odevae.training.loop import Epoch
 from odevae.training.progress import report_progress
-from odevae.training.trial_batches import batches_of_a_round
 
 _PAPER: tuple[type[Preset], ...] = (V1, V2, V3, V4, V5, V6)
 MODELS: dict[str, type[Model]] = {**{model.preset: model for model in _PAPER}, "shooting": Shooting}
@@ -286,11 +285,9 @@ class ODEVAE(TransformerMixin, BaseEstimator):
             return model
         candidates = kind.default_candidates()
         if self.max_epochs is not None:
-            n_recorded = int(train.recorded.sum())
             candidates = tuple(
-                replace(settings, steps=min(settings.steps, self.max_epochs * n_batches))
+                replace(settings, steps=min(settings.steps, self.max_epochs * min(settings.batches, len(train))))
                 for settings in candidates
-                for n_batches in [batches_of_a_round(n_recorded, settings.frames_per_batch)]
             )
         return kind(int(self.latent_dim), seed, candidates)
 

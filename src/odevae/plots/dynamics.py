@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from odevae.benchmark.dynamics import CANNOT_TELL, NO, SMALLEST_SHARE, YES, answer_of
+from odevae.benchmark.families import DYNAMICS
 from odevae.plots.colours import BLUE, GREY, ORANGE, VERMILION
 from odevae.plots.style import LEGEND_BELOW, describe, new_figure
 
@@ -17,7 +18,7 @@ def verdicts_on_dynamics(rows: list[dict], title: str) -> Figure:
         rows: of the benchmark's table, among them those of the task ``dynamics``.
         title: of the figure.
     """
-    rows = [row for row in rows if row["task"] == "dynamics"]
+    rows = [row for row in rows if row["task"] == DYNAMICS]
     figure = new_figure(7.0, 1.6 + 0.4 * len(rows), f"{title}\nfrom the first half of a trial, test trials")
     axes = figure.add_subplot()
     axes.axvline(0, color=GREY, linewidth=0.6)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from odevae.benchmark.families import Task
-from odevae.report.benchmark_findings import is_above, scores_by_task
+from odevae.report.benchmark_findings import is_above, scores_by_task, verdicts
 
 # Of a model next to the one that it is compared with, by the 95 % interval of their difference.
 BETTER, WORSE, NOT_SHOWN = "better", "worse", "not shown to differ"
@@ -14,8 +14,8 @@ ABOVE_NULL, NOT_ABOVE_NULL = "above its null", "not above its null"
 
 
 def answers(rows: Sequence[dict], asked: str) -> list[str]:
-    """Sentences: do few latents carry the activity, do they predict neurons that were left out, and is a model better
-    than a simple guess.
+    """Sentences: do few latents carry the activity, do they predict neurons that were left out, is a model better than
+    a simple guess, and does the state determine what follows it.
 
     Args:
         rows: of the benchmark's table, as `odevae.report.table_files.read_csv` gives them.
@@ -28,7 +28,7 @@ def answers(rows: Sequence[dict], asked: str) -> list[str]:
         own = [row for row in rows if row["dataset"] == dataset]
         found = [_carried(own), _left_out(own), _against_guess(own, asked)]
         sentences += [on + sentence for sentence in found if sentence]
-    return sentences
+    return [*sentences, *verdicts(rows)]
 
 
 def best_of_each_task(rows: Sequence[dict], asked: str | None = None) -> dict:

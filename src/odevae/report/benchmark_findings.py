@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from odevae.benchmark.dynamics import answer_of, because
-from odevae.benchmark.families import EVENT_SCORES, FAMILIES, Task
-from odevae.benchmark.table import DYNAMICS
+from odevae.benchmark.families import DYNAMICS, EVENT_SCORES, FAMILIES, Task
 from odevae.protocols.few_trials import FEW_TRIALS
 
 # Tasks whose event scores are worth a sentence: those that a copy of what was seen cannot win.
@@ -61,7 +60,7 @@ def benchmark_findings(rows: Sequence[dict]) -> list[str]:
                 better.append(f"{task} {above} of {len(compared)} ({reference})")
             else:
                 none.append(f"{task} ({reference})")
-    sentences = [_what_it_rests_on(scored), *_verdicts(tasks.get(DYNAMICS, []))]
+    sentences = [_what_it_rests_on(scored), *verdicts(rows)]
     if better:
         sentences.append(
             "Scores above the model that they are compared with on the same splits (the 95 % interval of the "
@@ -80,8 +79,9 @@ def benchmark_findings(rows: Sequence[dict]) -> list[str]:
     return sentences
 
 
-def _verdicts(rows: Sequence[Mapping]) -> list[str]:
+def verdicts(rows: Sequence[Mapping]) -> list[str]:
     """The verdict on dynamics of each data set, at each dimension; with the reason if there is one dimension."""
+    rows = [row for row in rows if row["task"] == DYNAMICS]
     sentences = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         own = [row for row in rows if row["dataset"] == dataset]

@@ -33,6 +33,7 @@ def benchmark_page(
         warnings: about the recordings, see `odevae.report.page.warnings_of`.
     """
     found = benchmark_findings(rows)
+    first = [*answers(rows, asked), *warnings, *found[:1]] if asked else [*warnings, *found]
     return rendered(
         "benchmark",
         benchmark,
@@ -40,8 +41,8 @@ def benchmark_page(
         settings,
         options,
         asked=asked,
-        findings=[*answers(rows, asked), *warnings, *found[:1]] if asked else [*warnings, *found],
-        more_findings=found[1:] if asked else [],
+        findings=first,
+        more_findings=[sentence for sentence in found if sentence not in first],
         best=best_of_each_task(rows, asked),
         tables=_by_dimension(rows),
         figures={family: embedded(file) for family, file in figures.items()},

@@ -8,11 +8,6 @@ import torch
 LENGTH_JITTER = 0.3
 
 
-def batches_of_a_round(n_recorded: int, frames: int) -> int:
-    """How many batches of about so many frames hold every trial once."""
-    return max(1, round(n_recorded / frames))
-
-
 def batches(values: torch.Tensor, recorded: torch.Tensor, frames: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Batches of trials of similar length without end, each cut to its longest trial; every trial once a round.
 
@@ -22,7 +17,7 @@ def batches(values: torch.Tensor, recorded: torch.Tensor, frames: int) -> Iterat
         frames: about how many recorded frames a batch has.
     """
     lengths = recorded.sum(dim=1)
-    n_batches = batches_of_a_round(int(lengths.sum()), frames)
+    n_batches = max(1, round(int(lengths.sum()) / frames))
     while True:
         order = (lengths * (1 + LENGTH_JITTER * (2 * torch.rand(len(lengths)) - 1))).argsort()
         parts = [rows for rows in order.tensor_split(n_batches) if len(rows)]
