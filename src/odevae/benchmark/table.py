@@ -205,7 +205,7 @@ def _verdicts(cells: list[dict]) -> dict[tuple, dict]:
     judged = {}
     for fit, of_splits in halves.items():
         found = verdict(*map(np.concatenate, zip(*of_splits, strict=True)))
-        judged[fit] = {"mean": found.share, "compared_with": NO_FIELD, "difference": found.share}
+        judged[fit] = {"mean": found.share, "sd": None, "compared_with": NO_FIELD, "difference": found.share}
         judged[fit] |= {"difference_low": found.low, "difference_high": found.high, "n_values": found.n_units}
     return judged
 

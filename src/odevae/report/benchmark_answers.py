@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from odevae.benchmark.families import Task
+from odevae.benchmark.families import DYNAMICS, Task
 from odevae.report.benchmark_findings import is_above, scores_by_task, verdicts
 
 # Of a model next to the one that it is compared with, by the 95 % interval of their difference.
@@ -46,7 +46,8 @@ def best_of_each_task(rows: Sequence[dict], asked: str | None = None) -> dict:
     for task, found in scores_by_task(rows).items():
         for dataset in datasets:
             own = [row for row in found if row["dataset"] == dataset]
-            if not own:
+            # A verdict is neither better nor worse than another.
+            if not own or task == DYNAMICS:
                 continue
             compared = [row for row in own if row["compared_with"] is not None]
             reference = _best([row for row in own if compared and row["model"] == compared[0]["compared_with"]])

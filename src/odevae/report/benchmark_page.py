@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from odevae.benchmark.families import EVENT_SCORES, FAMILIES, Task
+from odevae.benchmark.families import DYNAMICS, EVENT_SCORES, FAMILIES, Task
 from odevae.benchmark.table import SATURATION
 from odevae.report.benchmark_answers import answers, best_of_each_task, score_text
 from odevae.report.benchmark_findings import benchmark_findings, is_headline, place_of
@@ -76,7 +76,7 @@ def _table(title: str, shown: pd.DataFrame) -> dict:
     best = {
         task: max((row["mean"] for (_, name), row in cells.items() if name == task), default=None)
         for task in tasks
-        if Task.parse(task).family in FAMILIES
+        if Task.parse(task).family in FAMILIES and task != DYNAMICS
     }
     return {
         "title": title,
