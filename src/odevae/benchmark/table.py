@@ -136,7 +136,8 @@ def notes_of_benchmark(table: pd.DataFrame) -> list[str]:
     for dataset, rows in table.groupby("dataset", sort=False):
         trials = rows["test_trials"].dropna()
         notes.append(note_on_trials(dataset, int(trials.min())))
-        dense = not rows["metric"].isin(EVENT_SCORES).any()
+        # A verdict has no event scores, whatever the activity is.
+        dense = not rows["metric"].isin(EVENT_SCORES).any() and (rows["task"] != DYNAMICS).any()
         if dense:
             notes.append(f"{dataset}: {DENSE} activity, which has no events, so there are no event scores.")
         # Dense activity may be smooth because what it encodes is.
