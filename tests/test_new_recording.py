@@ -248,7 +248,7 @@ def test_from_the_file_to_the_page(tmp_path):
     arguments = ("new", "--config", "new_recording=my data/mouse 7.npz")
     output = project.run("--dry-run", *arguments)
     assert "Left out, with the covariates that they need: position_mean (Position)" in output
-    assert jobs(output)["fit_benchmark_model"] == 30
+    assert jobs(output)["fit_benchmark_model"] == 33
     own = yaml.safe_load((project.root / CONFIG).read_text(encoding="utf-8"))
     models = ["pca", "training_mean", "trial_time_mean", "ar2"]
     own["benchmarks"]["mouse_7"] |= {

@@ -107,7 +107,8 @@ def jobs(tmp_path_factory) -> list[dict]:
 
 @pytest.mark.slow
 def test_every_file_that_a_script_reads_is_an_input(jobs):
-    assert {job["rule"] for job in jobs} == {script.stem for script in SCRIPTS} - ABOUT_THE_DISK
+    # `new` prints a table that is its input; tests/test_new_recording.py runs it.
+    assert {job["rule"] for job in jobs} == {script.stem for script in SCRIPTS} - ABOUT_THE_DISK - {"new"}
     unknown = set()
     for job in jobs:
         for path in set(job["read"]) - {*job["input"], *job["made"]}:

@@ -63,7 +63,8 @@ def verdict(gain: Sequence[float], predictable: Sequence[float], unit: Sequence[
     gains, wholes = (np.bincount(rows, np.asarray(values, dtype=float)) for values in (gain, predictable))
     n, whole = len(gains), wholes.sum()
     if whole <= 0:
-        return Verdict(CANNOT_TELL, *[math.nan] * 3, n, because(CANNOT_TELL, *[math.nan] * 3, n))
+        reason = because(CANNOT_TELL, math.nan, math.nan, math.nan, n)
+        return Verdict(CANNOT_TELL, math.nan, math.nan, math.nan, n, reason)
     share = float(gains.sum() / whole)
     half = math.nan
     if n >= FEWEST_UNITS:

@@ -36,7 +36,7 @@ def refuse_missing(where: str, activity: np.ndarray, trial: np.ndarray, numbers:
     missing = np.isnan(activity[frames])
     neuron = int(np.argmax(missing[0]))
     ids, n_trials = np.unique(trial[frames]), len(np.unique(trial))
-    never = np.flatnonzero(missing.all(axis=0)) if len(frames) == len(trial) else []
+    never = np.flatnonzero(missing.all(axis=0)) if len(frames) == len(trial) else np.array([])
     if len(never):
         raise OdevaeError(
             f"{where}: the activity of {len(never)} of {activity.shape[1]} neurons is NaN in every frame of a trial, "

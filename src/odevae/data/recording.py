@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from odevae.pieces import pieces
 from odevae.storage.files import read_arrays, write_arrays
 
 # What reading a file did to its frames, under ``reading`` in the source of a recording. A simulation was not read.
-NOT_READ = {
+NOT_READ: dict[str, Any] = {
     "time_unit": "s",
     # Where the trials come from, if not from the file's ids.
     "trials_from": None,

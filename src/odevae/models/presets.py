@@ -5,6 +5,7 @@ and errs less than the paper's ``dopri5``, and the tables stay where they were (
 """
 
 from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 from odevae.errors import OdevaeError
 
@@ -94,7 +95,7 @@ PRESETS = {
 }
 
 # What ``robust: true`` adds to a preset. docs/training.md has the source of each and what they change.
-ROBUST = {
+ROBUST: dict[str, Any] = {
     "time_constant": 0.5,
     "field_start": 0.1,
     "learning_rate_warmup_epochs": 5,
@@ -124,7 +125,7 @@ def model_spec(name: str, models: dict[str, dict]) -> ModelSpec:
     if name not in models:
         known = ", ".join([*PRESETS, *models])
         raise OdevaeError(f"config: model {name!r} is neither a preset nor an entry of 'models'; known: {known}.")
-    changes = dict(models[name])
+    changes: dict[str, Any] = dict(models[name])
     preset, robust = changes.pop("preset"), changes.pop("robust", False)
     if preset not in PRESETS:
         raise OdevaeError(f"config: models.{name}: preset {preset!r} does not exist; use one of {', '.join(PRESETS)}.")

@@ -85,10 +85,11 @@ def verdicts(rows: Sequence[Mapping]) -> list[str]:
     sentences = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         own = [row for row in rows if row["dataset"] == dataset]
-        found = [tuple(row[name] for name in ("difference", "difference_low", "difference_high")) for row in own]
+        found = [(row["difference"], row["difference_low"], row["difference_high"]) for row in own]
         by_dim = [answer_of(low, high) for _, low, high in found]
         if len(own) == 1:
-            reason = because(by_dim[0], *found[0], int(own[0]["n_values"]))
+            ((share, low, high),) = found
+            reason = because(by_dim[0], share, low, high, int(own[0]["n_values"]))
             sentences.append(f"Dynamics in {dataset} (D = {own[0]['latent_dim']:.0f}): {by_dim[0]}, because {reason}.")
             continue
         listed = [

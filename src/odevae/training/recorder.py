@@ -156,7 +156,7 @@ class _Recorder:
         else:
             logger.info(f"{self.key.path}: {status} in {reason}")
             scores = 0.0, 0.0, np.inf
-        last = state.judged if status == "ok" else weights_of(self.model)
+        last = state.judged if state and status == "ok" else weights_of(self.model)
         checkpoint = {"best": best.weights, "last": last}
         run = self.point.run | {
             "status": status,
