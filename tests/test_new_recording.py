@@ -146,13 +146,36 @@ def test_the_configuration_of_another_recording_stays(folder):
 
 def test_what_a_key_cures_leaves_a_draft_that_the_next_call_completes(folder):
     milliseconds = arrays()["Time"] * 1000
-    with pytest.raises(OdevaeError, match=r"set datasets\.mouse7\.time_unit .* The key is in config/mine\.yaml"):
+    with pytest.raises(OdevaeError, match=r"set datasets\.mouse7\.time_unit .* is in config/mine\.yaml"):
         prepared(Time=milliseconds)
     draft = CONFIG.read_text(encoding="utf-8")
     assert "benchmarks" not in written() and "    # time_unit: ms\n" in draft
     CONFIG.write_text(draft.replace("# time_unit: ms", "time_unit: ms"), encoding="utf-8")
     prepare("mouse7.npz", SHIPPED, SCHEMA)
     assert written()["datasets"]["mouse7"]["time_unit"] == "ms" and "mouse7" in written()["benchmarks"]
+
+
+def test_a_draft_asks_for_all_that_a_suite2p_folder_does_not_show(folder):
+    plane = folder / "suite2p/plane0"
+    plane.mkdir(parents=True)
+    traces = np.random.default_rng(0).gamma(4.0, 25.0, (12, 1200)).astype(np.float32)
+    np.save(plane / "F.npy", traces)
+    np.save(plane / "Fneu.npy", np.zeros_like(traces))
+    np.save(plane / "iscell.npy", np.ones((12, 2)))
+    with pytest.raises(OdevaeError, match=r"give the frames in a second.*; and where trials begin and end.*mine\.yaml"):
+        prepare("suite2p", SHIPPED, SCHEMA)
+    starts = np.arange(0, 120, 4.0)
+    table = "".join(f"{start},{start + 3}\n" for start in starts)
+    (folder / "trials.csv").write_text(f"start,stop\n{table}", encoding="utf-8")
+    draft = CONFIG.read_text(encoding="utf-8").replace("cells: iscell}", "cells: iscell, rate_hz: 10}")
+    CONFIG.write_text(draft, encoding="utf-8")
+    with pytest.raises(OdevaeError, match=r"give where trials begin and end"):
+        prepare("suite2p", SHIPPED, SCHEMA)
+    draft = draft.replace("# trials: {window_s: 10}", "trials: {table: trials.csv}")
+    CONFIG.write_text(draft, encoding="utf-8")
+    prepare("suite2p", SHIPPED, SCHEMA)
+    (benchmark,) = written()["benchmarks"].values()
+    assert "pca" in benchmark["models"]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,13 @@ from odevae.new_recording.study import MODEL, check_study, choose_study, make_fo
 from odevae.protocols.unusual import unusual
 from odevae.storage.files import write_bytes
 
+# Keys that a file may need and not show, and how to give them.
+HOW_TO_GIVE = {
+    "read.rate_hz": "the frames in a second, such as read: {..., rate_hz: 30}",
+    "read.time": "the variable with the time of each frame, such as read: {..., time: t}",
+    "trials": "where trials begin and end, such as trials: {table: trials.csv}, with columns start and stop in seconds",
+}
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -60,7 +67,23 @@ def prepare(recording: str, shipped: dict, schema: dict) -> Prepared:
     else:
         taken = [name for section in ("datasets", "studies", "benchmarks") for name in shipped.get(section, {})]
         name, entry = name_of(file, taken), recognised.entry
+    if lacking := [how for key, how in HOW_TO_GIVE.items() if key in recognised.missing and not _has(entry, key)]:
+        problem = f"{file}: the file does not show all that is needed; give {'; and '.join(lacking)}."
+        raise _drafted(name, entry, schema, recognised.notes, problem)
     return _written(name, entry, recognised.notes, shipped, schema)
+
+
+def _has(entry: dict, key: str) -> bool:
+    """Whether an entry of a data set has a key, or the other one that says the same."""
+    read = entry.get("read", {})
+    others = {"trials": "trials" in entry, "read.rate_hz": "rate_hz" in read or "time" in read}
+    return others.get(key, key.removeprefix("read.") in read)
+
+
+def _drafted(name: str, entry: dict, schema: dict, understood: Sequence[str], problem: str) -> OdevaeError:
+    """Write what is known, with an example of each key, and give the error to raise."""
+    write_bytes(CONFIG, draft_text(name, entry, schema, understood, problem).encode())
+    return OdevaeError(f"{problem} What is known is in {CONFIG}, for you to complete; then call this again.")
 
 
 def _written(name: str, entry: dict, understood: Sequence[str], shipped: dict, schema: dict) -> Prepared:
@@ -74,8 +97,7 @@ def _written(name: str, entry: dict, understood: Sequence[str], shipped: dict, s
     except OdevaeError as error:
         if f"datasets.{name}." not in str(error) and " read." not in str(error):
             raise
-        write_bytes(CONFIG, draft_text(name, entry, schema, understood, str(error)).encode())
-        raise OdevaeError(f"{error} The key is in {CONFIG}, for you to set; then call this again.") from error
+        raise _drafted(name, entry, schema, understood, str(error)) from error
     text = config_text(name, entry, schema, understood, recording, study, models[MODEL]["latent_dims"])
     check_config(merged(shipped, yaml.safe_load(text)), schema)
     write_bytes(CONFIG, text.encode())

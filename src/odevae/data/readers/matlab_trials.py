@@ -38,7 +38,9 @@ def read_matlab_trials(
         OdevaeError: if the file is damaged, lacks one of the variables, or they do not fit together.
     """
     if (time is None) == (rate_hz is None):
-        raise OdevaeError(f"{path}: read needs {'one of time and rate_hz, not both' if time else 'time or rate_hz'}.")
+        both = "set one of read.time and read.rate_hz, not both"
+        neither = "set read.rate_hz, the frames in a second, or read.time, the variable with the time of each frame"
+        raise OdevaeError(f"{path}: {both if time else neither}.")
     variables = load_matlab(path)
     matrices = [
         _oriented(values, frames, bin_frames, f"{path}, {activity} of trial {k}")
