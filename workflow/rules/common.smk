@@ -74,8 +74,9 @@ try:
         update_config(config, own_config(NEW_RECORDING))
         CONFIG_FILES = [OWN_CONFIG]
     else:
-        # The first is the one that the Snakefile names.
-        CONFIG_FILES = workflow.configfiles[1:]
+        shipped = (PROJECT / "config/config.yaml").resolve()
+        own_files = [path for path in workflow.configfiles if Path(path).resolve() != shipped]
+        CONFIG_FILES = [os.path.relpath(path) for path in own_files]
     check_config(config, schema)
     for entry in config["benchmark_models"].values():
         module_file(PROJECT / "src", entry["class"])
