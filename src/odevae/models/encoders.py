@@ -59,7 +59,7 @@ class GRUEncoder(Encoder):
     def summary(self, observed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         states, _ = self.gru(observed)
         last = mask.sum(dim=1) - 1
-        return states[torch.arange(len(states)), last]
+        return states[torch.arange(len(states), device=states.device), last]
 
 
 class TransformerEncoder(Encoder):

@@ -233,7 +233,8 @@ def _hermite_weights(places: torch.Tensor, n_steps: int) -> torch.Tensor:
     back = 1 - s
     # The four polynomials of Hermite: state at the left and the right knot, slope at the left and the right knot.
     basis = torch.stack([(1 + 2 * s) * back**2, s**2 * (3 - 2 * s), s * back**2, -(s**2) * back], dim=-1)
-    column = left.long()[..., None] + torch.tensor([0, 1, n_steps + 1, n_steps + 2], device=places.device)
+    first = left.long()
+    column = torch.stack([first, first + 1, first + n_steps + 1, first + n_steps + 2], dim=-1)
     return torch.zeros(*places.shape, 2 * n_steps + 2, dtype=places.dtype, device=places.device).scatter(
         -1, column, basis
     )
