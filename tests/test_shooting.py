@@ -172,7 +172,7 @@ def test_hidden_neurons_are_predicted_from_the_others_alone(fitted):
     for before, after in zip((activity, rates), model.hidden_neurons(changed, held_out), strict=True):
         assert np.array_equal(before, after)
     assert r2_neuron(RATES[TEST.mask][:, held_out], rates[TEST.mask]) > 0.7
-    scores = hidden_neurons(model, TEST, 0)
+    scores = hidden_neurons(model, VALIDATION, TEST, 0)
     assert 0 < scores["r2_neuron"] < 1 and scores["n_values"] == TEST.mask.sum() * held_out.sum()
 
 

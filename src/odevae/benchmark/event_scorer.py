@@ -60,14 +60,9 @@ class EventScorer:
         scaled, happened = predicted / self.null.size, self.events(test.values[counted])
         return event_scores(happened, scaled, calibrate(scaled), self.null.rate, self.kind)
 
-    def scores_of_rates(
-        self, test: Trials, rates: np.ndarray, counted: np.ndarray, neurons: np.ndarray | slice = slice(None)
-    ) -> dict[str, float]:
-        """Scores of probabilities or expected counts ``(M, n)`` of `counted` bins ``(B, L)``, as they are.
-
-        The trials are of some `neurons` ``(N,)`` bool, or of all of them.
-        """
-        return event_scores(self.events(test.values[counted]), rates, rates, self.null.rate[neurons], self.kind)
+    def scores_of_rates(self, test: Trials, rates: np.ndarray, counted: np.ndarray) -> dict[str, float]:
+        """Scores of probabilities or expected counts ``(M, N)`` of `counted` bins ``(B, L)``, as they are."""
+        return event_scores(self.events(test.values[counted]), rates, rates, self.null.rate, self.kind)
 
     def scores_of_readout(
         self, values: np.ndarray, read: np.ndarray, known: np.ndarray, read_known: np.ndarray, neurons: np.ndarray

@@ -92,7 +92,7 @@ def all_scores(
         if model.answers("infer"):
             # A model that does not reconstruct sees the onset only, so cosmooth does not apply to it.
             if expected is None and model.answers("hidden_neurons"):
-                scores["cosmooth"] = hidden_neurons(model, test, draw, events)
+                scores["cosmooth"] = hidden_neurons(model, validation, test, draw, events)
             elif expected is None and model.answers("reconstruct"):
                 scores["cosmooth"] = cosmooth(
                     partial(fit, latent_dim, "some neurons"), train, validation, test, draw, events

@@ -99,21 +99,25 @@ def cosmooth(
 
 
 def hidden_neurons(
-    model: BenchmarkModel, test: Trials, draw: int, events: EventScorer | None = None
+    model: BenchmarkModel, validation: Trials, test: Trials, draw: int, events: EventScorer | None = None
 ) -> dict[str, float]:
     """The task `cosmooth` of a model that predicts neurons which it does not see, without a readout.
 
     It was fitted on all neurons of the training trials, as the readout of `cosmooth` is; of the test trials it sees the
-    neurons that are not held out.
+    neurons that are not held out. Its rates are calibrated on validation trials as those of that readout are.
     """
     held_out = held_out_neurons(test.values.shape[2], draw)
-    seen = replace(test, values=np.where(held_out, np.nan, test.values))
-    activity, rates = model.hidden_neurons(seen, held_out)
-    target = _neurons(test, held_out)
-    scores = _kept(target, activity, test.mask)
+
+    def answers(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
+        return model.hidden_neurons(replace(trials, values=np.where(held_out, np.nan, trials.values)), held_out)
+
+    activity, rates = answers(test)
+    scores = _kept(_neurons(test, held_out), activity, test.mask)
     if events is None:
         return scores
-    return scores | events.scores_of_rates(target, rates[test.mask], test.mask, held_out)
+    known = answers(validation)[1][validation.mask]
+    target = [trials.values[trials.mask][:, held_out] for trials in (test, validation)]
+    return scores | events.scores_of_readout(target[0], rates[test.mask], target[1], known, held_out)
 
 
 def held_out_neurons(n_neurons: int, draw: int) -> np.ndarray:

@@ -27,9 +27,12 @@ class Likelihood(nn.Module):
     Attributes:
         n_outputs: numbers that the decoder gives for each neuron.
         start: ``(n_outputs N,)``, what it gives before training, so that every neuron starts at its mean activity.
+        exact: whether the activity itself is recorded, so that a good reconstruction copies it; else there is noise
+            about it, so that a good one smooths.
     """
 
     n_outputs = 1
+    exact = False
 
     def __init__(self, start: torch.Tensor):
         super().__init__()
@@ -95,6 +98,7 @@ class ZeroInflatedGamma(Likelihood):
     """
 
     n_outputs = 2
+    exact = True
 
     def __init__(self, frames: torch.Tensor):
         active = frames > 0

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
+from odevae.benchmark.models.refinement import refined_codes
 from odevae.data.trials import Trials
 from odevae.events import SPIKES, kind_of
 from odevae.models.shooting import refined_path
@@ -38,6 +39,8 @@ class Shooting(BenchmarkModel):
     """
 
     frozen = False
+    # Whether a reconstruction may leave the path of the field.
+    refines = True
 
     def __init__(self, latent_dim: int = 1, seed: int = 0, candidates: tuple[ShootingSettings, ...] | None = None):
         super().__init__(latent_dim, seed)
@@ -70,11 +73,29 @@ class Shooting(BenchmarkModel):
             )
 
     def reconstruct(self, trials: Trials) -> np.ndarray:
-        return self._answers(trials, self.model.likelihood.mean) * np.float32(self.scale)
+        """Where the observation model is `exact`, latents of every frame are refined by what is seen of it; elsewhere
+        that would copy noise."""
+        return self._reconstruction(trials, self.model.likelihood.mean) * np.float32(self.scale)
 
     def event_rates(self, task: str, trials: Trials, number: int) -> np.ndarray:
         """Only ``reconstruct`` is answered."""
-        return self._answers(trials, self.model.likelihood.events)
+        return self._reconstruction(trials, self.model.likelihood.events)
+
+    def _reconstruction(self, trials: Trials, answer: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
+        if not (self.refines and self.model.likelihood.exact):
+            return self._answers(trials, answer)
+        likelihood, decoder, found = self.model.likelihood, self.model.decoder, []
+        for values, recorded in self._chunks(trials):
+
+            def misfit(codes: torch.Tensor, values=values, recorded=recorded) -> torch.Tensor:
+                output = decoder(codes)
+                squared = (likelihood.mean(output) - values).square()
+                return (squared + likelihood.negative_log(output, values)).sum(dim=-1) * recorded
+
+            codes = refined_codes(self._paths(values, recorded).mean(dim=0), misfit)
+            with torch.no_grad():
+                found.append(answer(decoder(codes)).numpy())
+        return np.concatenate(found)
 
     def infer(self, trials: Trials) -> np.ndarray:
         """Mean path over the phases of the knots."""
@@ -138,6 +159,8 @@ class ShootingOneState(Shooting):
     The state is the posterior mean at the first frame, then moved along the gradient of the likelihood of the whole
     trial through the field.
     """
+
+    refines = False
 
     def _paths(self, values: torch.Tensor, recorded: torch.Tensor, hidden: torch.Tensor | None = None) -> torch.Tensor:
         seen = self.model.likelihood.seen(values)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,6 +16,8 @@ from odevae.benchmark.models.neural.neural_model import (
     frame_decoder,
     squared_error,
 )
+from odevae.benchmark.models.refinement import refined_codes
+from odevae.data.trials import Trials
 
 # Frames that a convolution spans.
 KERNEL = 5
@@ -126,3 +129,18 @@ class TwoPartAutoencoder(TrialAutoencoder):
     """The same with a two-part output."""
 
     output = TwoPartOutput
+
+
+class RefinedTwoPartAutoencoder(TwoPartAutoencoder):
+    """The same, whose codes are refined to reconstruct a trial: the control of every model that refines its own."""
+
+    def reconstruct(self, trials: Trials) -> np.ndarray:
+        return self._to_raw(self._answer(trials, self._refined))
+
+    def _refined(self, values: torch.Tensor, recorded: torch.Tensor) -> torch.Tensor:
+        decoder = self.network.decoder.requires_grad_(False)
+
+        def misfit(codes: torch.Tensor) -> torch.Tensor:
+            return (decoder(codes) - values).square().sum(dim=-1) * recorded
+
+        return decoder(refined_codes(self.network.infer(values, recorded), misfit))
