@@ -7,7 +7,7 @@ All functions take frames that are scored, ``(M, N)``, flattened over trials and
 are scored, `counted` ``(M, N)`` says which.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,11 +26,21 @@ FLOOR = 1e-9
 def kind_of(values: np.ndarray) -> str:
     """Which of `KINDS` a recording is, from recorded values of any shape: `SPIKES` for whole numbers from 0 on,
     `SPARSE` for values from 0 on that are mostly 0, `DENSE` for all others."""
-    if (values < 0).any():
-        return DENSE
-    if (values == np.round(values)).all():
+    return kind_of_pieces([values])
+
+
+def kind_of_pieces(pieces: Iterable[np.ndarray]) -> str:
+    """As `kind_of`, of all pieces together; nothing is read after the first value below 0."""
+    whole, zeros, total = True, 0, 0
+    for piece in pieces:
+        if piece.min(initial=0) < 0:
+            return DENSE
+        whole = whole and bool((piece == np.round(piece)).all())
+        zeros += int((piece == 0).sum())
+        total += piece.size
+    if whole:
         return SPIKES
-    return SPARSE if (values == 0).mean() >= SPARSE_ZEROS else DENSE
+    return SPARSE if zeros >= SPARSE_ZEROS * total else DENSE
 
 
 def events_in(values: np.ndarray, kind: str) -> np.ndarray:

@@ -92,7 +92,7 @@ def because(answer: str, share: float, low: float, high: float, n_units: int) ->
     if math.isnan(low):
         return f"{n_units} independent test trials are too few for an interval (fewest: {FEWEST_UNITS})"
     found = (
-        f"from the first half of a trial the field predicts {share:.0%} [{low:.0%}, {high:.0%}] of what can be "
+        f"from the first half of a trial the field predicts {share:z.0%} [{low:z.0%}, {high:z.0%}] of what can be "
         f"predicted of the second half, beyond latents that are held or drawn back to their mean ({n_units} "
         "independent trials or groups of trials)"
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
-from odevae.events import DENSE, SPIKES, kind_of
+from odevae.events import DENSE, SPIKES, kind_of, kind_of_pieces
 from odevae.pieces import Computed
 from odevae.protocols.preprocessing import Preprocessor
 from odevae.storage.files import read_arrays, read_json, write_arrays, write_json
@@ -52,7 +52,8 @@ class Fold:
     @property
     def events(self) -> str:
         """What counts as an event in this recording, one of `odevae.events.KINDS`: as declared, else as found."""
-        return self.about.get("events") or kind_of(self.raw.values[self.raw.recorded])
+        trials = zip(self.raw.values, self.raw.recorded, strict=True)
+        return self.about.get("events") or kind_of_pieces(values[recorded] for values, recorded in trials)
 
     def independent_units(self, part: str) -> np.ndarray:
         """What each trial of a part ``(B,)`` belongs to: its group, or nothing but itself, which is its id."""

@@ -93,7 +93,7 @@ def verdicts(rows: Sequence[Mapping]) -> list[str]:
             sentences.append(f"Dynamics in {dataset} (D = {own[0]['latent_dim']:.0f}): {by_dim[0]}, because {reason}.")
             continue
         listed = [
-            f"{answer} at D = {row['latent_dim']:.0f} ({share:.0%} [{low:.0%}, {high:.0%}])"
+            f"{answer} at D = {row['latent_dim']:.0f} ({share:z.0%} [{low:z.0%}, {high:z.0%}])"
             for answer, row, (share, low, high) in zip(by_dim, own, found, strict=True)
         ]
         sentences.append(

@@ -1,6 +1,7 @@
 """Tables 1 and 2 from artifacts: what runs left on disk, next to what the paper published."""
 
 import csv
+import math
 from importlib.resources import files
 from pathlib import Path
 
@@ -127,6 +128,8 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
         "run_directory": f"results/{record['run']}",
         **{name: record[name] for name in ("host", "duration_s")},
     }
+    if (rank := row["latent_rank"]) is not None and math.isfinite(rank):
+        row["latent_rank"] = int(rank)
     if published_table == 2:
         # The oracle in the space and by the definition in which the run's own R2 was taken.
         space = record["spec"]["validation_space"]
