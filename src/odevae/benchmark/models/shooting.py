@@ -75,27 +75,29 @@ class Shooting(BenchmarkModel):
     def reconstruct(self, trials: Trials) -> np.ndarray:
         """Where the observation model is `exact`, latents of every frame are refined by what is seen of it; elsewhere
         that would copy noise."""
-        return self._reconstruction(trials, self.model.likelihood.mean) * np.float32(self.scale)
+        mean = self.model.likelihood.mean
+        if not (self.refines and self.model.likelihood.exact):
+            return self._answers(trials, mean) * np.float32(self.scale)
+        found = []
+        for values, recorded in self._chunks(trials):
+            codes = self._refined(values, recorded)
+            with torch.no_grad():
+                found.append(mean(self.model.decoder(codes)).numpy())
+        return np.concatenate(found) * np.float32(self.scale)
+
+    def _refined(self, values: torch.Tensor, recorded: torch.Tensor) -> torch.Tensor:
+        likelihood, decoder = self.model.likelihood, self.model.decoder
+
+        def misfit(codes: torch.Tensor) -> torch.Tensor:
+            output = decoder(codes)
+            squared = (likelihood.mean(output) - values).square()
+            return (squared + likelihood.negative_log(output, values)).sum(dim=-1) * recorded
+
+        return refined_codes(self._paths(values, recorded).mean(dim=0), misfit)
 
     def event_rates(self, task: str, trials: Trials, number: int) -> np.ndarray:
-        """Only ``reconstruct`` is answered."""
-        return self._reconstruction(trials, self.model.likelihood.events)
-
-    def _reconstruction(self, trials: Trials, answer: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
-        if not (self.refines and self.model.likelihood.exact):
-            return self._answers(trials, answer)
-        likelihood, decoder, found = self.model.likelihood, self.model.decoder, []
-        for values, recorded in self._chunks(trials):
-
-            def misfit(codes: torch.Tensor, values=values, recorded=recorded) -> torch.Tensor:
-                output = decoder(codes)
-                squared = (likelihood.mean(output) - values).square()
-                return (squared + likelihood.negative_log(output, values)).sum(dim=-1) * recorded
-
-            codes = refined_codes(self._paths(values, recorded).mean(dim=0), misfit)
-            with torch.no_grad():
-                found.append(answer(decoder(codes)).numpy())
-        return np.concatenate(found)
+        """Only ``reconstruct`` is answered: from the path, because refined latents are too sure of what is active."""
+        return self._answers(trials, self.model.likelihood.events)
 
     def infer(self, trials: Trials) -> np.ndarray:
         """Mean path over the phases of the knots."""
