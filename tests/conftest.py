@@ -33,7 +33,7 @@ ABOUT = {"data_sha256": "d" * 64, "git_commit": "c" * 40, "fold_sha256": "f" * 6
 
 
 # Each of these takes minutes to make, so pytest-xdist runs all tests that share one in the same process.
-SHARED_PROJECTS = ("finished", "refused")
+SHARED_PROJECTS = ("finished", "refused", "undisturbed")
 
 
 # First, because pytest-xdist reads the groups in the same hook.
@@ -43,6 +43,9 @@ def pytest_collection_modifyitems(items):
         for name in SHARED_PROJECTS:
             if name in item.fixturenames:
                 item.add_marker(pytest.mark.xdist_group(name))
+    # Files with slow tests first, so that at the end no process waits for another's long test.
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def paper_data_dir() -> Path:

@@ -117,7 +117,6 @@ def test_what_is_missing_is_said_before_a_server_starts(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("browser")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_server_ends_with_the_command(number, finished, tmp_path, monkeypatch):
     project = finished.copy(tmp_path / "project")
@@ -125,13 +124,27 @@ def test_the_server_ends_with_the_command(number, finished, tmp_path, monkeypatc
     with closing(socket.socket()) as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
-    arguments = [sys.executable, "-m", "odevae.tracking.ui", "--port", str(port)]
+    # A script that starts a command with & makes it deaf to SIGINT.
+    arguments = [
+        "sh",
+        "-c",
+        'trap "" INT; exec "$@"',
+        "sh",
+        sys.executable,
+        "-m",
+        "odevae.tracking.ui",
+        "--port",
+        str(port),
+    ]
     without_desktop = {name: text for name, text in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     started = {"env": without_desktop, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(arguments, **started, start_new_session=True) as ui:
         lines = iter(ui.stdout.readline, "")
         assert any(line == f"Open http://{HOST}:{port}/ (stop with Ctrl-C).\n" for line in lines)
         ui.send_signal(number)
-        assert ui.wait(timeout=60) == 0
+        try:
+            assert ui.wait(timeout=60) == 0
+        finally:
+            ui.kill()
     # The port is free again.
     require_ready(port)

@@ -73,8 +73,9 @@ def main() -> int:
     except OdevaeError as error:
         print(error, file=sys.stderr)
         return 1
-    # Whoever ends this program ends the server.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Whoever ends this program ends the server. A shell without job control starts what ends in & deaf to SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     print("The server starts; this takes some seconds.", flush=True)
     with subprocess.Popen(command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
