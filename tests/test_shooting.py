@@ -18,19 +18,18 @@ from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
 from odevae.events import SPIKES
 from odevae.metrics import r2_neuron
-from odevae.models.likelihoods import Poisson
-from odevae.models.shooting import ShootingVAE, refined_path
+from odevae.models.likelihoods import Gaussian, Poisson
+from odevae.models.shooting import ShootingVAE, refined_path, smoothed_paths
+from odevae.training.hidden_activity import FEWEST_NEURONS, hidden_loss, hidden_sets, loss_of_nothing, shown
 from odevae.training.shooting import (
     CANDIDATES,
-    FEWEST_NEURONS,
     LIGHT,
     ShootingObjective,
+    contending,
     fit_shooting,
     gaussian_kl,
-    hidden_loss,
-    hidden_sets,
     kl_of_moments,
-    shown,
+    preferred,
 )
 
 # A slow spiral in two dimensions, per frame.
@@ -207,6 +206,75 @@ def test_a_refined_state_is_the_likeliest_one():
     rates = torch.exp(model.decoder(model.solve(truth, 39)))
     path = refined_path(model, truth + 0.4, rates, torch.ones(2, 40, 1, dtype=torch.bool))
     assert path[:, 0].numpy() == pytest.approx(truth.numpy(), abs=0.03)
+
+
+def test_smoothed_knots_are_the_least_squares_of_a_linear_system():
+    """Linear field, linear readout, Gaussian noise: the likeliest knots solve linear equations."""
+    generator = torch.Generator().manual_seed(0)
+    n_bins, block, continuity = 12, 4, 0.3
+    frames = torch.randn(40, N_NEURONS, generator=generator)
+    torch.manual_seed(0)
+    network = ShootingVAE(
+        Gaussian(frames), N_NEURONS, 2, block_frames=block, width=16, field_width=16, curved=False
+    ).requires_grad_(False)
+    network.field = Linear()
+    truth = network.solve(torch.randn(2, 2, generator=generator), n_bins - 1)
+    values = network.decoder(truth) + 0.5 * torch.randn(2, n_bins, N_NEURONS, generator=generator)
+    recorded = torch.arange(n_bins) < torch.tensor([[12], [9]])
+    counted = recorded[..., None] & (torch.rand(values.shape, generator=generator) < 0.8)
+    (path,) = smoothed_paths(network, truth + 0.3, values, recorded, counted, [2], continuity)
+    knots = np.array([0, 2, 6, 10])
+    weight, bias, sd = (
+        x.numpy() for x in (network.decoder.weight, network.decoder.bias, network.likelihood.log_sd.exp())
+    )
+    for trial in range(2):
+        n_knots, rows, wanted = len(knots), [], []
+        for b in range(n_bins):
+            k = int((knots <= b).sum()) - 1
+            for n in np.nonzero(counted[trial, b].numpy())[0]:
+                row = np.zeros((n_knots, 2))
+                row[k] = weight[n] @ expm(SPIRAL * (b - knots[k])) / sd[n]
+                rows.append(row.ravel())
+                wanted.append((float(values[trial, b, n]) - bias[n]) / sd[n])
+        rows.append(np.eye(n_knots * 2)[0]), rows.append(np.eye(n_knots * 2)[1]), wanted.extend([0.0, 0.0])
+        for k in range(1, n_knots):
+            if recorded[trial, knots[k]]:
+                jump = np.zeros((2, n_knots, 2))
+                jump[:, k], jump[:, k - 1] = np.eye(2), -expm(SPIRAL * (knots[k] - knots[k - 1]))
+                rows.extend(jump.reshape(2, -1) / continuity)
+                wanted.extend([0.0, 0.0])
+        states = np.linalg.lstsq(np.array(rows), np.array(wanted), rcond=None)[0].reshape(n_knots, 2)
+        inside = recorded[trial, knots].numpy()
+        assert path[trial, knots].numpy()[inside] == pytest.approx(states[inside], abs=0.02)
+
+
+SETTINGS = {"linear": replace(LIGHT, curved=False), "bent": LIGHT}
+
+
+@pytest.mark.parametrize(
+    ("gains", "in_full", "chosen"),
+    [
+        # A linear decoder that learns slowly, and then says as much.
+        ((0.6, 1.0), (0.97, 1.0), "linear"),
+        ((0.6, 1.0), (0.9, 1.0), "bent"),
+        ((1.0, 0.9), (1.0,), "linear"),
+        ((0.2, 1.0), (1.0,), "bent"),
+    ],
+)
+def test_a_linear_decoder_is_preferred_if_it_says_nearly_as_much(gains, in_full, chosen):
+    contenders = contending(list(SETTINGS.values()), gains)
+    assert len(contenders) == len(in_full)
+    of = {SETTINGS["bent"]: max(in_full), SETTINGS["linear"]: min(in_full)}
+    taken = contenders[preferred(contenders, [of[settings] for settings in contenders])]
+    assert taken == SETTINGS[chosen]
+
+
+def test_nothing_is_what_the_mean_activity_says():
+    values, recorded = tensors(VALIDATION)
+    model = model_of(4)
+    rate = torch.exp(model.likelihood.start)
+    expected = (rate - values * torch.log(rate))[recorded].mean()
+    assert loss_of_nothing(model.likelihood, values, recorded) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_bins_outside_a_trial_change_nothing():

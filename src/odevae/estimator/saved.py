@@ -50,7 +50,8 @@ def save(path: str | Path, about: dict[str, Any], model: Model, arrays: dict[str
         settings = {"spec": asdict(model.spec), "time_scale_s": fold.time_scale_s, "fold": fold.about}
         arrays = arrays | {_PREPROCESSOR + name: array for name, array in vars(fold.preprocessor).items()}
     else:
-        settings = {"settings": asdict(model.settings), "kind": model.kind, "scale": model.scale}
+        own = ("kind", "scale", "smooths")
+        settings = {"settings": asdict(model.settings)} | {name: getattr(model, name) for name in own}
     arrays = arrays | {_WEIGHT + name: weight.numpy() for name, weight in model.model.state_dict().items()}
     text = json.dumps(about | {"model": settings, "latent_dim": model.latent_dim, "seed": model.seed})
     write_arrays(path, arrays | {"about": np.array(text)})
@@ -117,6 +118,6 @@ def _restore_preset(model: Preset, settings: dict, arrays: dict[str, np.ndarray]
 
 def _restore_shooting(model: Shooting, settings: dict, n_neurons: int) -> None:
     model.settings = ShootingSettings(**settings["settings"])
-    model.kind, model.scale = settings["kind"], settings["scale"]
+    model.kind, model.scale, model.smooths = (settings[name] for name in ("kind", "scale", "smooths"))
     # Of these frames only the number of neurons counts: the moments are among the weights.
     model.model = shooting.build(model.kind, torch.ones(2, n_neurons), model.latent_dim, model.settings)

@@ -10,7 +10,7 @@ by the likelihood of hidden neurons and entries of the validation trials, never 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from odevae.errors import OdevaeError
 from odevae.models.likelihoods import LIKELIHOODS
 from odevae.models.shooting import ShootingVAE
 from odevae.training.descent import Best, descend_averaged, weights_of
+from odevae.training.hidden_activity import FEWEST_NEURONS, hidden_loss, hidden_sets, loss_of_nothing, shown
 from odevae.training.trial_batches import batches
 
 # Share of the steps over which the continuity prior tightens, and of those that the running mean of the weights spans.
@@ -27,13 +28,12 @@ TIGHTENED = 0.5
 AVERAGED = 0.1
 # Validation trials are looked at this often in a fit, each entry and neuron hidden once.
 LOOKS = 20
-HIDDEN_GROUPS = 4
-# In recordings of fewer neurons none is hidden as a whole: the few others do not determine it.
-FEWEST_NEURONS = 20
-# Phases of the knots over which a look averages.
-PHASES = 2
 # Share of its steps that each of the settings gets before one is chosen.
 TRIAL_SHARE = 0.2
+# Shares of what the best settings say about hidden activity. A linear decoder that says so much after these steps is
+# fitted in full too, because it learns slower; and it is taken if it then says so much. Latents under a linear decoder
+# are known up to a linear map, under a bent one their shape is arbitrary.
+LINEAR_CONTENDS, LINEAR_SUFFICES = 0.5, 0.95
 # Added to the covariance of the knots, whose determinant is taken.
 RIDGE = 1e-6
 
@@ -97,24 +97,6 @@ CANDIDATES = (
 )
 
 
-@dataclass(frozen=True)
-class Hidden:
-    """Entries of trials that are hidden from the encoder, and scored.
-
-    Attributes:
-        entries: ``(B, L, N)`` bool.
-        share: of the entries.
-    """
-
-    entries: torch.Tensor
-    share: float
-
-
-def shown(values: torch.Tensor, hidden: torch.Tensor, share: float) -> torch.Tensor:
-    """What the encoder gets ``(B, L, N)``: zero where hidden, the rest larger to make up for it, as dropout does."""
-    return torch.where(hidden, 0.0, values) / (1 - share)
-
-
 class ShootingObjective:
     """The loss of a step; counts the steps, because the continuity prior tightens."""
 
@@ -175,28 +157,6 @@ def kl_of_moments(states: torch.Tensor) -> torch.Tensor:
     return (covariance.trace() + mean @ mean - len(mean) - torch.logdet(covariance)) / 2
 
 
-def hidden_sets(values: torch.Tensor, generator: torch.Generator) -> list[Hidden]:
-    """Each neuron hidden once for the whole trial, then each entry once; groups of a quarter."""
-    groups = [torch.randint(HIDDEN_GROUPS, values.shape, generator=generator)]
-    n_neurons = values.shape[2]
-    if n_neurons >= FEWEST_NEURONS:
-        groups.append((torch.randperm(n_neurons, generator=generator) % HIDDEN_GROUPS).expand(values.shape))
-    return [Hidden(group == i, 1 / HIDDEN_GROUPS) for group in groups for i in range(HIDDEN_GROUPS)]
-
-
-@torch.no_grad()
-def hidden_loss(model: ShootingVAE, values: torch.Tensor, recorded: torch.Tensor, sets: Iterable[Hidden]) -> float:
-    """Nats of what was hidden, mean over its entries inside the trials; posterior means, over some phases."""
-    seen, total, n = model.likelihood.seen(values), 0.0, 0
-    for hidden in sets:
-        paths = model.paths(shown(seen, hidden.entries, hidden.share), recorded, model.phases(PHASES))
-        counted = hidden.entries & recorded[..., None]
-        losses = sum(model.likelihood.negative_log(model.decoder(path), values) for path in paths) / len(paths)
-        total += float(losses[counted].sum())
-        n += int(counted.sum())
-    return total / max(n, 1)
-
-
 def build(
     kind: str, frames: torch.Tensor, latent_dim: int, settings: ShootingSettings, frozen: bool = False
 ) -> ShootingVAE:
@@ -227,7 +187,8 @@ def fit_shooting(
     """Choose settings on validation trials, then fit.
 
     Each of the candidates gets `TRIAL_SHARE` of its steps; the one under which hidden neurons and entries of the
-    validation trials are likeliest is fitted in full.
+    validation trials are likeliest is fitted in full. A linear decoder is preferred if it says nearly as much, see
+    `LINEAR_CONTENDS`.
 
     Args:
         train, validation: activity ``(B, L, N)`` in units of the model's scale, zero outside the recorded bins
@@ -271,9 +232,33 @@ def fit_shooting(
         model.load_state_dict(best.weights)
         return model.eval().requires_grad_(False), history, -best.score
 
-    if len(candidates) > 1:
-        short = [replace(settings, steps=max(1, round(TRIAL_SHARE * settings.steps))) for settings in candidates]
-        losses = [fitted(settings)[2] for settings in short]
-        candidates = [candidates[int(np.argmin(losses))]]
-    model, history, _ = fitted(candidates[0])
-    return model, candidates[0], history
+    if len(candidates) == 1:
+        model, history, _ = fitted(candidates[0])
+        return model, candidates[0], history
+    nothing = loss_of_nothing(LIKELIHOODS[kind](train[0][train[1]]), *validation)
+    short = [replace(settings, steps=max(1, round(TRIAL_SHARE * settings.steps))) for settings in candidates]
+    contenders = contending(candidates, [nothing - fitted(settings)[2] for settings in short])
+    fits = [fitted(settings) for settings in contenders]
+    chosen = preferred(contenders, [nothing - loss for _, _, loss in fits])
+    return fits[chosen][0], contenders[chosen], fits[chosen][1]
+
+
+def contending(candidates: Sequence[ShootingSettings], gains: Sequence[float]) -> list[ShootingSettings]:
+    """The settings of the largest gain, and the best with a linear decoder if theirs is not far below."""
+    best = int(np.argmax(gains))
+    linear = [i for i, settings in enumerate(candidates) if not settings.curved]
+    contenders = [candidates[best]]
+    if linear and candidates[best].curved:
+        first = max(linear, key=lambda i: gains[i])
+        if gains[first] >= LINEAR_CONTENDS * gains[best]:
+            contenders.append(candidates[first])
+    return contenders
+
+
+def preferred(contenders: Sequence[ShootingSettings], gains: Sequence[float]) -> int:
+    """The one with a linear decoder if its gain suffices, else that of the largest gain."""
+    best = int(np.argmax(gains))
+    enough = [
+        i for i, settings in enumerate(contenders) if not settings.curved and gains[i] >= LINEAR_SUFFICES * gains[best]
+    ]
+    return enough[0] if enough else best

@@ -10,7 +10,8 @@ from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.benchmark.models.shooting import Shooting
 from odevae.data.trials import Trials
 from odevae.models.shooting import ShootingVAE, refined_path
-from odevae.training.shooting import HEAVY, HIDDEN_GROUPS, PHASES, ShootingSettings, shown
+from odevae.training.hidden_activity import HIDDEN_GROUPS, PHASES, encoded_paths
+from odevae.training.shooting import HEAVY, ShootingSettings
 
 # Blocks that are long enough to need a field, and a model that is held back as for few trials.
 SETTINGS = replace(HEAVY, block_frames=10, width=128, steps=300, learning_rate=5e-3)
@@ -41,12 +42,18 @@ class Forecast:
     controls: list[torch.Tensor | None]
 
 
+class Encoded(Shooting):
+    """Answers as its encoder does: the error rate of the verdict was measured so."""
+
+    refines = False
+
+
 class Dynamics(BenchmarkModel):
     """Multiple shooting with long blocks, of which only `second_halves` is asked."""
 
     def __init__(self, latent_dim: int = 1, seed: int = 0, settings: ShootingSettings = SETTINGS):
         super().__init__(latent_dim, seed)
-        self.shooting = Shooting(latent_dim, seed, (settings,))
+        self.shooting = Encoded(latent_dim, seed, (settings,))
 
     def fit(self, train: Trials, validation: Trials) -> None:
         """Fit the model; choose the control, and how long the field is trusted, on validation trials."""
@@ -132,11 +139,10 @@ def _kept(frames_later: torch.Tensor, forgetting: float) -> torch.Tensor:
 
 def losses_of_hidden_entries(network: ShootingVAE, values: torch.Tensor, recorded: torch.Tensor) -> torch.Tensor:
     """Nats of every entry ``(B, L, N)``, each hidden from the encoder once, together with a few others."""
-    seen = network.likelihood.seen(values)
     group = torch.randint(HIDDEN_GROUPS, values.shape, generator=torch.Generator().manual_seed(0))
     found = torch.zeros_like(values)
     for i in range(HIDDEN_GROUPS):
-        paths = network.paths(shown(seen, group == i, 1 / HIDDEN_GROUPS), recorded, network.phases(PHASES))
+        paths = encoded_paths(network, values, recorded, group == i, 1 / HIDDEN_GROUPS, network.phases(PHASES))
         unlikely = sum(network.likelihood.negative_log(network.decoder(path), values) for path in paths) / len(paths)
         found = torch.where(group == i, unlikely, found)
     return found

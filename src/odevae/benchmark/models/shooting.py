@@ -7,6 +7,7 @@ from one initial state for the whole trial, the setting of Sedler et al. (2023).
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,8 +17,9 @@ from odevae.benchmark.models.refinement import refined_codes
 from odevae.data.trials import Trials
 from odevae.events import SPIKES, kind_of
 from odevae.models.shooting import refined_path
+from odevae.training.hidden_activity import encoded_paths, hidden_loss, hidden_sets, shown, smoothed
 from odevae.training.reproducibility import random_state_kept, seed_everything
-from odevae.training.shooting import CANDIDATES, ShootingSettings, fit_shooting, shown
+from odevae.training.shooting import CANDIDATES, ShootingSettings, fit_shooting
 
 # Phases of the knots over which an answer is averaged.
 PHASES = 5
@@ -36,10 +38,12 @@ class Shooting(BenchmarkModel):
         kind: what counts as an event in the training trials, see `odevae.events.KINDS`; set by `fit`.
         scale: of the activity that the model sees, in recorded units; set by `fit`.
         history: loss of hidden validation activity at each look; set by `fit`.
+        smooths: whether knots are moved to where what is seen of a trial is likeliest; set by `fit`: where activity is
+            noisy, if it makes hidden entries of some validation trials likelier.
     """
 
     frozen = False
-    # Whether a reconstruction may leave the path of the field.
+    # Whether what the encoder answers is refined by what is seen of a trial.
     refines = True
 
     def __init__(self, latent_dim: int = 1, seed: int = 0, candidates: tuple[ShootingSettings, ...] | None = None):
@@ -71,10 +75,12 @@ class Shooting(BenchmarkModel):
                 candidates=self.candidates,
                 frozen=self.frozen,
             )
+        noisy = self.refines and not self.model.likelihood.exact
+        self.smooths = noisy and self._smoothing_pays(*next(self._chunks(validation)))
 
     def reconstruct(self, trials: Trials) -> np.ndarray:
         """Where the observation model is `exact`, latents of every frame are refined by what is seen of it; elsewhere
-        that would copy noise."""
+        that would copy noise, and they stay on the paths of the field."""
         mean = self.model.likelihood.mean
         if not (self.refines and self.model.likelihood.exact):
             return self._answers(trials, mean) * np.float32(self.scale)
@@ -125,11 +131,20 @@ class Shooting(BenchmarkModel):
 
     def _paths(self, values: torch.Tensor, recorded: torch.Tensor, hidden: torch.Tensor | None = None) -> torch.Tensor:
         """Paths ``(P, B, L, D)`` from what is not hidden ``(N,)``."""
-        seen = self.model.likelihood.seen(values)
-        if hidden is not None:
-            seen = shown(seen, hidden, float(hidden.float().mean()))
-        with torch.no_grad():
-            return self.model.paths(seen, recorded, self.model.phases(PHASES))
+        hidden = _none(values) if hidden is None else hidden
+        share, phases = float(hidden.float().mean()), self.model.phases(PHASES)
+        if self.smooths:
+            return smoothed(self.model, values, recorded, hidden, share, phases, continuity=self.settings.tight)
+        return encoded_paths(self.model, values, recorded, hidden, share, phases)
+
+    def _smoothing_pays(self, values: torch.Tensor, recorded: torch.Tensor) -> bool:
+        """Whether hidden entries are likelier on smoothed paths; else the encoder knows better than the field."""
+        sets = hidden_sets(values, torch.Generator().manual_seed(0))
+        smooth = partial(smoothed, continuity=self.settings.tight)
+        by_encoder, by_both = (
+            hidden_loss(self.model, values, recorded, sets, paths_of) for paths_of in (encoded_paths, smooth)
+        )
+        return by_both < by_encoder
 
     def tensors(self, trials: Trials) -> tuple[torch.Tensor, torch.Tensor]:
         """Activity in units of the scale, zero outside the recorded bins, and those bins."""
@@ -163,12 +178,17 @@ class ShootingOneState(Shooting):
     """
 
     refines = False
+    smooths = False
 
     def _paths(self, values: torch.Tensor, recorded: torch.Tensor, hidden: torch.Tensor | None = None) -> torch.Tensor:
-        seen = self.model.likelihood.seen(values)
-        if hidden is not None:
-            seen = shown(seen, hidden, float(hidden.float().mean()))
+        hidden = _none(values) if hidden is None else hidden
+        seen = shown(self.model.likelihood.seen(values), hidden, float(hidden.float().mean()))
         with torch.no_grad():
             start = self.model.encoder(seen, recorded)[0][:, 0]
-        counted = recorded[..., None] if hidden is None else recorded[..., None] & ~hidden
+        counted = recorded[..., None] & ~hidden
         return refined_path(self.model, start, values, counted)[None]
+
+
+def _none(values: torch.Tensor) -> torch.Tensor:
+    """No neuron hidden ``(N,)``."""
+    return torch.zeros(values.shape[-1], dtype=torch.bool)
