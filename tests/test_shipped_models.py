@@ -14,9 +14,11 @@ from odevae.benchmark.models.neural import history_mlp
 from odevae.benchmark.models.neural.neural_model import NeuralModel
 from odevae.benchmark.models.ode_vae import Preset
 from odevae.benchmark.models.shooting import Shooting
+from odevae.benchmark.models.shooting_causal import ShootingCausal
 from odevae.benchmark.scoring import all_scores
 from odevae.data.trials import Trials
 from odevae.models import shooting
+from odevae.training import causal
 from odevae.training.shooting import HEAVY
 
 CONFIG = yaml.safe_load((CHECKOUT / "config/config.yaml").read_text(encoding="utf-8"))
@@ -57,6 +59,12 @@ def short_fits(monkeypatch):
     """What is asked here does not hang on how long a network is trained."""
     monkeypatch.setattr(history_mlp, "EPOCHS", 2)
     monkeypatch.setattr(shooting, "REFINEMENT", ((0.5, 3), (1.0, 3)))
+    monkeypatch.setattr(causal, "STEPS", 10)
+
+
+def quick_shooting(found: type[Shooting]) -> type[Shooting]:
+    quick = (replace(HEAVY, steps=10, width=16, block_frames=4),)
+    return type(found.__name__, (found,), {"default_candidates": classmethod(lambda _: quick)})
 
 
 def quick_class(name: str) -> type:
@@ -66,8 +74,9 @@ def quick_class(name: str) -> type:
     if issubclass(found, Preset):
         return type(name, (found,), {"__init__": partialmethod(found.__init__, epochs=2)})
     if issubclass(found, Shooting):
-        quick = (replace(HEAVY, steps=10, width=16, block_frames=4),)
-        return type(name, (found,), {"default_candidates": classmethod(lambda _: quick)})
+        return quick_shooting(found)
+    if issubclass(found, ShootingCausal):
+        return type(name, (found,), {"shooting_class": quick_shooting(found.shooting_class)})
     return found
 
 

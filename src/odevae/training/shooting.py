@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from odevae.errors import OdevaeError
-from odevae.models.likelihoods import LIKELIHOODS
+from odevae.models.likelihoods import LIKELIHOODS, Likelihood
 from odevae.models.shooting import ShootingVAE
 from odevae.training.descent import Best, descend_averaged, weights_of
 from odevae.training.hidden_activity import FEWEST_NEURONS, hidden_loss, hidden_sets, loss_of_nothing, shown
@@ -109,7 +109,7 @@ class ShootingObjective:
         done = min(1.0, self.step / (TIGHTENED * settings.steps))
         continuity = settings.loose * (settings.tight / settings.loose) ** done
         self.step += 1
-        mean, log_variance = model.encoder(self._partly_hidden(values), recorded)
+        mean, log_variance = model.encoder(partly_hidden(model.likelihood, values, settings), recorded)
         n_bins = values.shape[1]
         knots = model.knots(n_bins, int(torch.randint(1, min(model.block_frames, n_bins - 1) + 1, ())))
         mean, log_variance, counted = mean[:, knots], log_variance[:, knots], recorded[:, knots]
@@ -124,20 +124,19 @@ class ShootingObjective:
         total = (unlikely * recorded).sum() + settings.kl_weight * divergence
         return total / (recorded.sum() * math.sqrt(values.shape[2]))
 
-    def _partly_hidden(self, values: torch.Tensor) -> torch.Tensor:
-        settings = self.settings
-        n_trials, _, n_neurons = values.shape
-        if settings.gain_jitter:
-            gain = torch.exp(settings.gain_jitter * torch.randn(n_trials, 1, n_neurons))
-            seen = self.model.likelihood.seen(values * gain)
-        else:
-            seen = self.model.likelihood.seen(values)
-        of_neurons = torch.rand(n_trials, 1, 1) < (0.5 if n_neurons >= FEWEST_NEURONS else 0.0)
-        neurons = torch.rand(n_trials, 1, n_neurons) < settings.hidden_neurons
-        entries = torch.rand(values.shape) < settings.hidden_entries
-        hidden = torch.where(of_neurons, neurons, entries)
-        share = torch.where(of_neurons, settings.hidden_neurons, settings.hidden_entries)
-        return shown(seen, hidden, share)
+
+def partly_hidden(likelihood: Likelihood, values: torch.Tensor, settings: ShootingSettings) -> torch.Tensor:
+    """What the encoder is given of trials ``(B, L, N)`` in a step: some neurons or entries are hidden."""
+    n_trials, _, n_neurons = values.shape
+    if settings.gain_jitter:
+        values = values * torch.exp(settings.gain_jitter * torch.randn(n_trials, 1, n_neurons))
+    seen = likelihood.seen(values)
+    of_neurons = torch.rand(n_trials, 1, 1) < (0.5 if n_neurons >= FEWEST_NEURONS else 0.0)
+    neurons = torch.rand(n_trials, 1, n_neurons) < settings.hidden_neurons
+    entries = torch.rand(values.shape) < settings.hidden_entries
+    hidden = torch.where(of_neurons, neurons, entries)
+    share = torch.where(of_neurons, settings.hidden_neurons, settings.hidden_entries)
+    return shown(seen, hidden, share)
 
 
 def gaussian_kl(
