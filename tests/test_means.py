@@ -7,6 +7,7 @@ from conftest import fitted
 
 from odevae.benchmark.models.means import (
     N_BINS,
+    NeuronsPositionChoice,
     Persistence,
     PositionChoiceMean,
     PositionMean,
@@ -71,6 +72,16 @@ def test_position_means_against_pandas(train, held_out, choice):
 def test_position_choice_mean_is_the_position_mean_for_each_choice(train):
     one, other = PositionChoiceMean(), PositionMean(choice="Choice")
     np.testing.assert_array_equal(fitted(one, train).reconstruct(train), fitted(other, train).reconstruct(train))
+
+
+def test_the_cells_of_a_readout_are_those_of_the_means(train, held_out):
+    model = fitted(NeuronsPositionChoice(), train)
+    latents, n_neurons = model.infer(held_out), train.values.shape[2]
+    np.testing.assert_array_equal(latents[..., :n_neurons], held_out.values)
+    cells = latents[..., n_neurons:]
+    assert set(np.unique(cells)) == {0, 1} and (cells.sum(axis=2) == 1).all()
+    means = fitted(PositionChoiceMean(), train)
+    np.testing.assert_allclose(cells @ means._map.means, means.reconstruct(held_out), rtol=1e-6)
 
 
 def test_what_training_never_met_falls_back_on_what_it_did(train, held_out):

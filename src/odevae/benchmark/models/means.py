@@ -84,6 +84,10 @@ class PositionMean(_Average):
     def reconstruct(self, trials: Trials) -> np.ndarray:
         return self._map.means[self._map.cells(*self._places(trials))]
 
+    def cells(self, trials: Trials) -> np.ndarray:
+        """One for the cell of place and choice of each frame, else zero: ``(B, L, cells)``."""
+        return np.eye(len(self._map.means))[self._map.cells(*self._places(trials))]
+
     def _fitted(self, train: Trials, n_bins: int) -> "_Map":
         frames, (place, choice) = _frames(train), self._places(train)
         place, choice = place[train.recorded], choice[train.recorded]
@@ -120,6 +124,36 @@ class PositionChoiceMean(PositionMean):
     """`PositionMean` with a map for each choice."""
 
     choice: str = "Choice"
+
+
+@dataclass(eq=False)
+class NeuronsPositionChoice(BenchmarkModel):
+    """No model: the observed activity, and the cell of place and choice as ones and zeros, are used as the latents.
+
+    A linear readout from them says what neurons and behaviour together say of neurons that are held out.
+
+    Attributes:
+        position, choice: as in `PositionChoiceMean`.
+    """
+
+    position: str = "Position"
+    choice: str = "Choice"
+
+    def fit(self, train: Trials, validation: Trials) -> None:
+        """Choose the bins of the position as `PositionChoiceMean` does.
+
+        Raises:
+            OdevaeError: if the recording lacks a covariate, or the choice has too many values.
+        """
+        self._means = PositionChoiceMean(position=self.position, choice=self.choice)
+        self._means.fit(train, validation)
+
+    def infer(self, trials: Trials) -> np.ndarray:
+        """Activity and cells ``(B, L, N + C)``."""
+        return np.concatenate([trials.values, self._means.cells(trials)], axis=2, dtype=np.float64)
+
+    def reconstruct(self, trials: Trials) -> np.ndarray:
+        return trials.values.astype(np.float64)
 
 
 class Persistence(BenchmarkModel):
