@@ -101,7 +101,11 @@ def lost(model: BenchmarkModel, test: Trials, expected: np.ndarray) -> dict[str,
 
 
 def truth_scores(
-    model: BenchmarkModel, train: Trials, test: Trials, expected_test: np.ndarray
+    model: BenchmarkModel,
+    train: Trials,
+    test: Trials,
+    expected_test: np.ndarray,
+    latents: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Scores against the truth of every task that a model answers.
 
@@ -110,6 +114,7 @@ def truth_scores(
         train, test: trials with true latents.
         expected_test: ``(B, L, N)``, activity of the test trials without noise:
             `odevae.data.simulate.expected.expected_activity`, cut as the trials were.
+        latents: what the model infers of both, each ``(B, L, D)``, if it is known already.
 
     Returns:
         Scores by task: ``rates/variance_weighted`` and ``rates/plain_mean`` (both of `rates`),
@@ -131,7 +136,8 @@ def truth_scores(
         scores[Task("rates", subject="variance_weighted").name] = {name: found[name] for name in KEPT}
         scores[Task("rates", subject="plain_mean").name] = {name: found[name] for name in ("r2_mean", "n_values")}
     if model.answers("infer"):
-        parts = [(model.infer(trials), trials) for trials in (train, test)]
+        latents = latents or tuple(map(model.infer, (train, test)))
+        parts = list(zip(latents, (train, test), strict=True))
         scores[Task("latent", subject="true_from_inferred").name] = latent(*parts)
         scores[Task("latent", subject="inferred_from_true").name] = latent_reverse(*parts)
     if model.answers("onset"):

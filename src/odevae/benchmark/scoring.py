@@ -89,6 +89,7 @@ def all_scores(
             scores |= {Task("new_events", h).name: new_events(model, test, h, events) for h in NEW_EVENT_HORIZONS}
         fit_s = time.process_time() - started
 
+        latents = None
         if model.answers("infer"):
             # A model that does not reconstruct sees the onset only, so cosmooth does not apply to it.
             if expected is None and model.answers("hidden_neurons"):
@@ -98,6 +99,7 @@ def all_scores(
                     partial(fit, latent_dim, "some neurons"), train, validation, test, draw, events
                 )
             parts = [(model.infer(trials), trials) for trials in (train, validation, test)]
+            latents = parts[0][0], parts[2][0]
             decoded = decode(*parts, covariates)
             scores |= {Task("decode", subject=name).name: values for name, values in decoded.items()}
         if model.answers("intrinsic_dimension"):
@@ -106,7 +108,7 @@ def all_scores(
             dimension = dimension or intrinsic_dimension(model, shifted, train, validation)
             scores["intrinsic_dimension"] = dimension
         if expected is not None:
-            scores |= truth_scores(model, train, test, expected)
+            scores |= truth_scores(model, train, test, expected, latents)
         halves = None
         if model.answers("second_halves"):
             gain, predictable = model.second_halves(test)
