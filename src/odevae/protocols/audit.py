@@ -85,7 +85,7 @@ def audit(fold: Fold, recording: Recording, group_by: str | None = None, test_fr
         "silent_neurons": int(silent_neurons(recording).sum()),
         "silent_in_training": int((silent_in_training & active_when_scored).sum()),
         "events": fold.events,
-        "zero_fraction": float((native.values[native.recorded] == 0).mean()),
+        "zero_fraction": _zero_fraction(native),
         "kernel_frames": kernel_width(native),
         **recording.reading,
         **timing(recording),
@@ -125,3 +125,9 @@ def _active(raw: Trials, rows: np.ndarray) -> np.ndarray:
         values = raw.values[row][raw.mask[row]]
         highest, lowest = np.maximum(highest, values.max(axis=0)), np.minimum(lowest, values.min(axis=0))
     return highest > lowest
+
+
+def _zero_fraction(trials: Trials) -> float:
+    """Share of the values inside the trials that are exactly zero; one trial at a time, without a copy of them all."""
+    zeros = sum(int((values[inside] == 0).sum()) for values, inside in zip(trials.values, trials.recorded, strict=True))
+    return zeros / (int(trials.recorded.sum()) * trials.values.shape[2])
