@@ -36,6 +36,13 @@ ABOUT = {"data_sha256": "d" * 64, "git_commit": "c" * 40, "fold_sha256": "f" * 6
 SHARED_PROJECTS = ("finished", "refused", "undisturbed")
 
 
+def pytest_xdist_auto_num_workers(config):
+    """For ``-n auto`` one process more than cores: tests that wait for SLURM or a server leave theirs to the others."""
+    # macOS knows of no affinity.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return cores + 1
+
+
 # First, because pytest-xdist reads the groups in the same hook.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
