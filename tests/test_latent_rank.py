@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from odevae.evaluation.latent_rank import SMALLEST_SHARE, latent_rank
@@ -29,6 +29,8 @@ def test_the_rank_of_paths_of_known_rank(scales, rank):
 
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=6))
 def test_the_participation_ratio_follows_from_the_variances(scales):
+    # At the limit itself rounding decides.
+    assume(not np.isclose(scales, SMALLEST_SHARE * max(scales)).any())
     found = latent_rank(paths_with(np.array(scales)), EVERY_BIN)
     variances = np.square(scales)
     assert found.participation_ratio == pytest.approx(variances.sum() ** 2 / np.square(variances).sum(), rel=1e-6)
