@@ -4,7 +4,7 @@ A model that sees what it has to give learns to copy noise (Keshtkaran & Pandari
 chosen by the likelihood of hidden neurons and entries of validation trials, never by that of entries that are seen.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,33 +46,27 @@ def hidden_sets(values: torch.Tensor, generator: torch.Generator) -> list[Hidden
     return [Hidden(group == i, 1 / HIDDEN_GROUPS) for group in groups for i in range(HIDDEN_GROUPS)]
 
 
-def encoded_paths(
+def inferred_paths(
     model: ShootingVAE,
     values: torch.Tensor,
     recorded: torch.Tensor,
     hidden: torch.Tensor,
     share: float,
     phases: Sequence[int],
+    continuity: float | None = None,
 ) -> torch.Tensor:
-    """Paths ``(P, B, L, D)`` from the posterior means, which are given what is not hidden ``(B, L, N)``."""
+    """Paths ``(P, B, L, D)`` from the posterior means, whose encoder is given what is not hidden.
+
+    Args:
+        model, values, recorded, phases: see `odevae.models.shooting`.
+        hidden: ``(B, L, N)`` or ``(N,)`` bool; `share` of the entries.
+        continuity: SD with which knots move to where what is not hidden is likeliest, see
+            `odevae.models.shooting.smoothed_paths`; None leaves them.
+    """
     with torch.no_grad():
         states, _ = model.encoder(shown(model.likelihood.seen(values), hidden, share), recorded)
-        return model.paths(states, phases)
-
-
-def smoothed(
-    model: ShootingVAE,
-    values: torch.Tensor,
-    recorded: torch.Tensor,
-    hidden: torch.Tensor,
-    share: float,
-    phases: Sequence[int],
-    *,
-    continuity: float,
-) -> torch.Tensor:
-    """The same, moved to where what is not hidden is likeliest, see `odevae.models.shooting.smoothed_paths`."""
-    with torch.no_grad():
-        states, _ = model.encoder(shown(model.likelihood.seen(values), hidden, share), recorded)
+        if continuity is None:
+            return model.paths(states, phases)
     return smoothed_paths(model, states, values, recorded, recorded[..., None] & ~hidden, phases, continuity)
 
 
@@ -81,16 +75,15 @@ def hidden_loss(
     values: torch.Tensor,
     recorded: torch.Tensor,
     sets: Iterable[Hidden],
-    paths_of: Callable[..., torch.Tensor] = encoded_paths,
+    continuity: float | None = None,
 ) -> float:
     """Nats of what was hidden, mean over its entries inside the trials; over some phases of the knots.
 
-    Args:
-        paths_of: `encoded_paths`, or `smoothed` with a continuity.
+    See `inferred_paths` for `continuity`.
     """
     total, n = 0.0, 0
     for hidden in sets:
-        paths = paths_of(model, values, recorded, hidden.entries, hidden.share, model.phases(PHASES))
+        paths = inferred_paths(model, values, recorded, hidden.entries, hidden.share, model.phases(PHASES), continuity)
         counted = hidden.entries & recorded[..., None]
         with torch.no_grad():
             losses = sum(model.likelihood.negative_log(model.decoder(path), values) for path in paths) / len(paths)

@@ -10,7 +10,7 @@ from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.benchmark.models.shooting import Shooting
 from odevae.data.trials import Trials
 from odevae.models.shooting import ShootingVAE, refined_path
-from odevae.training.hidden_activity import HIDDEN_GROUPS, PHASES, encoded_paths
+from odevae.training.hidden_activity import HIDDEN_GROUPS, PHASES, inferred_paths
 from odevae.training.shooting import HEAVY, ShootingSettings
 
 # Blocks that are long enough to need a field, and a model that is held back as for few trials.
@@ -142,7 +142,7 @@ def losses_of_hidden_entries(network: ShootingVAE, values: torch.Tensor, recorde
     group = torch.randint(HIDDEN_GROUPS, values.shape, generator=torch.Generator().manual_seed(0))
     found = torch.zeros_like(values)
     for i in range(HIDDEN_GROUPS):
-        paths = encoded_paths(network, values, recorded, group == i, 1 / HIDDEN_GROUPS, network.phases(PHASES))
+        paths = inferred_paths(network, values, recorded, group == i, 1 / HIDDEN_GROUPS, network.phases(PHASES))
         unlikely = sum(network.likelihood.negative_log(network.decoder(path), values) for path in paths) / len(paths)
         found = torch.where(group == i, unlikely, found)
     return found

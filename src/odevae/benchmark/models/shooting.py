@@ -7,7 +7,6 @@ from one initial state for the whole trial, the setting of Sedler et al. (2023).
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from odevae.benchmark.models.refinement import refined_codes
 from odevae.data.trials import Trials
 from odevae.events import SPIKES, kind_of
 from odevae.models.shooting import refined_path
-from odevae.training.hidden_activity import encoded_paths, hidden_loss, hidden_sets, shown, smoothed
+from odevae.training.hidden_activity import hidden_loss, hidden_sets, inferred_paths, shown
 from odevae.training.reproducibility import random_state_kept, seed_everything
 from odevae.training.shooting import CANDIDATES, ShootingSettings, fit_shooting
 
@@ -133,16 +132,14 @@ class Shooting(BenchmarkModel):
         """Paths ``(P, B, L, D)`` from what is not hidden ``(N,)``."""
         hidden = _none(values) if hidden is None else hidden
         share, phases = float(hidden.float().mean()), self.model.phases(PHASES)
-        if self.smooths:
-            return smoothed(self.model, values, recorded, hidden, share, phases, continuity=self.settings.tight)
-        return encoded_paths(self.model, values, recorded, hidden, share, phases)
+        continuity = self.settings.tight if self.smooths else None
+        return inferred_paths(self.model, values, recorded, hidden, share, phases, continuity)
 
     def _smoothing_pays(self, values: torch.Tensor, recorded: torch.Tensor) -> bool:
         """Whether hidden entries are likelier on smoothed paths; else the encoder knows better than the field."""
         sets = hidden_sets(values, torch.Generator().manual_seed(0))
-        smooth = partial(smoothed, continuity=self.settings.tight)
         by_encoder, by_both = (
-            hidden_loss(self.model, values, recorded, sets, paths_of) for paths_of in (encoded_paths, smooth)
+            hidden_loss(self.model, values, recorded, sets, continuity) for continuity in (None, self.settings.tight)
         )
         return by_both < by_encoder
 
