@@ -25,7 +25,7 @@ new: .venv/installed
 	@cat logs/new.log
 
 test: .venv/installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -n auto --dist loadgroup
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
 
 # Starts MLflow and opens the newest study in the browser.
 ui: .venv/installed

@@ -1,4 +1,5 @@
 import os
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from odevae.data.frames import ReadingSettings
@@ -32,10 +34,6 @@ PUBLISHED_SMALL = {"bins": 15, "duration_s": 2.0, "drop_first_trials": 10, "land
 ABOUT = {"data_sha256": "d" * 64, "git_commit": "c" * 40, "fold_sha256": "f" * 64, "host": "here"}
 
 
-# Each of these takes minutes to make, so pytest-xdist runs all tests that share one in the same process.
-SHARED_PROJECTS = ("finished", "refused", "undisturbed")
-
-
 def pytest_xdist_auto_num_workers(config):
     """For ``-n auto`` one process more than cores: tests that wait for SLURM or a server leave theirs to the others."""
     # macOS knows of no affinity.
@@ -47,9 +45,8 @@ def pytest_xdist_auto_num_workers(config):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        for name in SHARED_PROJECTS:
-            if name in item.fixturenames:
-                item.add_marker(pytest.mark.xdist_group(name))
+        # The tests of a file run in the same process, because they share what takes long to make.
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
     # Files with slow tests first, so that at the end no process waits for another's long test.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
@@ -144,7 +141,17 @@ def finished(tmp_path_factory):
     """A project whose one study has run; do not change it."""
     from workflow_project import Project, small_config
 
-    return Project.finished(tmp_path_factory.mktemp("finished") / "project", small_config())
+    # The folder that the processes of pytest-xdist share.
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    root, whole = folder / "finished", folder / "finished.whole"
+    with FileLock(folder / "finished.lock"):
+        if not whole.exists():
+            # What a process left that failed.
+            shutil.rmtree(root, ignore_errors=True)
+            Project.finished(root, small_config())
+            whole.touch()
+    return Project(root)
 
 
 @pytest.fixture(scope="session")

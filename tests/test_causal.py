@@ -100,7 +100,6 @@ def score(predicted: np.ndarray, horizon: int) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("causal")
 def test_the_state_of_the_population_forecasts_what_no_own_past_does(fitted):
     own = HistoryMLP(seed=0)
     own.fit(TRAIN, VALIDATION)
@@ -113,7 +112,6 @@ def test_the_state_of_the_population_forecasts_what_no_own_past_does(fitted):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("causal")
 def test_weights_are_those_of_a_regression_on_validation_trials(fitted):
     horizon, mean = 3, TRAIN.values[TRAIN.recorded].mean(axis=0)
     counted = VALIDATION.mask & (np.arange(40) >= horizon)
@@ -125,7 +123,6 @@ def test_weights_are_those_of_a_regression_on_validation_trials(fitted):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("causal")
 def test_new_events_are_expected_where_they_come(fitted):
     expected = fitted.new_events(TEST, 5, silent=1)
     soon = np.zeros(TEST.values.shape)

@@ -14,9 +14,6 @@ import pytest
 import yaml
 from workflow_project import CHECKOUT
 
-# One process builds the archives for all tests.
-pytestmark = pytest.mark.xdist_group("release")
-
 # Next to the sources in a checkout that has been used.
 NOT_SOURCES = {
     ".git",

@@ -13,7 +13,7 @@ from mkdocs.config import load_config
 from workflow_project import CHECKOUT
 
 # One process builds the site for all tests.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]
+pytestmark = pytest.mark.slow
 
 # Elements that a browser loads by itself, and their attribute.
 LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src"}

@@ -12,7 +12,7 @@ from workflow_project import CHECKOUT, Outcome, Project, small_config
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import read_history
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.slow
 
 CLUSTER = CHECKOUT / "tests/slurm/cluster.sh"
 PARTITION = "batch"

@@ -26,7 +26,7 @@ from odevae.tracking.records import HISTORY, record_of_run
 from odevae.tracking.studies import TrackedStudy
 from odevae.training.recorder import train
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tracking_server")]
+pytestmark = pytest.mark.slow
 
 # Three tries of ten seconds each and the pauses between them, on a machine that has other things to do.
 HELD_UP_S = 60.0

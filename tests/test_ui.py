@@ -36,7 +36,6 @@ def rows(finished) -> list[dict]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("browser")
 def test_the_printed_address_shows_the_scores_of_every_run(page, rows):
     address, driver, wait_for_text = page
     driver.get(address)
@@ -52,7 +51,6 @@ def test_the_printed_address_shows_the_scores_of_every_run(page, rows):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("browser")
 def test_two_clicks_lead_from_the_list_of_experiments_to_the_scores(page):
     address, driver, wait_for_text = page
     driver.get("about:blank")
@@ -64,7 +62,6 @@ def test_two_clicks_lead_from_the_list_of_experiments_to_the_scores(page):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("browser")
 @pytest.mark.parametrize(
     ("view", "shown", "hidden"),
     [
@@ -83,7 +80,6 @@ def test_charts_show_what_they_are_named_after(page, view, shown, hidden):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("browser")
 def test_models_and_descriptions_are_there(page, rows):
     address, driver, wait_for_text = page
     driver.get(address)

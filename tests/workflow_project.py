@@ -87,7 +87,8 @@ class Project:
         for part in PARTS:
             source = CHECKOUT / part
             if source.is_dir():
-                shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+                # Compiled modules too, which save each project a second; not those that a process is just writing.
+                shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("*.pyc.*", "*.egg-info"))
             else:
                 shutil.copy2(source, root / part)
         project = cls(root)

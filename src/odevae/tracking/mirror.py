@@ -22,7 +22,7 @@ from mlflow.entities import (
     RunTag,
 )
 from mlflow.exceptions import MlflowException, RestException
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from odevae.errors import OdevaeError
 from odevae.tracking.address import absolute, is_server
@@ -51,8 +51,12 @@ PARENT_WAIT_S = 20
 
 # For what may be done twice: a server refuses one of two jobs that bring in the same tag or data set at once, and a run
 # that another job has deleted. A server that does not answer raises another error, which is not tried again here.
+# Waits grow, so that many jobs that meet in one run get out of each other's way.
 patiently = retry(
-    retry=retry_if_exception_type(RestException), stop=stop_after_attempt(5), wait=wait_random(0.05, 0.5), reraise=True
+    retry=retry_if_exception_type(RestException),
+    stop=stop_after_attempt(10),
+    wait=wait_random_exponential(multiplier=0.1, max=2),
+    reraise=True,
 )
 
 
