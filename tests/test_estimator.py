@@ -192,6 +192,17 @@ def test_shooting_says_what_it_has_not(shooting, parts, method):
         getattr(shooting, method)(*arguments)
 
 
+def test_an_interval_has_the_form_of_the_trials(shooting, fitted, parts):
+    X = arrays_of(parts["test"])
+    lower, upper = shooting.interval(X, 0.5)
+    for trial, low, high in zip(X, lower, upper, strict=True):
+        assert low.shape == high.shape == trial.shape and (low <= high).all() and (low < high).any()
+    with pytest.raises(OdevaeError, match="the preset v5 has no interval; fit shooting for it"):
+        fitted.interval(X)
+    with pytest.raises(InputError, match=r"coverage is 90; give a share between 0 and 1"):
+        shooting.interval(X, 90)
+
+
 def test_max_epochs_shortens_the_fit_of_shooting(shooting, parts):
     # A pass has no more batches than trials.
     n_trials = len(parts["train"]) - len(shooting.validation_rows_)

@@ -76,6 +76,25 @@ def test_the_likeliest_constant_has_the_mean_of_the_data(kind):
 
 
 @every_kind
+@torch.no_grad()
+def test_draws_have_the_distribution_that_the_likelihood_says(kind):
+    likelihood, _ = likelihood_of(kind)
+    torch.manual_seed(0)
+    drawn = likelihood.draw(likelihood.start.expand(20000, -1)).numpy().astype(float)
+    mean, shares = likelihood.mean(likelihood.start).numpy(), (drawn > 0).mean(axis=0)
+    assert drawn.mean(axis=0) == pytest.approx(mean, rel=0.05, abs=0.05)
+    if kind == SPIKES:
+        assert drawn.var(axis=0) == pytest.approx(mean, rel=0.1)
+    elif kind == DENSE:
+        assert drawn.std(axis=0) == pytest.approx(likelihood.log_sd.exp().numpy(), rel=0.05)
+    else:
+        assert shares == pytest.approx(likelihood.events(likelihood.start).numpy(), rel=0.15)
+        of_gamma = likelihood.log_shape.exp().numpy() ** -0.5
+        active = [column[column > 0] for column in drawn.T]
+        assert [size.std() / size.mean() for size in active] == pytest.approx(of_gamma, rel=0.1)
+
+
+@every_kind
 def test_extreme_outputs_stay_finite(kind):
     likelihood, frames = likelihood_of(kind)
     for extreme in (-1e4, 1e4):

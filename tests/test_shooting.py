@@ -19,7 +19,7 @@ from odevae.errors import OdevaeError
 from odevae.events import SPIKES
 from odevae.metrics import r2_neuron
 from odevae.models.likelihoods import Gaussian, Poisson
-from odevae.models.shooting import ShootingVAE, refined_path, smoothed_paths
+from odevae.models.shooting import ShootingVAE, drawn_paths, refined_path, smoothed_paths
 from odevae.training.hidden_activity import FEWEST_NEURONS, hidden_loss, hidden_sets, loss_of_nothing, shown
 from odevae.training.shooting import (
     CANDIDATES,
@@ -173,6 +173,36 @@ def test_hidden_neurons_are_predicted_from_the_others_alone(fitted):
     assert r2_neuron(RATES[TEST.mask][:, held_out], rates[TEST.mask]) > 0.7
     scores = hidden_neurons(model, VALIDATION, TEST, 0)
     assert 0 < scores["r2_neuron"] < 1 and scores["n_values"] == TEST.mask.sum() * held_out.sum()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hidden", [None, held_out_neurons(N_NEURONS, 0)], ids=["all seen", "a quarter hidden"])
+def test_intervals_hold_what_they_promise(fitted, hidden):
+    model, before = fitted["moving"], torch.get_rng_state()
+    ranks = model.ranks(TEST, hidden)[TEST.mask]
+    ranks = ranks if hidden is None else ranks[:, hidden]
+    for coverage in (0.5, 0.9):
+        assert (abs(ranks - 0.5) <= coverage / 2).mean() == pytest.approx(coverage, abs=0.03)
+    (lower, upper), (outer_lower, outer_upper) = (model.interval(TEST, coverage, hidden) for coverage in (0.5, 0.9))
+    assert (outer_lower <= lower).all() and (lower <= upper).all() and (upper <= outer_upper).all()
+    inside = ((outer_lower <= TEST.values) & (TEST.values <= outer_upper))[TEST.mask]
+    # Counts: the ends belong to the interval, so it holds more than it promises.
+    assert 0.89 < inside.mean() < 0.99
+    assert torch.equal(before, torch.get_rng_state())
+    if hidden is not None:
+        unknown = replace(TEST, values=np.where(hidden, np.nan, TEST.values))
+        assert np.array_equal(model.interval(unknown, 0.5, hidden)[1], upper)
+
+
+def test_drawn_paths_keep_to_the_posterior_of_their_knots():
+    model, phase = model_of(4), 2
+    model.field = Linear()
+    knots = model.knots(12, phase)
+    path = model.blocks(torch.randn(3, len(knots), 2), knots, 12)[0]
+    certain = drawn_paths(model, path, torch.full_like(path, -60.0), phase, 2)
+    assert torch.allclose(certain, path.expand(2, -1, -1, -1), atol=1e-5)
+    drawn = drawn_paths(model, path, torch.full_like(path, math.log(0.25)), phase, 4000)[:, :, knots] - path[:, knots]
+    assert drawn.mean(dim=0).abs().max() < 0.05 and drawn.std(dim=0).numpy() == pytest.approx(0.5, abs=0.03)
 
 
 def test_the_same_seed_gives_the_same_model():

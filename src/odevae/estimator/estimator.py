@@ -145,6 +145,28 @@ class ODEVAE(TransformerMixin, BaseEstimator):
         trials = self._trials(X)
         return like(X, trials, self._reconstructed(trials))
 
+    def interval(self, X: TrialsLike, coverage: float = 0.9) -> tuple[Any, Any]:
+        """Lower and upper ends of where the activity of each trial is expected, two of what `reconstruct` gives.
+
+        Quantiles of draws of the latent path from its posterior and of the activity about it.
+
+        Args:
+            X: trials.
+            coverage: the probability of the interval.
+
+        Raises:
+            OdevaeError: if the preset is one of the paper's.
+        """
+        check_is_fitted(self)
+        model = self._model
+        if not isinstance(model, Shooting):
+            raise OdevaeError(f"the preset {self.preset} has no interval; fit shooting for it.")
+        if not 0 < coverage < 1:
+            raise InputError(f"coverage is {coverage!r}; give a share between 0 and 1.")
+        trials = self._trials(X)
+        lower, upper = model.interval(trials, coverage)
+        return like(X, trials, lower), like(X, trials, upper)
+
     def forecast(self, X: TrialsLike, n_frames: int) -> np.ndarray:
         """The `n_frames` after the end of each trial, ``(B, n_frames, N)``, X being beginnings of trials.
 

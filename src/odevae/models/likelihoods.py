@@ -55,6 +55,10 @@ class Likelihood(nn.Module):
         """Expected number of events ``(..., N)``: spikes, or the probability to be active."""
         return self.mean(output)
 
+    def draw(self, output: torch.Tensor) -> torch.Tensor:
+        """One draw of the activity ``(..., N)``."""
+        raise NotImplementedError
+
 
 class Poisson(Likelihood):
     """Spike counts; the decoder gives the logarithm of the rate."""
@@ -68,6 +72,9 @@ class Poisson(Likelihood):
 
     def mean(self, output: torch.Tensor) -> torch.Tensor:
         return torch.exp(output.clamp(max=LOG_BOUND))
+
+    def draw(self, output: torch.Tensor) -> torch.Tensor:
+        return torch.poisson(self.mean(output))
 
 
 class Gaussian(Likelihood):
@@ -87,6 +94,9 @@ class Gaussian(Likelihood):
 
     def mean(self, output: torch.Tensor) -> torch.Tensor:
         return output
+
+    def draw(self, output: torch.Tensor) -> torch.Tensor:
+        return output + torch.exp(self.log_sd.clamp(-LOG_BOUND, LOG_BOUND)) * torch.randn_like(output)
 
 
 class ZeroInflatedGamma(Likelihood):
@@ -111,8 +121,7 @@ class ZeroInflatedGamma(Likelihood):
 
     def negative_log(self, output: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         log_odds, log_amplitude = self._parts(output)
-        active = values > 0
-        shape = torch.exp(self.log_shape.clamp(-LOG_BOUND, LOG_BOUND))
+        active, shape = values > 0, self._shape()
         # Where nothing is active any positive number serves, because it does not count.
         size = torch.where(active, values, torch.ones_like(values))
         of_amplitude = (
@@ -128,6 +137,15 @@ class ZeroInflatedGamma(Likelihood):
 
     def events(self, output: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(self._parts(output)[0])
+
+    def draw(self, output: torch.Tensor) -> torch.Tensor:
+        log_odds, log_amplitude = self._parts(output)
+        shape = self._shape().expand_as(log_amplitude)
+        size = torch.distributions.Gamma(shape, shape * torch.exp(-log_amplitude)).sample()
+        return torch.bernoulli(torch.sigmoid(log_odds)) * size
+
+    def _shape(self) -> torch.Tensor:
+        return torch.exp(self.log_shape.clamp(-LOG_BOUND, LOG_BOUND))
 
     @staticmethod
     def _parts(output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -249,6 +249,25 @@ def smoothed_paths(
     return torch.stack(found)
 
 
+def drawn_paths(
+    model: ShootingVAE, path: torch.Tensor, log_variance: torch.Tensor, phase: int, n_draws: int
+) -> torch.Tensor:
+    """Paths ``(n_draws, B, L, D)`` whose knots are drawn about those of a path.
+
+    Args:
+        model: its weights need no gradient.
+        path: ``(B, L, D)``, with knots at this phase.
+        log_variance: ``(B, L, D)``, of the encoder's posterior.
+        phase: of the knots.
+        n_draws: how many.
+    """
+    n_bins = path.shape[1]
+    knots = model.knots(n_bins, phase)
+    mean, sd = path[:, knots], torch.exp(log_variance[:, knots] / 2)
+    states = mean + sd * torch.randn(n_draws, *mean.shape)
+    return model.blocks(states.flatten(0, 1), knots, n_bins)[0].unflatten(0, (n_draws, len(path)))
+
+
 def refined_path(model: ShootingVAE, start: torch.Tensor, values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
     """The path of whole trials from one state each, moved to where the trial is likeliest under the field alone.
 

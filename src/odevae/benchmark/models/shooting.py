@@ -5,7 +5,7 @@ whose field never moves, with settings chosen for it in the same way. `ShootingO
 from one initial state for the whole trial, the setting of Sedler et al. (2023).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.benchmark.models.refinement import refined_codes
 from odevae.data.trials import Trials
 from odevae.events import SPIKES, kind_of
-from odevae.models.shooting import refined_path
+from odevae.models.shooting import drawn_paths, refined_path
 from odevae.training.hidden_activity import hidden_loss, hidden_sets, inferred_paths, shown
 from odevae.training.reproducibility import random_state_kept, seed_everything
 from odevae.training.shooting import CANDIDATES, ShootingSettings, fit_shooting
@@ -24,6 +24,8 @@ from odevae.training.shooting import CANDIDATES, ShootingSettings, fit_shooting
 PHASES = 5
 # Trials that are answered at once.
 CHUNK = 64
+# Draws from the posterior, for an interval; a multiple of the phases.
+DRAWS = 200
 # Frames for which the control holds its latents: what a frozen field can follow is slower.
 FROZEN_BLOCKS = (2, 4)
 
@@ -114,6 +116,59 @@ class Shooting(BenchmarkModel):
         activity = self._answers(trials, self.model.likelihood.mean, chosen) * np.float32(self.scale)
         return activity[..., hidden], self._answers(trials, self.model.likelihood.events, chosen)[..., hidden]
 
+    def interval(
+        self, trials: Trials, coverage: float = 0.9, hidden: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where activity is expected to be, with a probability.
+
+        Args:
+            trials: to answer for.
+            coverage: the probability, between 0 and 1.
+            hidden: ``(N,)`` bool, neurons that are not seen; all are seen without it.
+
+        Returns:
+            Lower and upper end, ``(B, L, N)`` both: quantiles of `DRAWS` draws of path and activity.
+        """
+        tails = np.array([(1 - coverage) / 2, (1 + coverage) / 2])
+        ends = [np.quantile(draws, tails, axis=0) for draws, _ in self._drawn(trials, hidden)]
+        lower, upper = np.stack(ends, axis=1).astype(np.float32)
+        return lower, upper
+
+    def ranks(self, trials: Trials, hidden: np.ndarray | None = None) -> np.ndarray:
+        """Share of the draws below the recorded activity ``(B, L, N)``, ties in random order.
+
+        Uniform between 0 and 1 if the intervals are right (the randomised probability integral transform, Czado,
+        Gneiting & Held, *Biometrics* 2009), for counts and for activity with many zeros too. See `interval`.
+        """
+        generator, found = np.random.default_rng(self.seed), []
+        for draws, values in self._drawn(trials, hidden):
+            below, ties = (draws < values).sum(axis=0), (draws == values).sum(axis=0)
+            found.append((below + generator.random(values.shape) * (ties + 1)) / (len(draws) + 1))
+        return np.stack(found)
+
+    def _drawn(self, trials: Trials, hidden: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Of each trial the draws ``(DRAWS, L, N)`` and the recorded activity ``(L, N)``, one trial in memory.
+
+        The global random state is left as it was.
+        """
+        model, phases, row = self.model, self.model.phases(PHASES), 0
+        for values, recorded in self._chunks(trials):
+            unseen = _none(values) if hidden is None else torch.from_numpy(hidden)
+            values = torch.where(unseen, 0.0, values)
+            paths = self._paths(values, recorded, unseen)
+            with torch.no_grad():
+                log_variance = model.encoder(self._shown(values, unseen), recorded)[1]
+            for path, of_trial in zip(paths.unbind(dim=1), log_variance, strict=True):
+                with torch.no_grad(), random_state_kept():
+                    seed_everything(self.seed + row)
+                    drawn = [
+                        drawn_paths(model, path[i : i + 1], of_trial[None], phase, DRAWS // len(phases))[:, 0]
+                        for i, phase in enumerate(phases)
+                    ]
+                    activity = model.likelihood.draw(model.decoder(torch.cat(drawn)))
+                yield activity.numpy() * np.float32(self.scale), trials.values[row]
+                row += 1
+
     def _answers(
         self, trials: Trials, answer: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor | None = None
     ) -> np.ndarray:
@@ -134,6 +189,10 @@ class Shooting(BenchmarkModel):
         share, phases = float(hidden.float().mean()), self.model.phases(PHASES)
         continuity = self.settings.tight if self.smooths else None
         return inferred_paths(self.model, values, recorded, hidden, share, phases, continuity)
+
+    def _shown(self, values: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """What the encoder is given of activity ``(B, L, N)``, of neurons ``(N,)`` that are not hidden."""
+        return shown(self.model.likelihood.seen(values), hidden, float(hidden.float().mean()))
 
     def _smoothing_pays(self, values: torch.Tensor, recorded: torch.Tensor) -> bool:
         """Whether hidden entries are likelier on smoothed paths; else the encoder knows better than the field."""
@@ -179,9 +238,8 @@ class ShootingOneState(Shooting):
 
     def _paths(self, values: torch.Tensor, recorded: torch.Tensor, hidden: torch.Tensor | None = None) -> torch.Tensor:
         hidden = _none(values) if hidden is None else hidden
-        seen = shown(self.model.likelihood.seen(values), hidden, float(hidden.float().mean()))
         with torch.no_grad():
-            start = self.model.encoder(seen, recorded)[0][:, 0]
+            start = self.model.encoder(self._shown(values, hidden), recorded)[0][:, 0]
         counted = recorded[..., None] & ~hidden
         return refined_path(self.model, start, values, counted)[None]
 
