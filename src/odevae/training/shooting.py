@@ -26,9 +26,9 @@ from odevae.training.trial_batches import batches
 # Share of the steps over which the continuity prior tightens, and of those that the running mean of the weights spans.
 TIGHTENED = 0.5
 AVERAGED = 0.1
-# Validation trials are looked at this often in a fit, each entry and neuron hidden once.
+# Validation trials are looked at this often in a whole fit, each entry and neuron hidden once.
 LOOKS = 20
-# Share of its steps that each of the settings gets before one is chosen.
+# Share of its steps, and of the looks, that each of the settings gets before one is chosen.
 TRIAL_SHARE = 0.2
 # Shares of what the best settings say about hidden activity. A linear decoder that says so much after these steps is
 # fitted in full too, because it learns slower; and it is taken if it then says so much. Latents under a linear decoder
@@ -207,14 +207,16 @@ def fit_shooting(
     candidates = list(candidates)
     sets = hidden_sets(validation[0], torch.Generator().manual_seed(0))
 
-    def fitted(settings: ShootingSettings) -> tuple[ShootingVAE, list[float], float]:
+    def fitted(settings: ShootingSettings, share: float = 1.0) -> tuple[ShootingVAE, list[float], float]:
+        look_every = max(1, settings.steps // LOOKS)
+        settings = replace(settings, steps=max(1, round(share * settings.steps)))
         model = build(kind, train[0][train[1]], latent_dim, settings, frozen)
         looks = descend_averaged(
             model,
             batches(*train, max(1, int(train[1].sum()) // settings.batches)),
             ShootingObjective(model, settings),
             steps=settings.steps,
-            look_every=max(1, settings.steps // LOOKS),
+            look_every=look_every,
             learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
             decay=max(0.0, 1 - 1 / (AVERAGED * settings.steps)),
@@ -235,8 +237,7 @@ def fit_shooting(
         model, history, _ = fitted(candidates[0])
         return model, candidates[0], history
     nothing = loss_of_nothing(LIKELIHOODS[kind](train[0][train[1]]), *validation)
-    short = [replace(settings, steps=max(1, round(TRIAL_SHARE * settings.steps))) for settings in candidates]
-    contenders = contending(candidates, [nothing - fitted(settings)[2] for settings in short])
+    contenders = contending(candidates, [nothing - fitted(settings, TRIAL_SHARE)[2] for settings in candidates])
     fits = [fitted(settings) for settings in contenders]
     chosen = preferred(contenders, [nothing - loss for _, _, loss in fits])
     return fits[chosen][0], contenders[chosen], fits[chosen][1]
