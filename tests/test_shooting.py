@@ -24,6 +24,7 @@ from odevae.training.hidden_activity import FEWEST_NEURONS, hidden_loss, hidden_
 from odevae.training.shooting import (
     CANDIDATES,
     LIGHT,
+    LINEAR_STEPS,
     ShootingObjective,
     contending,
     fit_shooting,
@@ -294,9 +295,9 @@ SETTINGS = {"linear": replace(LIGHT, curved=False), "bent": LIGHT}
 def test_a_linear_decoder_is_preferred_if_it_says_nearly_as_much(gains, in_full, chosen):
     contenders = contending(list(SETTINGS.values()), gains)
     assert len(contenders) == len(in_full)
-    of = {SETTINGS["bent"]: max(in_full), SETTINGS["linear"]: min(in_full)}
-    taken = contenders[preferred(contenders, [of[settings] for settings in contenders])]
-    assert taken == SETTINGS[chosen]
+    taken = contenders[preferred(contenders, [max(in_full) if each.curved else min(in_full) for each in contenders])]
+    steps = LIGHT.steps * (LINEAR_STEPS if chosen == "linear" else 1)
+    assert taken == replace(SETTINGS[chosen], steps=steps)
 
 
 def test_nothing_is_what_the_mean_activity_says():

@@ -34,6 +34,8 @@ TRIAL_SHARE = 0.2
 # fitted in full too, because it learns slower; and it is taken if it then says so much. Latents under a linear decoder
 # are known up to a linear map, under a bent one their shape is arbitrary.
 LINEAR_CONTENDS, LINEAR_SUFFICES = 0.5, 0.95
+# Times the steps that a whole fit with a linear decoder gets when settings are chosen, for the same reason.
+LINEAR_STEPS = 2
 # Added to the covariance of the knots, whose determinant is taken.
 RIDGE = 1e-6
 
@@ -244,15 +246,21 @@ def fit_shooting(
 
 
 def contending(candidates: Sequence[ShootingSettings], gains: Sequence[float]) -> list[ShootingSettings]:
-    """The settings of the largest gain, and the best with a linear decoder if theirs is not far below."""
+    """The settings of the largest gain, and the best with a linear decoder if theirs is not far below.
+
+    Those with a linear decoder get `LINEAR_STEPS` times their steps.
+    """
     best = int(np.argmax(gains))
     linear = [i for i, settings in enumerate(candidates) if not settings.curved]
-    contenders = [candidates[best]]
+    chosen = [best]
     if linear and candidates[best].curved:
         first = max(linear, key=lambda i: gains[i])
         if gains[first] >= LINEAR_CONTENDS * gains[best]:
-            contenders.append(candidates[first])
-    return contenders
+            chosen.append(first)
+    return [
+        replace(candidates[i], steps=candidates[i].steps * (1 if candidates[i].curved else LINEAR_STEPS))
+        for i in chosen
+    ]
 
 
 def preferred(contenders: Sequence[ShootingSettings], gains: Sequence[float]) -> int:
