@@ -59,10 +59,12 @@ def test_refined_codes_reconstruct_better_than_those_of_the_encoder():
 @pytest.mark.slow
 def test_shooting_refines_sparse_activity_and_leaves_the_field_alone_in_one_state():
     settings = (replace(HEAVY, block_frames=4, width=48, steps=100, batches=8),)
-    scores = {}
-    for name, kind in (("shooting", Shooting), ("one state", ShootingOneState)):
-        model = kind(2, 0, settings)
-        model.fit(TRAIN, VALIDATION)
+    shooting, one_state, scores = Shooting(2, 0, settings), ShootingOneState(2, 0, settings), {}
+    shooting.fit(TRAIN, VALIDATION)
+    # The same fit.
+    for name in ("kind", "scale", "settings", "model"):
+        setattr(one_state, name, getattr(shooting, name))
+    for name, model in (("shooting", shooting), ("one state", one_state)):
         scores[name, "refined"] = r2(model)
         model.refines = not model.refines
         scores[name, "other way"] = r2(model)
