@@ -2,8 +2,10 @@
 
 Of the test trials a share of the frames is hidden, of all neurons at once, in gaps of one length. ``shooting``, the
 same model with a field that never moves, and a straight line between the frames around a gap say which neurons were
-active in it. A FOLD is a folder that the workflow has made, such as ``results/e65/heldout/split5/neurons``. Prints a Markdown
-table for docs/dynamics.md: bits an event, mean and SD over the folds, and paired differences with 95 % intervals.
+active in it. A FOLD is a folder that the workflow has made, such as ``results/e65/heldout/split5/neurons``.
+
+Prints a Markdown table for docs/dynamics.md: bits an event, mean and SD over the folds, and paired differences with
+95 % intervals.
 """
 
 import argparse
