@@ -167,8 +167,8 @@ def train_shooting(job: Job) -> tuple[dict, LatentRank]:
 
 
 def print_table(lines: list[dict]) -> None:
-    """Runs that diverged and runs that lost a dimension, by experiment, data set and model."""
-    head = ["experiment", "data set", "model", "runs", "diverged", "lost a dimension", "with skipped steps"]
+    """Runs that diverged and runs whose paths do not span all dimensions, by experiment, data set and model."""
+    head = ["experiment", "data set", "model", "runs", "diverged", "below full rank", "with skipped steps"]
     for row in [[*head, "mean R2 of the rest"], ["---"] * (len(head) + 1)]:
         print(f"| {' | '.join(row)} |")
     for group in dict.fromkeys((line["experiment"], line["dataset"], line["model"]) for line in lines):
