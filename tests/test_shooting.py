@@ -180,6 +180,20 @@ def test_hidden_neurons_are_predicted_from_the_others_alone(fitted):
 
 
 @pytest.mark.slow
+def test_hidden_frames_are_predicted_from_the_others_alone(fitted):
+    hidden = np.random.default_rng(0).random(TEST.mask.shape) < 0.3
+    asked, found = hidden & TEST.mask, {}
+    for name in ("moving", "frozen", "one state"):
+        activity, events = fitted[name].hidden_frames(TEST, hidden)
+        unknown = replace(TEST, values=np.where(hidden[..., None], np.nan, TEST.values))
+        assert np.array_equal(fitted[name].hidden_frames(unknown, hidden)[0], activity)
+        # Counts of events are the activity.
+        assert np.array_equal(activity, events)
+        found[name] = r2_neuron(RATES[asked], activity[asked])
+    assert found["moving"] > max(0.7, found["frozen"] + 0.1) and found["one state"] > 0.8
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [None, held_out_neurons(N_NEURONS, 0)], ids=["all seen", "a quarter hidden"])
 def test_intervals_hold_what_they_promise(fitted, hidden):
     model, before = fitted["moving"], torch.get_rng_state()

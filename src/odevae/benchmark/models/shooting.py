@@ -116,6 +116,23 @@ class Shooting(BenchmarkModel):
         activity = self._answers(trials, self.model.likelihood.mean, chosen) * np.float32(self.scale)
         return activity[..., hidden], self._answers(trials, self.model.likelihood.events, chosen)[..., hidden]
 
+    def hidden_frames(self, trials: Trials, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Activity and expected events ``(B, L, N)`` of all frames, if some ``(B, L)`` bool are seen of no neuron.
+
+        A frame is hidden with about the same probability wherever it is, as the encoder makes up for it.
+        """
+        likelihood, found = self.model.likelihood, []
+        rows = torch.from_numpy(hidden)[..., None].split(CHUNK)
+        for (values, recorded), unseen in zip(self._chunks(trials), rows, strict=True):
+            paths = self._paths(torch.where(unseen, 0.0, values), recorded, unseen)
+            with torch.no_grad():
+                output = [self.model.decoder(path) for path in paths]
+                found.append(
+                    [torch.stack(list(map(of, output))).mean(dim=0) for of in (likelihood.mean, likelihood.events)]
+                )
+        activity, events = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
+        return activity * np.float32(self.scale), events
+
     def interval(
         self, trials: Trials, coverage: float = 0.9, hidden: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -184,14 +201,14 @@ class Shooting(BenchmarkModel):
             )
 
     def _paths(self, values: torch.Tensor, recorded: torch.Tensor, hidden: torch.Tensor | None = None) -> torch.Tensor:
-        """Paths ``(P, B, L, D)`` from what is not hidden ``(N,)``."""
+        """Paths ``(P, B, L, D)`` from what is not hidden ``(N,)`` or ``(B, L, 1)``."""
         hidden = _none(values) if hidden is None else hidden
         share, phases = float(hidden.float().mean()), self.model.phases(PHASES)
         continuity = self.settings.tight if self.smooths else None
         return inferred_paths(self.model, values, recorded, hidden, share, phases, continuity)
 
     def _shown(self, values: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        """What the encoder is given of activity ``(B, L, N)``, of neurons ``(N,)`` that are not hidden."""
+        """What the encoder is given of activity ``(B, L, N)`` that is not hidden, see `_paths`."""
         return shown(self.model.likelihood.seen(values), hidden, float(hidden.float().mean()))
 
     def _smoothing_pays(self, values: torch.Tensor, recorded: torch.Tensor) -> bool:
