@@ -3,6 +3,7 @@
 import ast
 import hashlib
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 
 PACKAGE = "odevae"
@@ -34,7 +35,7 @@ def transitive_imports(script: Path, source_root: Path, without: Collection[str]
     found: set[Path] = set()
     waiting = [script]
     while waiting:
-        for module in _imported_modules(waiting.pop()):
+        for module in _imported_modules(waiting.pop().read_bytes()):
             if not any(f"{module}.".startswith(f"{name}.") for name in without):
                 new = set(_files(module, source_root)) - found
                 found |= new
@@ -42,17 +43,20 @@ def transitive_imports(script: Path, source_root: Path, without: Collection[str]
     return sorted(found)
 
 
-def _imported_modules(path: Path) -> set[str]:
-    """Full names of what a file imports; ``from a import b`` gives both ``a`` and ``a.b``, which may be a module."""
+# The scripts import the same files; finding and parsing them for each took a third of the time that Snakemake starts in.
+@cache
+def _imported_modules(content: bytes) -> frozenset[str]:
+    """Full names of what a module imports; ``from a import b`` gives both ``a`` and ``a.b``, which may be a module."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] == PACKAGE}
+    return frozenset(name for name in names if name.split(".")[0] == PACKAGE)
 
 
+@cache
 def _files(module: str, source_root: Path) -> list[Path]:
     """The file of a module and the ``__init__`` files above it; nothing for a name that is no module."""
     target = source_root.joinpath(*module.split("."))
