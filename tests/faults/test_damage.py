@@ -18,20 +18,6 @@ pytestmark = pytest.mark.slow
 
 RUN = "disc/heldout/split0/quick/d2_ls5e-4_seed1"
 FOLD = "disc/heldout/split0/pca"
-# What is damaged, and a target that has to read it.
-READ_BY = {
-    "disc/recording.npz": f"results/{FOLD}/audit.json",
-    f"{FOLD}/trials.npz": f"results/{RUN}/metrics.json",
-    f"{FOLD}/preprocessing.json": f"results/{RUN}/metrics.json",
-    f"{FOLD}/audit.json": "results/tables/small.csv",
-    f"{RUN}/run.json": "results/tables/small.csv",
-    f"{RUN}/checkpoint.pt": f"results/{RUN}/metrics.json",
-    f"{RUN}/history.csv": f"results/{RUN}/manifold.json",
-    f"{RUN}/metrics.json": "results/tables/small.csv",
-    f"{RUN}/predictions.npz": f"results/{RUN}/manifold.json",
-}
-
-
 @pytest.fixture(scope="module")
 def whole(finished, tmp_path_factory):
     """The finished project, narrowed to one run."""
@@ -45,12 +31,14 @@ def whole(finished, tmp_path_factory):
     return project
 
 
-def cut(content: bytes) -> bytes:
-    return content[: len(content) // 2]
+def cut(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
 
 
-def flipped(content: bytes) -> bytes:
+def flipped(path: Path) -> None:
     """One bit, in the middle of what the file holds; in an archive, of its largest member."""
+    content = path.read_bytes()
     middle = len(content) // 2
     if zipfile.is_zipfile(io.BytesIO(content)):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -58,7 +46,7 @@ def flipped(content: bytes) -> bytes:
         # A bit between two members changes nothing that is read. The content follows the name and an entry of 20 bytes.
         name = largest.filename.encode()
         middle = content.index(name, largest.header_offset) + len(name) + 20 + largest.compress_size // 2
-    return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
+    path.write_bytes(content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :])
 
 
 def older(path: Path) -> None:
@@ -71,23 +59,31 @@ def older(path: Path) -> None:
         np.savez(path, **arrays)
 
 
+# What is damaged, how, and a target that has to read it; test_files.py and test_verification.py have more combinations.
+READ_BY = {
+    "disc/recording.npz": (cut, f"results/{FOLD}/audit.json"),
+    f"{FOLD}/trials.npz": (flipped, f"results/{RUN}/metrics.json"),
+    f"{FOLD}/preprocessing.json": (older, f"results/{RUN}/metrics.json"),
+    f"{FOLD}/audit.json": (cut, "results/tables/small.csv"),
+    f"{RUN}/run.json": (flipped, "results/tables/small.csv"),
+    f"{RUN}/checkpoint.pt": (flipped, f"results/{RUN}/metrics.json"),
+    f"{RUN}/history.csv": (cut, f"results/{RUN}/manifold.json"),
+    f"{RUN}/metrics.json": (older, "results/tables/small.csv"),
+    f"{RUN}/predictions.npz": (older, f"results/{RUN}/manifold.json"),
+}
+
+
 @pytest.mark.parametrize("name", READ_BY)
 def test_damage_ends_in_a_sentence_and_after_its_advice_everything_is_there(whole, tmp_path, name):
     project = whole.copy(tmp_path / "project")
     path = project.root / "results" / name
-    content = path.read_bytes()
-    damages = [cut, flipped] + ([older] if path.suffix in (".json", ".npz") else [])
-    for damage in damages:
-        path.write_bytes(content)
-        if damage is older:
-            older(path)
-        else:
-            path.write_bytes(damage(content))
-        # Newer than what was made from it, as any file that somebody touched.
-        outcome = project.snakemake(READ_BY[name])
-        assert outcome.code != 0, f"{damage.__name__}: {outcome.output}"
-        assert "error: results/" + name in outcome.output, outcome.output
-        assert "run the workflow again" in outcome.output
+    damage, target = READ_BY[name]
+    damage(path)
+    # Newer than what was made from it, as any file that somebody touched.
+    outcome = project.snakemake(target)
+    assert outcome.code != 0, outcome.output
+    assert "error: results/" + name in outcome.output, outcome.output
+    assert "run the workflow again" in outcome.output
     path.unlink()
     project.run()
     assert project.scores() == whole.scores()
@@ -96,26 +92,25 @@ def test_damage_ends_in_a_sentence_and_after_its_advice_everything_is_there(whol
 def test_damage_that_keeps_its_date_is_found_by_verify(whole, tmp_path):
     project = whole.copy(tmp_path / "project")
     assert "1 runs verified, 0 problems" in project.run("verify")
-    paths = [project.root / f"results/{name}" for name in [*list(READ_BY)[1:], "tables/small.csv"]]
+    # A file of each kind that is read; test_verification.py has all files of a run.
+    read = (f"{FOLD}/trials.npz", f"{FOLD}/audit.json", f"{RUN}/checkpoint.pt", "tables/small.csv")
+    paths = [project.root / "results" / name for name in read]
     contents = {path: path.read_bytes() for path in paths}
 
-    def write(path, content):
+    def change(path: Path, how) -> None:
         dates = path.stat().st_atime_ns, path.stat().st_mtime_ns
-        path.write_bytes(content)
+        how(path)
         os.utime(path, ns=dates)
 
-    for path, content in contents.items():
-        write(path, flipped(content))
+    for path in paths:
+        change(path, flipped)
         outcome = project.snakemake("verify")
         assert outcome.code != 0
         assert f"problem: {path.relative_to(project.root)}: " in outcome.output, outcome.output
-        write(path, content)
-    for path, content in contents.items():
-        write(path, flipped(content))
+        change(path, lambda path: path.write_bytes(contents[path]))
+    for path in paths:
+        change(path, flipped)
     assert project.planned() == {}
-    for path, content in contents.items():
-        write(path, content)
-    project.run("verify")
 
 
 def test_a_corrupted_database_costs_a_warning_and_no_result(whole, tmp_path):
