@@ -35,10 +35,10 @@ ABOUT = {"data_sha256": "d" * 64, "git_commit": "c" * 40, "fold_sha256": "f" * 6
 
 
 def pytest_xdist_auto_num_workers(config):
-    """For ``-n auto`` one process more than cores: tests that wait for SLURM or a server leave theirs to the others."""
+    """For ``-n auto`` two more than cores: tests that wait for SLURM, a server or a lock leave theirs to the others."""
     # macOS knows of no affinity.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return cores + 1
+    return cores + 2
 
 
 # First, because pytest-xdist reads the groups in the same hook.

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.slow
 
 RUN = "disc/heldout/split0/quick/d2_ls5e-4_seed1"
 FOLD = "disc/heldout/split0/pca"
+
+
 @pytest.fixture(scope="module")
 def whole(finished, tmp_path_factory):
     """The finished project, narrowed to one run."""

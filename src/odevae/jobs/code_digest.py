@@ -43,7 +43,7 @@ def transitive_imports(script: Path, source_root: Path, without: Collection[str]
     return sorted(found)
 
 
-# The scripts import the same files; finding and parsing them for each took a third of the time that Snakemake starts in.
+# Scripts import the same files: finding and parsing them for each script took a third of the start of Snakemake.
 @cache
 def _imported_modules(content: bytes) -> frozenset[str]:
     """Full names of what a module imports; ``from a import b`` gives both ``a`` and ``a.b``, which may be a module."""
