@@ -78,7 +78,7 @@ TRAIN, VALIDATION, TEST = rotating(80, 0), rotating(20, 1), rotating(20, 2)
 
 class Quick(Shooting):
     @classmethod
-    def default_candidates(cls):
+    def default_candidates(cls, kind):
         return (replace(HEAVY, block_frames=8, width=64, steps=150, batches=8),)
 
 

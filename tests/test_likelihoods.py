@@ -6,7 +6,7 @@ import torch
 from scipy import special, stats
 
 from odevae.events import DENSE, SPARSE, SPIKES
-from odevae.models.likelihoods import LIKELIHOODS, RAREST
+from odevae.models.likelihoods import LIKELIHOODS, RAREST, LogLinkGaussian
 
 GENERATOR = np.random.default_rng(0)
 FRAMES = {
@@ -14,15 +14,19 @@ FRAMES = {
     SPARSE: GENERATOR.gamma(2.0, [0.5, 1.0, 3.0], (2000, 3)) * (GENERATOR.random((2000, 3)) < [0.3, 0.1, 0.02]),
     DENSE: GENERATOR.normal([1.0, -2.0, 0.0], [0.5, 1.0, 2.0], (2000, 3)),
 }
-every_kind = pytest.mark.parametrize("kind", LIKELIHOODS)
+LOG_LINK = "dense, log link"
+FRAMES[LOG_LINK] = FRAMES[DENSE]
+MODELS = {**LIKELIHOODS, LOG_LINK: LogLinkGaussian}
+every_kind = pytest.mark.parametrize("kind", MODELS)
 
 
 def likelihood_of(kind: str):
     frames = torch.from_numpy(FRAMES[kind]).float()
-    return LIKELIHOODS[kind](frames), frames
+    return MODELS[kind](frames), frames
 
 
 @every_kind
+@torch.no_grad()
 def test_before_training_every_neuron_is_at_its_mean(kind):
     likelihood, frames = likelihood_of(kind)
     assert likelihood.mean(likelihood.start).numpy() == pytest.approx(frames.mean(dim=0).numpy(), rel=1e-3, abs=RAREST)
@@ -34,9 +38,9 @@ def test_before_training_every_neuron_is_at_its_mean(kind):
 def scipy_log(kind: str, likelihood, output: np.ndarray, values: np.ndarray) -> np.ndarray:
     if kind == SPIKES:
         return stats.poisson.logpmf(values, np.exp(output)) + special.gammaln(values + 1)
-    if kind == DENSE:
-        sd = likelihood.log_sd.exp().numpy()
-        return stats.norm.logpdf(values, output, sd) + np.log(2 * np.pi) / 2
+    if kind in (DENSE, LOG_LINK):
+        mean = output if kind == DENSE else likelihood.level.numpy() + np.exp(output)
+        return stats.norm.logpdf(values, mean, likelihood.log_sd.exp().numpy()) + np.log(2 * np.pi) / 2
     log_odds, log_amplitude = np.split(output, 2, axis=-1)
     shape = likelihood.log_shape.exp().numpy()
     probability = 1 / (1 + np.exp(-log_odds))
@@ -68,7 +72,7 @@ def test_the_likeliest_constant_has_the_mean_of_the_data(kind):
 
     optimiser.step(closure)
     assert likelihood.mean(output).detach().numpy() == pytest.approx(frames.mean(dim=0).numpy(), rel=0.02, abs=0.01)
-    if kind == DENSE:
+    if kind in (DENSE, LOG_LINK):
         assert likelihood.log_sd.exp().detach().numpy() == pytest.approx(frames.std(dim=0).numpy(), rel=0.01)
     if kind == SPARSE:
         shape, _, _ = stats.gamma.fit(frames[:, 0][frames[:, 0] > 0].numpy(), floc=0)
@@ -85,7 +89,7 @@ def test_draws_have_the_distribution_that_the_likelihood_says(kind):
     assert drawn.mean(axis=0) == pytest.approx(mean, rel=0.05, abs=0.05)
     if kind == SPIKES:
         assert drawn.var(axis=0) == pytest.approx(mean, rel=0.1)
-    elif kind == DENSE:
+    elif kind in (DENSE, LOG_LINK):
         assert drawn.std(axis=0) == pytest.approx(likelihood.log_sd.exp().numpy(), rel=0.05)
     else:
         assert shares == pytest.approx(likelihood.events(likelihood.start).numpy(), rel=0.15)

@@ -64,7 +64,7 @@ def short_fits(monkeypatch):
 
 def quick_shooting(found: type[Shooting]) -> type[Shooting]:
     quick = (replace(HEAVY, steps=10, width=16, block_frames=4),)
-    return type(found.__name__, (found,), {"default_candidates": classmethod(lambda _: quick)})
+    return type(found.__name__, (found,), {"default_candidates": classmethod(lambda *_: quick)})
 
 
 def quick_class(name: str) -> type:

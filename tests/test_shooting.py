@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import expm
+from sklearn.linear_model import LinearRegression
 from torch import nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
@@ -16,7 +17,7 @@ from odevae.benchmark.models.shooting import Shooting, ShootingFrozen, ShootingO
 from odevae.benchmark.tasks import held_out_neurons, hidden_neurons
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
-from odevae.events import SPIKES
+from odevae.events import DENSE, SPIKES
 from odevae.metrics import r2_neuron
 from odevae.models.likelihoods import Gaussian, Poisson
 from odevae.models.shooting import ShootingVAE, drawn_paths, refined_path, smoothed_paths
@@ -246,6 +247,24 @@ def test_settings_are_those_under_which_hidden_activity_is_likeliest():
     assert settings.learning_rate == QUICK.learning_rate and min(history) == pytest.approx(min(history[1:]))
 
 
+@pytest.mark.slow
+def test_activity_that_is_an_exponential_of_the_latents_gets_a_log_link():
+    def dense(n: int, seed: int) -> Trials:
+        trials, rates = spiral_trials(n, seed)
+        noisy = rates + 0.3 * np.random.default_rng(seed).standard_normal(rates.shape)
+        return replace(trials, values=np.where(trials.mask[..., None], noisy, 0).astype(np.float32))
+
+    train, validation, test = dense(96, 0), dense(24, 1), dense(32, 2)
+    found = {}
+    for name, settings in {"both": (QUICK, replace(QUICK, log_link=True)), "linear": (QUICK,)}.items():
+        model = Shooting(2, 0, settings)
+        model.fit(train, validation)
+        inferred = [(model.infer(trials)[trials.mask], trials.latents[trials.mask]) for trials in (train, test)]
+        found[name] = LinearRegression().fit(*inferred[0]).score(*inferred[1])
+        assert model.kind == DENSE and model.settings.log_link == (name == "both")
+    assert found["both"] > max(0.95, found["linear"])
+
+
 def test_a_refined_state_is_the_likeliest_one():
     """Without noise, under the true field and readout: the state that made the trial."""
     model = model_of(4, curved=False)
@@ -348,4 +367,4 @@ def test_a_loss_that_is_no_number_is_one_sentence():
     values, recorded = tensors(TRAIN)
     torch.manual_seed(0)
     with pytest.raises(OdevaeError, match="training loss is nan in step 1 of"):
-        fit_shooting((values * torch.nan, recorded), tensors(VALIDATION), SPIKES, 2, candidates=CANDIDATES[:1])
+        fit_shooting((values * torch.nan, recorded), tensors(VALIDATION), SPIKES, 2, candidates=CANDIDATES[SPIKES][:1])

@@ -20,6 +20,7 @@ from odevae.errors import OdevaeError
 from odevae.estimator.inputs import InputError, TrialsLike, as_trials, frame_interval, like
 from odevae.estimator.progress import EpochBar
 from odevae.estimator.saved import Model, load, save, without_trials
+from odevae.events import kind_of
 from odevae.metrics import moments
 from odevae.models.solvers import SolverError
 from odevae.protocols.observations import BASELINE_BINS
@@ -305,7 +306,7 @@ class ODEVAE(TransformerMixin, BaseEstimator):
             if self.patience is not None:
                 model.spec = replace(model.spec, patience=self.patience)
             return model
-        candidates = kind.default_candidates()
+        candidates = kind.default_candidates(kind_of(train.values[train.recorded]))
         if self.max_epochs is not None:
             candidates = tuple(
                 replace(settings, steps=min(settings.steps, self.max_epochs * min(settings.batches, len(train))))

@@ -99,6 +99,32 @@ class Gaussian(Likelihood):
         return output + torch.exp(self.log_sd.clamp(-LOG_BOUND, LOG_BOUND)) * torch.randn_like(output)
 
 
+class LogLinkGaussian(Gaussian):
+    """Dense activity that grows exponentially with what the decoder gives, from a level of each neuron's own.
+
+    Calcium follows spikes, whose rate is an exponential of what drives them in most models of neurons, as in `Poisson`.
+    With this link a linear decoder can follow such activity, whose latents a bent decoder would distort.
+    """
+
+    def __init__(self, frames: torch.Tensor):
+        super().__init__(frames)
+        self.register_buffer("centre", self.start)
+        self.level = nn.Parameter(self.centre - self.spread)
+        self.start = torch.log(self.spread)
+
+    def seen(self, values: torch.Tensor) -> torch.Tensor:
+        return (values - self.centre) / self.spread
+
+    def negative_log(self, output: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        return super().negative_log(self.mean(output), values)
+
+    def mean(self, output: torch.Tensor) -> torch.Tensor:
+        return self.level + torch.exp(output.clamp(max=LOG_BOUND))
+
+    def draw(self, output: torch.Tensor) -> torch.Tensor:
+        return super().draw(self.mean(output))
+
+
 class ZeroInflatedGamma(Likelihood):
     """Sparse activity: active or not, and a gamma-distributed amplitude where active (Wei et al., PLoS Comput. Biol.
     2020; for latent models of calcium Zhu et al., Nat. Neurosci. 2022).

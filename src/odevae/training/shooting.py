@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from odevae.errors import OdevaeError
-from odevae.models.likelihoods import LIKELIHOODS, Likelihood
+from odevae.events import DENSE, SPARSE, SPIKES
+from odevae.models.likelihoods import LIKELIHOODS, Likelihood, LogLinkGaussian
 from odevae.models.shooting import ShootingVAE
 from odevae.training.descent import Best, descend_averaged, weights_of
 from odevae.training.hidden_activity import FEWEST_NEURONS, hidden_loss, hidden_sets, loss_of_nothing, shown
@@ -47,6 +48,7 @@ class ShootingSettings:
     Attributes:
         block_frames: frames between two knots.
         curved: whether the decoder bends; else it is linear, up to the link of the observation model.
+        log_link: whether the decoder gives the logarithm of activity; for dense activity, see `LogLinkGaussian`.
         width, field_width: of the hidden layers of encoder and decoder, and of the field.
         dropout, decoder_dropout: in the encoder and before the decoder's last layer.
         hidden_entries: share of the entries hidden from the encoder, in half of the trials of a step.
@@ -61,6 +63,7 @@ class ShootingSettings:
 
     block_frames: int = 10
     curved: bool = True
+    log_link: bool = False
     width: int = 96
     field_width: int = 64
     dropout: float = 0.0
@@ -91,12 +94,16 @@ HEAVY = ShootingSettings(
     steps=360,
     learning_rate=2e-3,
 )
-CANDIDATES = (
-    replace(LIGHT, curved=False),
-    LIGHT,
-    replace(HEAVY, block_frames=4),
-    HEAVY,
-)
+# For activity with little noise: the slower rate and the wider network keep a folded manifold from staying folded, and
+# there is nothing to drop or to jitter against.
+CLEAR = replace(HEAVY, dropout=0.0, decoder_dropout=0.0, hidden_neurons=0.25, gain_jitter=0.0, steps=1200)
+_NOISY = (replace(LIGHT, curved=False), LIGHT, replace(HEAVY, block_frames=4), HEAVY)
+# By what counts as an event, see `odevae.events.KINDS`.
+CANDIDATES = {
+    SPIKES: _NOISY,
+    SPARSE: _NOISY,
+    DENSE: (replace(LIGHT, curved=False), replace(LIGHT, curved=False, log_link=True), CLEAR, *_NOISY[2:]),
+}
 
 
 class ShootingObjective:
@@ -158,12 +165,17 @@ def kl_of_moments(states: torch.Tensor) -> torch.Tensor:
     return (covariance.trace() + mean @ mean - len(mean) - torch.logdet(covariance)) / 2
 
 
+def likelihood_of(kind: str, settings: ShootingSettings) -> type[Likelihood]:
+    """The observation model of activity with events of this kind."""
+    return LogLinkGaussian if settings.log_link else LIKELIHOODS[kind]
+
+
 def build(
     kind: str, frames: torch.Tensor, latent_dim: int, settings: ShootingSettings, frozen: bool = False
 ) -> ShootingVAE:
     """A new model, whose observation model starts from the moments of frames ``(M, N)``; see `fit_shooting`."""
     return ShootingVAE(
-        LIKELIHOODS[kind](frames),
+        likelihood_of(kind, settings)(frames),
         frames.shape[1],
         latent_dim,
         block_frames=settings.block_frames,
@@ -182,7 +194,7 @@ def fit_shooting(
     kind: str,
     latent_dim: int,
     *,
-    candidates: Iterable[ShootingSettings] = CANDIDATES,
+    candidates: Iterable[ShootingSettings] | None = None,
     frozen: bool = False,
 ) -> tuple[ShootingVAE, ShootingSettings, list[float]]:
     """Choose settings on validation trials, then fit.
@@ -196,7 +208,7 @@ def fit_shooting(
             ``(B, L)``, which come first in each trial.
         kind: what counts as an event, see `odevae.events.KINDS`; it decides the observation model.
         latent_dim: ``D``.
-        candidates: settings.
+        candidates: settings; without them those of `CANDIDATES`.
         frozen: whether the field never moves.
 
     Returns:
@@ -206,7 +218,7 @@ def fit_shooting(
     Raises:
         OdevaeError: if the loss is no number.
     """
-    candidates = list(candidates)
+    candidates = list(candidates or CANDIDATES[kind])
     sets = hidden_sets(validation[0], torch.Generator().manual_seed(0))
 
     def fitted(settings: ShootingSettings, share: float = 1.0) -> tuple[ShootingVAE, list[float], float]:

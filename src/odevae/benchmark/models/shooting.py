@@ -34,7 +34,7 @@ class Shooting(BenchmarkModel):
     """Posteriors at knots every few frames, a neural ODE between them; the observation model fits the recording.
 
     Attributes:
-        candidates: settings that validation trials choose from.
+        candidates: settings that validation trials choose from; None takes `default_candidates`.
         settings: the ones that were chosen; set by `fit`.
         kind: what counts as an event in the training trials, see `odevae.events.KINDS`; set by `fit`.
         scale: of the activity that the model sees, in recorded units; set by `fit`.
@@ -49,11 +49,12 @@ class Shooting(BenchmarkModel):
 
     def __init__(self, latent_dim: int = 1, seed: int = 0, candidates: tuple[ShootingSettings, ...] | None = None):
         super().__init__(latent_dim, seed)
-        self.candidates = candidates or self.default_candidates()
+        self.candidates = candidates
 
     @classmethod
-    def default_candidates(cls) -> tuple[ShootingSettings, ...]:
-        return CANDIDATES
+    def default_candidates(cls, kind: str) -> tuple[ShootingSettings, ...]:
+        """The settings for activity with events of one kind, see `odevae.events.KINDS`."""
+        return CANDIDATES[kind]
 
     def fit(self, train: Trials, validation: Trials) -> None:
         """Choose settings and weights on validation trials, on neurons and entries hidden from the encoder.
@@ -73,7 +74,7 @@ class Shooting(BenchmarkModel):
                 self.tensors(validation),
                 self.kind,
                 self.latent_dim,
-                candidates=self.candidates,
+                candidates=self.candidates or self.default_candidates(self.kind),
                 frozen=self.frozen,
             )
         noisy = self.refines and not self.model.likelihood.exact
@@ -235,10 +236,10 @@ class ShootingFrozen(Shooting):
     frozen = True
 
     @classmethod
-    def default_candidates(cls) -> tuple[ShootingSettings, ...]:
+    def default_candidates(cls, kind: str) -> tuple[ShootingSettings, ...]:
         return tuple(
             dict.fromkeys(
-                replace(settings, block_frames=n_frames) for settings in CANDIDATES for n_frames in FROZEN_BLOCKS
+                replace(settings, block_frames=n_frames) for settings in CANDIDATES[kind] for n_frames in FROZEN_BLOCKS
             )
         )
 
