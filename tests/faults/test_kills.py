@@ -13,7 +13,7 @@ from odevae.training.checkpoints import load_checkpoint
 
 pytestmark = pytest.mark.slow
 
-KILLS = 6
+KILLS = 5
 
 
 def config() -> dict:
@@ -100,7 +100,7 @@ def test_killed_in_one_stage_again_and_again(undisturbed, tmp_path, rule, module
     project.append(f"src/odevae/{module}.py")
     generator = np.random.default_rng(2)
     kills = 0
-    for _ in range(3):
+    for _ in range(2):
         shutil.rmtree(project.root / "logs" / rule)
         process = project.start()
         if not begun(project, process, rule):

@@ -80,6 +80,8 @@ class Poisson(Likelihood):
 class Gaussian(Likelihood):
     """Dense activity; each neuron has a noise of its own, learned."""
 
+    start: torch.Tensor
+
     def __init__(self, frames: torch.Tensor):
         super().__init__(frames.mean(dim=0))
         self.register_buffer("spread", frames.std(dim=0).clamp_min(RAREST))
