@@ -136,22 +136,37 @@ def small() -> Recording:
     return rows(whole, whole.time < (20 - 2 * (whole.trial % 5)) / 10 - 0.05)
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """A project whose one study has run; do not change it."""
-    from workflow_project import Project, small_config
+def shared_project(tmp_path_factory, name: str, config: dict):
+    """A project that has run completely, made by the first process of pytest-xdist that asks for it."""
+    from workflow_project import Project
 
-    # The folder that the processes of pytest-xdist share.
+    # The folder that the processes share.
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-    root, whole = folder / "finished", folder / "finished.whole"
-    with FileLock(folder / "finished.lock"):
+    root, whole = folder / name, folder / f"{name}.whole"
+    with FileLock(folder / f"{name}.lock"):
         if not whole.exists():
             # What a process left that failed.
             shutil.rmtree(root, ignore_errors=True)
-            Project.finished(root, small_config())
+            Project.finished(root, config)
             whole.touch()
     return Project(root)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A project whose one study has run; do not change it."""
+    from workflow_project import small_config
+
+    return shared_project(tmp_path_factory, "finished", small_config())
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """A project whose two longer trainings nothing has disturbed; do not change it."""
+    from workflow_project import longer_config
+
+    return shared_project(tmp_path_factory, "undisturbed", longer_config())
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """What holds for every model that the shipped benchmarks compare."""
 
 from dataclasses import replace
-from functools import partialmethod
+from functools import cache, partialmethod
 
 import numpy as np
 import pytest
@@ -80,36 +80,47 @@ def quick_class(name: str) -> type:
     return found
 
 
+def scores_of(model: type, latent_dims: list[int], test: Trials = CLEAN) -> list[dict]:
+    found = all_scores(
+        lambda latent_dim: model(latent_dim=latent_dim, seed=0),
+        latent_dims,
+        TRAIN,
+        VALIDATION,
+        test,
+        ("Position", "Choice"),
+        draw=0,
+        events=EVENTS,
+    )
+    return [fit.scores for fit in found]
+
+
+@cache
+def scores_alone(name: str) -> dict:
+    """Of the shortened model, at one dimension."""
+    (scores,) = scores_of(quick_class(name), [LATENT_DIM])
+    return scores
+
+
 @pytest.mark.slow
 @every_model
 def test_test_trials_are_nan_until_scoring_and_nothing_changes(name):
     """No model and no choice between settings sees a test trial: while any fit goes on, they hold nothing but NaN."""
-    fits = []
+    fits, test = [], replace(CLEAN, values=CLEAN.values.copy())
 
-    def scores(poison: bool) -> dict:
-        test = replace(CLEAN, values=CLEAN.values.copy())
+    class Watched(quick_class(name)):
+        def fit(self, train, validation):
+            test.values[...] = np.nan
+            super().fit(train, validation)
+            test.values[...] = CLEAN.values
+            fits.append(self)
 
-        class Watched(quick_class(name)):
-            def fit(self, train, validation):
-                if poison:
-                    test.values[...] = np.nan
-                super().fit(train, validation)
-                test.values[...] = CLEAN.values
-                fits.append(poison)
-
-        def make(latent_dim):
-            return Watched(latent_dim=latent_dim, seed=0)
-
-        covariates = ("Position", "Choice")
-        return all_scores(make, [LATENT_DIM], TRAIN, VALIDATION, test, covariates, draw=0, events=EVENTS)[0][0]
-
-    clean = scores(poison=False)
-    assert clean and scores(poison=True) == clean
+    clean = scores_alone(name)
+    assert clean and scores_of(Watched, [LATENT_DIM], test) == [clean]
     # Cosmooth fits once more, and so does the control of the intrinsic dimension.
     answers = quick_class(name).answers
     read_out = answers("infer") and answers("reconstruct") and not answers("hidden_neurons")
     refits = read_out + answers("intrinsic_dimension")
-    assert fits.count(True) == fits.count(False) == 1 + refits
+    assert len(fits) == 1 + refits
     assert all(np.isfinite(list(values.values())).all() for values in clean.values())
 
 
@@ -149,19 +160,4 @@ def test_the_answer_for_a_trial_does_not_depend_on_the_others(name):
 @every_model
 def test_a_dimension_is_the_same_with_others_and_alone(name):
     """A cell fits its dimensions one after the other, and a model may share between them what is the same in all."""
-    model = quick_class(name)
-
-    def scores(latent_dims):
-        found = all_scores(
-            lambda dim: model(latent_dim=dim, seed=0),
-            latent_dims,
-            TRAIN,
-            VALIDATION,
-            CLEAN,
-            ("Position",),
-            draw=0,
-            events=EVENTS,
-        )
-        return [fit.scores for fit in found]
-
-    assert scores([LATENT_DIM + 1, LATENT_DIM])[1] == scores([LATENT_DIM])[0]
+    assert scores_of(quick_class(name), [LATENT_DIM + 1, LATENT_DIM])[1] == scores_alone(name)

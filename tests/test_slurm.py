@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 from services import require
-from workflow_project import CHECKOUT, Outcome, Project, small_config
+from workflow_project import CHECKOUT, LONGER, Outcome, Project, longer_config
 
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import read_history
@@ -17,16 +17,7 @@ pytestmark = pytest.mark.slow
 CLUSTER = CHECKOUT / "tests/slurm/cluster.sh"
 PARTITION = "batch"
 RUNS = {seed: f"results/disc/heldout/split0/quick/d2_ls5e-4_seed{seed}" for seed in (1, 2)}
-# Long enough to be stopped on the way.
-EPOCHS = 40
 WAIT_S = 600
-
-
-def config() -> dict:
-    whole = small_config()
-    whole["models"]["quick"]["epochs"] = EPOCHS
-    whole["studies"]["small"]["protocols"] = ["heldout"]
-    return whole
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +35,6 @@ def cluster(tmp_path_factory):
             yield folder
     finally:
         subprocess.run([CLUSTER, "stop", folder], check=True)
-
-
-@pytest.fixture(scope="module")
-def at_home(tmp_path_factory):
-    """A project whose study has run without a cluster; not to be changed."""
-    return Project.finished(tmp_path_factory.mktemp("at_home") / "project", config())
 
 
 def edit_profile(project: Project) -> None:
@@ -108,14 +93,14 @@ def interrupt(project: Project, seed: int, command: list[str], snakemake: Future
     return number
 
 
-def test_sweep_gives_the_table_of_a_local_run(cluster, at_home, tmp_path):
+def test_sweep_gives_the_table_of_a_local_run(cluster, undisturbed, tmp_path):
     earlier = slurm_jobs()
-    project = Project.create(tmp_path / "project", config())
+    project = Project.create(tmp_path / "project", longer_config())
     edit_profile(project)
     outcome = submit(project, "results/tables/small.csv")
     assert outcome.code == 0, outcome.output
 
-    assert project.scores() == at_home.scores()
+    assert project.scores() == undisturbed.scores()
 
     jobs = slurm_jobs()[len(earlier) :]
     assert {(job.state, job.partition) for job in jobs} == {("COMPLETED", PARTITION)}
@@ -128,12 +113,12 @@ def test_sweep_gives_the_table_of_a_local_run(cluster, at_home, tmp_path):
     )
 
 
-def test_training_survives_losing_its_node(cluster, at_home, tmp_path):
+def test_training_survives_losing_its_node(cluster, undisturbed, tmp_path):
     """Seed 1 is ended by SIGTERM and submitted again by Snakemake; SLURM takes the node from seed 2 and gives it back.
 
     Both end with the bits of a training that nothing disturbed.
     """
-    project = at_home.copy(tmp_path / "project")
+    project = undisturbed.copy(tmp_path / "project")
     edit_profile(project)
     for run in RUNS.values():
         for file in ("run.json", "history.csv", "checkpoint.pt"):
@@ -147,9 +132,9 @@ def test_training_survives_losing_its_node(cluster, at_home, tmp_path):
     assert trainings(1)[-1].number > ended
     assert (trainings(2)[-1].number, trainings(2)[-1].state) == (requeued, "COMPLETED")
     for run in RUNS.values():
-        here, undisturbed = (read_json(each.root / run / "run.json") for each in (project, at_home))
+        here, at_home = (read_json(each.root / run / "run.json") for each in (project, undisturbed))
         (epoch,) = here["resumed_after"]
-        assert 3 <= epoch < EPOCHS and undisturbed["resumed_after"] == []
+        assert 3 <= epoch < LONGER and at_home["resumed_after"] == []
         for name in ("status", "epochs", "best_epoch", "best_r2", "final_r2", "best_val_loss"):
-            assert here[name] == undisturbed[name]
+            assert here[name] == at_home[name]
         assert not (project.root / run / "resume.pt").exists()

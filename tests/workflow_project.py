@@ -51,6 +51,18 @@ def small_config() -> dict:
     return copy.deepcopy(SMALL)
 
 
+# Epochs of `longer_config`: enough to be hit on the way.
+LONGER = 40
+
+
+def longer_config() -> dict:
+    """Two runs of `LONGER` epochs under the protocol `heldout`."""
+    config = small_config()
+    config["models"]["quick"]["epochs"] = LONGER
+    config["studies"]["small"]["protocols"] = ["heldout"]
+    return config
+
+
 def with_value(config: dict, path: str, value) -> dict:
     """The configuration with one key set, or left out if the value is None."""
     *parents, last = path.split(".")

@@ -66,7 +66,6 @@ READ_BY = {
     "disc/recording.npz": (cut, f"results/{FOLD}/audit.json"),
     f"{FOLD}/trials.npz": (flipped, f"results/{RUN}/metrics.json"),
     f"{FOLD}/preprocessing.json": (older, f"results/{RUN}/metrics.json"),
-    f"{FOLD}/audit.json": (cut, "results/tables/small.csv"),
     f"{RUN}/run.json": (flipped, "results/tables/small.csv"),
     f"{RUN}/checkpoint.pt": (flipped, f"results/{RUN}/metrics.json"),
     f"{RUN}/history.csv": (cut, f"results/{RUN}/manifold.json"),

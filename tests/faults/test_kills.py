@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from workflow_project import Project, kill, small_config
+from workflow_project import Project, kill, longer_config
 
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import RUN_FILE, read_history, read_predictions
@@ -13,20 +13,7 @@ from odevae.training.checkpoints import load_checkpoint
 
 pytestmark = pytest.mark.slow
 
-KILLS = 5
-
-
-def config() -> dict:
-    """One run under each protocol, long enough to be hit while it trains."""
-    content = small_config()
-    content["models"]["quick"]["epochs"] = 60
-    content["studies"]["small"]["seeds"] = [1]
-    return content
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    return Project.finished(tmp_path_factory.mktemp("undisturbed") / "project", config())
+KILLS = 4
 
 
 def assert_same(project, other) -> None:
@@ -58,7 +45,7 @@ def progress(project) -> int:
 
 def test_killed_at_random_and_called_again(undisturbed, tmp_path):
     """The moments are spread over all that a whole call makes, however fast the machine is."""
-    project = Project.create(tmp_path / "project", config())
+    project = Project.create(tmp_path / "project", longer_config())
     moments = np.sort(np.random.default_rng(1).integers(1, progress(undisturbed), KILLS))
     reached = []
     for moment in moments:
