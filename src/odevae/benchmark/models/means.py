@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
+from odevae.data.bin_means import mean_by_bin, mean_of_bins
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
-from odevae.evaluation.trivial import mean_by_bin, mean_of_bins
 
 # Numbers of position bins to choose from, on the validation trials.
 N_BINS = (3, 5, 10, 20, 40)
