@@ -23,6 +23,7 @@ from odevae.data.simulate.expected import expected_activity
 from odevae.data.trials import Trials, cut
 from odevae.protocols.fold import load_fold
 from odevae.training.hidden_activity import hidden_loss, hidden_sets
+from odevae.training.shooting import tensors
 
 # Test trials that are asked at once; each lot hides other entries.
 LOT = 64
@@ -32,7 +33,7 @@ ASKED = ("hidden entries, nats", "rates", "rates from one state")
 def hidden_likelihood(model: Shooting, trials: Trials) -> float:
     """Nats an entry of entries that are hidden from the encoder, up to a constant of the recording."""
     continuity = model.settings.tight if model.smooths else None
-    lots = zip(*(tensor.split(LOT) for tensor in model.tensors(trials)), strict=True)
+    lots = zip(*(tensor.split(LOT) for tensor in tensors(trials, model.scale)), strict=True)
     losses = [
         hidden_loss(model.model, *lot, hidden_sets(lot[0], torch.Generator().manual_seed(number)), continuity)
         for number, lot in enumerate(lots)

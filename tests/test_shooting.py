@@ -234,7 +234,7 @@ def test_the_same_seed_gives_the_same_model():
     assert models[0].history == models[1].history != models[2].history
 
 
-def tensors(trials: Trials) -> tuple[torch.Tensor, torch.Tensor]:
+def unscaled(trials: Trials) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(trials.values), torch.from_numpy(trials.recorded)
 
 
@@ -243,8 +243,12 @@ def test_settings_are_those_under_which_hidden_activity_is_likeliest():
     """A model whose decoder starts far off and hardly learns loses the race, whatever it says of what it sees."""
     torch.manual_seed(0)
     moves, stuck = replace(QUICK, steps=60), replace(QUICK, steps=60, learning_rate=1e-7)
-    _, settings, history = fit_shooting(tensors(TRAIN), tensors(VALIDATION), SPIKES, 2, candidates=[stuck, moves])
-    assert settings.learning_rate == QUICK.learning_rate and min(history) == pytest.approx(min(history[1:]))
+    fit = fit_shooting(unscaled(TRAIN), unscaled(VALIDATION), SPIKES, 2, candidates=[stuck, moves])
+    losses = [row["val_loss"] for row in fit.history]
+    assert fit.settings.learning_rate == QUICK.learning_rate and min(losses) == pytest.approx(min(losses[1:]))
+    assert fit.best.epoch == 1 + losses.index(min(losses)) and fit.best.score == -min(losses)
+    for row in fit.history:
+        assert row["train_loss"] == pytest.approx(row["train_reconstruction"] + row["train_weighted_kl"])
 
 
 @pytest.mark.slow
@@ -338,7 +342,7 @@ def test_a_linear_decoder_is_preferred_if_it_says_nearly_as_much(gains, in_full,
 
 
 def test_nothing_is_what_the_mean_activity_says():
-    values, recorded = tensors(VALIDATION)
+    values, recorded = unscaled(VALIDATION)
     model = model_of(4)
     rate = torch.exp(model.likelihood.start)
     expected = (rate - values * torch.log(rate))[recorded].mean()
@@ -346,7 +350,7 @@ def test_nothing_is_what_the_mean_activity_says():
 
 
 def test_bins_outside_a_trial_change_nothing():
-    model, (values, recorded) = model_of(4), tensors(TEST)
+    model, (values, recorded) = model_of(4), unscaled(TEST)
     values = values[:4]
     recorded = torch.arange(N_BINS) < torch.tensor([[20], [25], [30], [12]])
     other = torch.where(recorded[..., None], values, 7.0)
@@ -363,7 +367,7 @@ def test_bins_outside_a_trial_change_nothing():
 
 
 def test_a_loss_that_is_no_number_is_one_sentence():
-    values, recorded = tensors(TRAIN)
+    values, recorded = unscaled(TRAIN)
     torch.manual_seed(0)
     with pytest.raises(OdevaeError, match="training loss is nan in step 1 of"):
-        fit_shooting((values * torch.nan, recorded), tensors(VALIDATION), SPIKES, 2, candidates=CANDIDATES[SPIKES][:1])
+        fit_shooting((values * torch.nan, recorded), unscaled(VALIDATION), SPIKES, 2, candidates=CANDIDATES[SPIKES][:1])

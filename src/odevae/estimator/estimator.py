@@ -27,6 +27,7 @@ from odevae.protocols.observations import BASELINE_BINS
 from odevae.protocols.splits import random_sequences
 from odevae.training.loop import Epoch
 from odevae.training.progress import report_progress
+from odevae.training.shooting import limited
 
 _PAPER: tuple[type[Preset], ...] = (V1, V2, V3, V4, V5, V6)
 MODELS: dict[str, type[Model]] = {**{model.preset: model for model in _PAPER}, "shooting": Shooting}
@@ -308,10 +309,7 @@ class ODEVAE(TransformerMixin, BaseEstimator):
             return model
         candidates = kind.default_candidates(kind_of(train.values[train.recorded]))
         if self.max_epochs is not None:
-            candidates = tuple(
-                replace(settings, steps=min(settings.steps, self.max_epochs * min(settings.batches, len(train))))
-                for settings in candidates
-            )
+            candidates = limited(candidates, self.max_epochs, len(train))
         return kind(int(self.latent_dim), seed, candidates)
 
     def _trials(self, X: TrialsLike) -> Trials:

@@ -17,8 +17,6 @@ from odevae.models.presets import ModelSpec
 from odevae.protocols.fold import Fold
 from odevae.protocols.preprocessing import Preprocessor
 from odevae.storage.files import read_arrays, write_arrays
-from odevae.training import shooting
-from odevae.training.shooting import ShootingSettings
 
 _WEIGHT, _PREPROCESSOR = "weight_", "preprocessor_"
 
@@ -78,10 +76,10 @@ def load(path: str | Path, models: dict[str, type[Model]]) -> tuple[dict[str, An
         }
         if isinstance(model, Preset):
             _restore_preset(model, about["model"], arrays, n_neurons)
+            model.model.load_state_dict(weights)
+            model.model.eval().requires_grad_(False)
         else:
-            _restore_shooting(model, about["model"], n_neurons)
-        model.model.load_state_dict(weights)
-        model.model.eval().requires_grad_(False)
+            model.restore(**about["model"], n_neurons=n_neurons, weights=weights)
     except Exception as error:
         raise OdevaeError(
             f"{path}: is no model that this version of odevae saved, or is damaged ({type(error).__name__}); fit and "
@@ -114,10 +112,3 @@ def _restore_preset(model: Preset, settings: dict, arrays: dict[str, np.ndarray]
         about=settings["fold"],
     )
     model.model = build(model.spec, preprocessor.n_channels, model.latent_dim)
-
-
-def _restore_shooting(model: Shooting, settings: dict, n_neurons: int) -> None:
-    model.settings = ShootingSettings(**settings["settings"])
-    model.kind, model.scale, model.smooths = (settings[name] for name in ("kind", "scale", "smooths"))
-    # Of these frames only the number of neurons counts: the moments are among the weights.
-    model.model = shooting.build(model.kind, torch.ones(2, n_neurons), model.latent_dim, model.settings)

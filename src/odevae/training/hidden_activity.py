@@ -17,6 +17,8 @@ HIDDEN_GROUPS = 4
 FEWEST_NEURONS = 20
 # Phases of the knots over which a loss is averaged.
 PHASES = 2
+# Validation trials that decide whether paths are smoothed.
+DECIDING_TRIALS = 64
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,15 @@ def hidden_loss(
         total += float(losses[counted].sum())
         n += int(counted.sum())
     return total / max(n, 1)
+
+
+def smoothing_pays(model: ShootingVAE, values: torch.Tensor, recorded: torch.Tensor, continuity: float) -> bool:
+    """Whether hidden entries of the first trials are likelier on smoothed paths; else the encoder knows better than
+    the field. See `inferred_paths`."""
+    values, recorded = values[:DECIDING_TRIALS], recorded[:DECIDING_TRIALS]
+    sets = hidden_sets(values, torch.Generator().manual_seed(0))
+    by_encoder, by_both = (hidden_loss(model, values, recorded, sets, how) for how in (None, continuity))
+    return by_both < by_encoder
 
 
 @torch.no_grad()

@@ -10,18 +10,27 @@ by the likelihood of hidden neurons and entries of the validation trials, never 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
-from odevae.events import DENSE, SPARSE, SPIKES
+from odevae.events import DENSE, SPARSE, SPIKES, kind_of
 from odevae.models.likelihoods import LIKELIHOODS, Likelihood, LogLinkGaussian
 from odevae.models.shooting import ShootingVAE
 from odevae.training.descent import Best, descend_averaged, weights_of
-from odevae.training.hidden_activity import FEWEST_NEURONS, hidden_loss, hidden_sets, loss_of_nothing, shown
+from odevae.training.hidden_activity import (
+    FEWEST_NEURONS,
+    hidden_loss,
+    hidden_sets,
+    loss_of_nothing,
+    shown,
+    smoothing_pays,
+)
 from odevae.training.trial_batches import batches
 
 # Share of the steps over which the continuity prior tightens, and of those that the running mean of the weights spans.
@@ -103,11 +112,61 @@ CANDIDATES = {
 }
 
 
+@dataclass(frozen=True)
+class ShootingFit:
+    """A fitted model and how it came to be.
+
+    Attributes:
+        model: ready to answer, with the weights of the best look.
+        settings: that it was fitted with.
+        history: a row for each look at the validation trials: ``epoch``, the look's number; ``seconds`` since the fit
+            began; ``train_loss`` and its parts ``train_reconstruction`` and ``train_weighted_kl``, means of the steps
+            since the look before; ``val_loss``, that of hidden entries, nats an entry; and what the caller judges.
+        best: the look of the smallest ``val_loss``, and its weights.
+        last: weights of the last look.
+    """
+
+    model: ShootingVAE
+    settings: ShootingSettings
+    history: list[dict[str, float]]
+    best: Best
+    last: dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class FittedTrials:
+    """A fit to trials in recorded units.
+
+    Attributes:
+        fit: the model sees activity divided by `scale`.
+        kind: what counts as an event in the training trials, see `odevae.events.KINDS`.
+        scale: of the activity that the model sees, in recorded units.
+        smooths: whether knots are to be moved to where what is seen of a trial is likeliest: where activity is noisy,
+            if that makes hidden entries of some validation trials likelier.
+    """
+
+    fit: ShootingFit
+    kind: str
+    scale: float
+    smooths: bool
+
+
 class ShootingObjective:
     """The loss of a step; counts the steps, because the continuity prior tightens."""
 
     def __init__(self, model: ShootingVAE, settings: ShootingSettings):
         self.model, self.settings, self.step = model, settings, 0
+        self._parts: list[torch.Tensor] = []
+
+    def means(self) -> dict[str, float]:
+        """Mean loss and its parts over the steps since the last call."""
+        reconstruction, divergence = torch.stack(self._parts).mean(dim=0).tolist()
+        self._parts.clear()
+        return {
+            "train_loss": reconstruction + divergence,
+            "train_reconstruction": reconstruction,
+            "train_weighted_kl": divergence,
+        }
 
     def __call__(self, values: torch.Tensor, recorded: torch.Tensor) -> torch.Tensor:
         """Nats a frame, over the square root of the number of neurons, of trials ``(B, L, N)`` and recorded bins."""
@@ -127,8 +186,10 @@ class ShootingObjective:
             + (gaussian_kl(mean[:, 1:], log_variance[:, 1:], ends, continuity) * counted[:, 1:]).sum()
             + counted.sum() * kl_of_moments(states[counted])
         )
-        total = (unlikely * recorded).sum() + settings.kl_weight * divergence
-        return total / (recorded.sum() * math.sqrt(values.shape[2]))
+        parts = torch.stack([(unlikely * recorded).sum(), settings.kl_weight * divergence])
+        parts = parts / (recorded.sum() * math.sqrt(values.shape[2]))
+        self._parts.append(parts.detach())
+        return parts.sum()
 
 
 def partly_hidden(likelihood: Likelihood, values: torch.Tensor, settings: ShootingSettings) -> torch.Tensor:
@@ -193,7 +254,8 @@ def fit_shooting(
     *,
     candidates: Iterable[ShootingSettings] | None = None,
     frozen: bool = False,
-) -> tuple[ShootingVAE, ShootingSettings, list[float]]:
+    judge: Callable[[ShootingVAE], dict[str, float]] = lambda _: {},
+) -> ShootingFit:
     """Choose settings on validation trials, then fit.
 
     Each of the candidates gets `TRIAL_SHARE` of its steps; the one under which hidden neurons and entries of the
@@ -207,51 +269,103 @@ def fit_shooting(
         latent_dim: ``D``.
         candidates: settings; without them those of `CANDIDATES`.
         frozen: whether the field never moves.
-
-    Returns:
-        The model, ready to answer; the settings that it was fitted with; the loss of hidden validation activity at each
-        look, nats an entry.
+        judge: gives what else the history is to say of a model at a look; draws no random number.
 
     Raises:
         OdevaeError: if the loss is no number.
     """
     candidates = list(candidates or CANDIDATES[kind])
     sets = hidden_sets(validation[0], torch.Generator().manual_seed(0))
+    started = time.monotonic()
 
-    def fitted(settings: ShootingSettings, share: float = 1.0) -> tuple[ShootingVAE, list[float], float]:
+    def fitted(settings: ShootingSettings, share: float = 1.0) -> ShootingFit:
         look_every = max(1, settings.steps // LOOKS)
-        settings = replace(settings, steps=max(1, round(share * settings.steps)))
+        shortened = replace(settings, steps=max(1, round(share * settings.steps)))
         model = build(kind, train[0][train[1]], latent_dim, settings, frozen)
+        objective = ShootingObjective(model, shortened)
         looks = descend_averaged(
             model,
             batches(*train, max(1, int(train[1].sum()) // settings.batches)),
-            ShootingObjective(model, settings),
-            steps=settings.steps,
+            objective,
+            steps=shortened.steps,
             look_every=look_every,
             learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
-            decay=max(0.0, 1 - 1 / (AVERAGED * settings.steps)),
+            decay=max(0.0, 1 - 1 / (AVERAGED * shortened.steps)),
         )
-        best, history = Best(weights_of(model)), []
+        best, history, last = Best(weights_of(model)), [], weights_of(model)
         for look, average in enumerate(looks, start=1):
-            history.append(hidden_loss(average, *validation, sets))
-            best = best.or_better(look, -history[-1], average)
+            loss = hidden_loss(average, *validation, sets)
+            row = {"epoch": look, "seconds": time.monotonic() - started, **objective.means(), "val_loss": loss}
+            history.append(row | (judge(average) if share == 1.0 else {}))
+            best = best.or_better(look, -loss, average)
+            last = weights_of(average)
         if not best.epoch:
             raise OdevaeError(
-                f"the loss of the validation trials is {history[-1]}; check the recording for values far beyond the "
-                "others."
+                f"the loss of the validation trials is {loss}; check the recording for values far beyond the others."
             )
         model.load_state_dict(best.weights)
-        return model.eval().requires_grad_(False), history, -best.score
+        return ShootingFit(model.eval().requires_grad_(False), settings, history, best, last)
 
     if len(candidates) == 1:
-        model, history, _ = fitted(candidates[0])
-        return model, candidates[0], history
+        return fitted(candidates[0])
     nothing = loss_of_nothing(LIKELIHOODS[kind](train[0][train[1]]), *validation)
-    contenders = contending(candidates, [nothing - fitted(settings, TRIAL_SHARE)[2] for settings in candidates])
-    fits = [fitted(settings) for settings in contenders]
-    chosen = preferred(contenders, [nothing - loss for _, _, loss in fits])
-    return fits[chosen][0], contenders[chosen], fits[chosen][1]
+    gains = [nothing + fitted(settings, TRIAL_SHARE).best.score for settings in candidates]
+    fits = [fitted(settings) for settings in contending(candidates, gains)]
+    return fits[preferred([fit.settings for fit in fits], [nothing + fit.best.score for fit in fits])]
+
+
+def fit_trials(
+    train: Trials,
+    validation: Trials,
+    latent_dim: int,
+    *,
+    candidates: Callable[[str], Iterable[ShootingSettings]] = CANDIDATES.__getitem__,
+    frozen: bool = False,
+    refines: bool = True,
+    judge: Callable[[ShootingVAE, float], dict[str, float]] = lambda *_: {},
+) -> FittedTrials:
+    """`fit_shooting` on trials in recorded units.
+
+    Args:
+        train, validation: trials.
+        latent_dim, frozen: as there.
+        candidates: gives the settings for activity with events of one kind.
+        refines: whether what the encoder answers may be refined, see `FittedTrials`.
+        judge: as there; also gets the scale.
+
+    Raises:
+        OdevaeError: if the loss is no number.
+    """
+    frames = train.values[train.recorded]
+    kind = kind_of(frames)
+    scale = 1.0 if kind == SPIKES else float(frames.std()) or 1.0
+    held_out = tensors(validation, scale)
+    fit = fit_shooting(
+        tensors(train, scale),
+        held_out,
+        kind,
+        latent_dim,
+        candidates=candidates(kind),
+        frozen=frozen,
+        judge=lambda model: judge(model, scale),
+    )
+    noisy = refines and not fit.model.likelihood.exact
+    return FittedTrials(fit, kind, scale, noisy and smoothing_pays(fit.model, *held_out, fit.settings.tight))
+
+
+def tensors(trials: Trials, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Activity in units of the scale, zero outside the recorded bins, and those bins."""
+    values = np.where(trials.recorded[..., None], trials.values / scale, 0.0).astype(np.float32)
+    return torch.from_numpy(values), torch.from_numpy(trials.recorded)
+
+
+def limited(candidates: Iterable[ShootingSettings], epochs: int, n_trials: int) -> tuple[ShootingSettings, ...]:
+    """The settings with at most so many passes over the training trials."""
+    return tuple(
+        replace(settings, steps=min(settings.steps, epochs * min(settings.batches, n_trials)))
+        for settings in candidates
+    )
 
 
 def contending(candidates: Sequence[ShootingSettings], gains: Sequence[float]) -> list[ShootingSettings]:

@@ -11,7 +11,7 @@ from odevae.benchmark.models.shooting import Shooting
 from odevae.data.trials import Trials
 from odevae.models.shooting import ShootingVAE, refined_path
 from odevae.training.hidden_activity import HIDDEN_GROUPS, PHASES, inferred_paths
-from odevae.training.shooting import HEAVY, ShootingSettings
+from odevae.training.shooting import HEAVY, ShootingSettings, tensors
 
 # Blocks that are long enough to need a field, and a model that is held back as for few trials.
 SETTINGS = replace(HEAVY, block_frames=10, width=128, steps=300, learning_rate=5e-3)
@@ -81,7 +81,7 @@ class Dynamics(BenchmarkModel):
     def forecast_of(self, trials: Trials) -> Forecast:
         """Paths of the second halves of some trials, from their first halves."""
         network = self.shooting.model
-        values, recorded = self.shooting.tensors(trials)
+        values, recorded = tensors(trials, self.shooting.scale)
         bins = torch.arange(values.shape[1])
         first = recorded & (bins < recorded.sum(dim=1)[:, None] // 2)
         means, _ = network.encoder(network.likelihood.seen(values) * first[..., None], first)

@@ -14,11 +14,10 @@ import torch
 from odevae.benchmark.models.benchmark_model import BenchmarkModel
 from odevae.benchmark.models.refinement import refined_codes
 from odevae.data.trials import Trials
-from odevae.events import SPIKES, kind_of
 from odevae.models.shooting import drawn_paths, refined_path
-from odevae.training.hidden_activity import hidden_loss, hidden_sets, inferred_paths, shown
+from odevae.training.hidden_activity import inferred_paths, shown
 from odevae.training.reproducibility import random_state_kept, seed_everything
-from odevae.training.shooting import CANDIDATES, ShootingSettings, fit_shooting
+from odevae.training.shooting import CANDIDATES, ShootingSettings, build, fit_trials, tensors
 
 # Phases of the knots over which an answer is averaged.
 PHASES = 5
@@ -64,21 +63,35 @@ class Shooting(BenchmarkModel):
         Raises:
             OdevaeError: if the loss is no number.
         """
-        frames = train.values[train.recorded]
-        self.kind = kind_of(frames)
-        self.scale = 1.0 if self.kind == SPIKES else float(frames.std()) or 1.0
         with random_state_kept():
             seed_everything(self.seed)
-            self.model, self.settings, self.history = fit_shooting(
-                self.tensors(train),
-                self.tensors(validation),
-                self.kind,
+            fitted = fit_trials(
+                train,
+                validation,
                 self.latent_dim,
-                candidates=self.candidates or self.default_candidates(self.kind),
+                candidates=lambda kind: self.candidates or self.default_candidates(kind),
                 frozen=self.frozen,
+                refines=self.refines,
             )
-        noisy = self.refines and not self.model.likelihood.exact
-        self.smooths = noisy and self._smoothing_pays(*next(self._chunks(validation)))
+        self.kind, self.scale, self.smooths = fitted.kind, fitted.scale, fitted.smooths
+        self.model, self.settings = fitted.fit.model, fitted.fit.settings
+        self.history = [row["val_loss"] for row in fitted.fit.history]
+
+    def restore(
+        self,
+        settings: dict,
+        kind: str,
+        scale: float,
+        smooths: bool,
+        n_neurons: int,
+        weights: dict[str, torch.Tensor],
+    ) -> None:
+        """Become the model of an earlier fit, from its attributes, the number of neurons and the weights."""
+        self.settings, self.kind, self.scale, self.smooths = ShootingSettings(**settings), kind, scale, smooths
+        # Of these frames only the number of neurons counts: the moments are among the weights.
+        self.model = build(kind, torch.ones(2, n_neurons), self.latent_dim, self.settings, self.frozen)
+        self.model.load_state_dict(weights)
+        self.model.eval().requires_grad_(False)
 
     def reconstruct(self, trials: Trials) -> np.ndarray:
         """Where the observation model is `exact`, latents of every frame are refined by what is seen of it; elsewhere
@@ -102,6 +115,18 @@ class Shooting(BenchmarkModel):
             return (squared + likelihood.negative_log(output, values)).sum(dim=-1) * recorded
 
         return refined_codes(self._paths(values, recorded).mean(dim=0), misfit)
+
+    def sampled(self, trials: Trials) -> np.ndarray:
+        """Expected activity ``(B, L, N)`` on one path, whose knots are drawn from their posteriors."""
+        model, found = self.model, []
+        phases = model.phases(PHASES)
+        for values, recorded in self._chunks(trials):
+            path = self._paths(values, recorded)[0]
+            with torch.no_grad():
+                log_variance = model.encoder(self._shown(values, _none(values)), recorded)[1]
+                drawn = drawn_paths(model, path, log_variance, phases[0], 1)[0]
+                found.append(model.likelihood.mean(model.decoder(drawn)).numpy())
+        return np.concatenate(found) * np.float32(self.scale)
 
     def event_rates(self, task: str, trials: Trials, number: int) -> np.ndarray:
         """Only ``reconstruct`` is answered: from the path, because refined latents are too sure of what is active."""
@@ -212,21 +237,8 @@ class Shooting(BenchmarkModel):
         """What the encoder is given of activity ``(B, L, N)`` that is not hidden, see `_paths`."""
         return shown(self.model.likelihood.seen(values), hidden, float(hidden.float().mean()))
 
-    def _smoothing_pays(self, values: torch.Tensor, recorded: torch.Tensor) -> bool:
-        """Whether hidden entries are likelier on smoothed paths; else the encoder knows better than the field."""
-        sets = hidden_sets(values, torch.Generator().manual_seed(0))
-        by_encoder, by_both = (
-            hidden_loss(self.model, values, recorded, sets, continuity) for continuity in (None, self.settings.tight)
-        )
-        return by_both < by_encoder
-
-    def tensors(self, trials: Trials) -> tuple[torch.Tensor, torch.Tensor]:
-        """Activity in units of the scale, zero outside the recorded bins, and those bins."""
-        values = np.where(trials.recorded[..., None], trials.values / self.scale, 0.0).astype(np.float32)
-        return torch.from_numpy(values), torch.from_numpy(trials.recorded)
-
     def _chunks(self, trials: Trials):
-        values, recorded = self.tensors(trials)
+        values, recorded = tensors(trials, self.scale)
         return zip(values.split(CHUNK), recorded.split(CHUNK), strict=True)
 
 

@@ -9,6 +9,7 @@ from odevae.benchmark.models.shooting import Shooting, ShootingFrozen
 from odevae.data.trials import Trials
 from odevae.training.causal import Moments, fit_causal, states_now
 from odevae.training.reproducibility import random_state_kept, seed_everything
+from odevae.training.shooting import tensors
 
 # Moments whose frames are forecast at once.
 CHUNK = 512
@@ -39,8 +40,8 @@ class ShootingCausal(BenchmarkModel):
             self.model = fit_causal(
                 self.shooting.model,
                 self.shooting.settings,
-                self.shooting.tensors(train),
-                self.shooting.tensors(validation),
+                tensors(train, self.shooting.scale),
+                tensors(validation, self.shooting.scale),
             )
         self.own_past = HistoryMLP(seed=self.seed)
         self.own_past.fit(train, validation)
@@ -87,7 +88,7 @@ class ShootingCausal(BenchmarkModel):
         """Activity and events expected in each of the next `n_frames` after every bin, ``(n_frames, B, L, N)`` both;
         the mean activity outside the recorded bins."""
         model, likelihood = self.model, self.model.likelihood
-        moments = Moments(*self.shooting.tensors(trials))
+        moments = Moments(*tensors(trials, self.shooting.scale))
         start = likelihood.start.expand(1, -1)
         found = [
             np.broadcast_to(answer(start).numpy(), (n_frames, *trials.values.shape)).copy()
