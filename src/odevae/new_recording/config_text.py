@@ -7,7 +7,7 @@ import yaml
 from odevae.config.schema import NUMBER
 from odevae.data.frames import described
 from odevae.data.recording import Recording
-from odevae.new_recording.study import MODEL, PRESET, Study
+from odevae.new_recording.study import MODEL, Study
 
 LINE_LENGTH = 118
 LONGEST_WORD = 24
@@ -28,7 +28,6 @@ def config_text(
     understood: Sequence[str],
     recording: Recording,
     study: Study,
-    latent_dims_of_model: str | list[int],
 ) -> str:
     """The whole file.
 
@@ -39,7 +38,6 @@ def config_text(
         understood: sentences about the format of the file.
         recording: what the file holds.
         study: what is compared.
-        latent_dims_of_model: the entry ``latent_dims`` of the default model in ``benchmark_models``.
     """
     covariates = f"Covariates: {', '.join(recording.covariates) or 'none'}."
     chosen = {"colour_by": list(study.colour_by), "decode": list(study.decode), "heldout": study.heldout}
@@ -55,9 +53,9 @@ def config_text(
         "datasets": [name],
         "protocols": ["heldout"],
         "splits": [study.splits[0]],
-        "models": [PRESET],
+        "models": [MODEL],
         "latent_dims": [study.latent_dims[-1]],
-        "lambdas_smooth": ["5e-4"],
+        "lambdas_smooth": ["0"],
         "seeds": [1],
     }
     parts = [
@@ -75,19 +73,10 @@ def config_text(
             "",
         ]
     )
-    if latent_dims_of_model != "any":
-        parts.append(
-            [
-                *_comment("Each fit of the default model takes minutes, so it has one latent dimension.", ""),
-                "benchmark_models:",
-                f"{INDENT}{MODEL}: {_flow({'latent_dims': [study.latent_dims[-1]]})}",
-                "",
-            ]
-        )
     parts.append(
         [
             *_comment(
-                f"One run of {PRESET} with figures of its latents, only made if you ask for it: snakemake --configfile "
+                f"One run of {MODEL} with figures of its latents, only made if you ask for it: snakemake --configfile "
                 f"config/mine.yaml --cores 2 results/report/{name}_runs.html",
                 "",
             ),

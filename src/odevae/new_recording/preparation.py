@@ -19,7 +19,7 @@ from odevae.errors import OdevaeError
 from odevae.new_recording.config_text import config_text, draft_text
 from odevae.new_recording.own_config import CONFIG, merged, name_of, own_config
 from odevae.new_recording.reading import read_entry
-from odevae.new_recording.study import MODEL, check_study, choose_study, make_folds
+from odevae.new_recording.study import check_study, choose_study, make_folds
 from odevae.protocols.unusual import unusual
 from odevae.storage.files import write_bytes
 
@@ -92,13 +92,13 @@ def _written(name: str, entry: dict, understood: Sequence[str], shipped: dict, s
     config = check_config(merged(shipped, own), schema)
     try:
         recording = read_entry(config, name)
-        models = config["benchmark_models"]
-        study = choose_study(recording, entry, protocol_settings(config, name, "heldout"), models)
+        protocol = protocol_settings(config, name, "heldout")
+        study = choose_study(recording, entry, protocol, config["benchmark_models"])
     except OdevaeError as error:
         if f"datasets.{name}." not in str(error) and " read." not in str(error):
             raise
         raise _drafted(name, entry, schema, understood, str(error)) from error
-    text = config_text(name, entry, schema, understood, recording, study, models[MODEL]["latent_dims"])
+    text = config_text(name, entry, schema, understood, recording, study)
     check_config(merged(shipped, yaml.safe_load(text)), schema)
     write_bytes(CONFIG, text.encode())
     said = [f"{name}: {described(recording)}.", *filter(None, [unusual(recording)]), *study.notes]

@@ -19,8 +19,9 @@ from odevae.protocols.fold import Fold
 from odevae.protocols.groups import BLOCK
 from odevae.protocols.recipes import heldout
 
-# The model in question, an entry of `benchmark_models`, and the preset whose runs have figures of the latents.
-MODEL, PRESET = "ode_vae_v5", "v5"
+# The model in question: an entry of `benchmark_models`, and the preset of that name, whose runs have figures of the
+# latents.
+MODEL = "shooting"
 # Cheap, and each answers a question: what is predicted without the trial, from each neuron's own past, from the place,
 # from a few linear or curved dimensions, and from all neurons; and whether the state determines what follows it.
 REFERENCES = (
