@@ -206,12 +206,12 @@ def test_a_model_of_the_config_changes_a_preset():
         (
             "v9",
             {"mine": {"preset": "v1"}},
-            "'v9' is neither a preset nor an entry of 'models'.*v1, v2, v3, v4, v5, v6, mine",
+            "'v9' is neither a preset nor an entry of 'models'.*v1, v2, v3, v4, v5, v6, shooting, mine",
         ),
         (
             "mine",
             {"mine": {"preset": "v9"}},
-            "models.mine: preset 'v9' does not exist; use one of v1, v2, v3, v4, v5, v6",
+            "models.mine: preset 'v9' does not exist; use one of v1, v2, v3, v4, v5, v6, shooting",
         ),
         ("mine", {"mine": {"preset": "v1", "epoch": 3, "beat": 1}}, "models.mine: no such setting: beat, epoch"),
     ],

@@ -132,7 +132,7 @@ def test_a_second_order_field_is_shown_by_its_acceleration_at_rest():
             z, velocity = state.chunk(2, dim=1)
             return torch.cat([velocity, -z - velocity + t], dim=1)
 
-    field = LatentField(Pendulum(), second_order=True, time_dependent=True, time_scale_s=2.0)
+    field = LatentField(Pendulum().field, second_order=True, time_dependent=True, time_scale_s=2.0)
     np.testing.assert_allclose(field(np.array([[1.0, -4.0]])), [[-0.25, 1.0]])
     assert (field.quantity, field.unit) == ("acceleration of a state at rest at t = 0", "a.u./s²")
 

@@ -148,14 +148,14 @@ def test_a_wrong_value_is_named_by_its_full_key(path, value, complaint):
         (
             "studies.sweep.models",
             ["v9"],
-            "model 'v9' is neither a preset nor an entry of 'models'; known: v1, v2, v3, v4, v5, v6, longer.",
+            "model 'v9' is neither a preset nor an entry of 'models'; known: v1, v2, v3, v4, v5, v6, shooting, longer.",
         ),
         ("models.v1", {"preset": "v5"}, "models: v1 would share its files with v1, which odevae uses itself"),
         ("models.longer.preset", None, "'preset' is missing at models.longer; add it."),
         (
             "models.longer.preset",
             "v9",
-            "models.longer: preset 'v9' does not exist; use one of v1, v2, v3, v4, v5, v6.",
+            "models.longer: preset 'v9' does not exist; use one of v1, v2, v3, v4, v5, v6, shooting.",
         ),
         ("studies", None, "'studies' is missing at the top level; add it."),
         ("datasets.toy.file", "a.npz", "datasets.toy needs exactly one of file, fetch, recording and simulate."),
@@ -487,6 +487,20 @@ def test_v2s_protocol_takes_models_that_see_components():
     sentence = refusal(config(models=["v5"], protocols=["published_v2"]))
     assert "published_v2 serves models that see pca, but v5 sees pca-baseline" in sentence
     assert checked(config(models=["v2"], protocols=["published_v2"]))
+
+
+def test_shooting_takes_held_out_trials_and_one_weight():
+    studied = {"models": ["shooting"], "protocols": ["heldout"]}
+    assert "shooting is fitted on native frames, which the protocol published has not" in refusal(
+        config(**studied | {"protocols": ["heldout", "published"]})
+    )
+    assert "shooting has no smoothness term, so all lambdas_smooth give the same run" in refusal(
+        config(**studied, lambdas_smooth=["5e-4", "0"])
+    )
+    laddered = refusal(config(**studied, ladder=True))
+    assert "a ladder takes the flaws of the paper's protocol away from the paper's models" in laddered
+    found = checked(config(**studied))
+    assert {fold_path(found, key) for key in study_runs(found, "sweep")} == {"toy/heldout/split0/neurons"}
 
 
 def test_the_rungs_take_the_settings_of_published():

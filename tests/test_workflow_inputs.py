@@ -63,6 +63,9 @@ def config_of_every_rule(fetched, spikes) -> dict:
     }
     config["studies"]["small"] |= {"protocols": ["heldout"], "seeds": [1], "published_table": 1}
     config["studies"]["ladder"] = config["studies"]["small"] | {"ladder": True}
+    # After the ladder, which has no place for it.
+    config["models"]["blocks"] = {"preset": "shooting", "epochs": 1}
+    config["studies"]["small"]["more"] = [{"models": ["blocks"], "lambdas_smooth": ["0"]}]
     config["benchmark_models"] = {"pca": {"class": "linear.PCA", "latent_dims": "any"}}
     config["benchmarks"] = {"tiny": {"datasets": {"disc": [2]}, "splits": [0]}}
     return config
@@ -117,6 +120,13 @@ def test_every_file_that_a_script_reads_is_an_input(jobs):
             if not path.startswith(".snakemake/") and not path.endswith((".py", ".pyc")) and not in_a_folder:
                 unknown.add((job["rule"], path))
     assert unknown == set()
+
+
+@pytest.mark.slow
+def test_a_run_of_shooting_goes_through_every_stage(jobs):
+    folder = "results/disc/heldout/split0/blocks/d2_ls0_seed1"
+    made = {name for job in jobs for name in job["made"]}
+    assert {f"{folder}/{name}.json" for name in ("run", "metrics", "manifold")} <= made
 
 
 @pytest.mark.slow

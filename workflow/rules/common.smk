@@ -30,7 +30,7 @@ from odevae.data.frames import ReadingSettings
 from odevae.data.source_files import source_files
 from odevae.errors import OdevaeError
 from odevae.jobs.code_digest import digest_of_code
-from odevae.models.presets import PRESETS, model_spec
+from odevae.models.presets import PRESET_NAMES, model_spec
 from odevae.new_recording.own_config import CONFIG as OWN_CONFIG
 from odevae.new_recording.own_config import own_config
 from odevae.report.figure_names import BY_COVARIATE, FIGURES, MORE_FIGURES
@@ -116,7 +116,7 @@ wildcard_constraints:
     protocol=one_of(schema["$defs"]["grid_protocols"]["items"]["enum"]),
     split=r"\d+",
     observations="(pca|neurons)(-baseline)?",
-    model=one_of([*PRESETS, *config["models"]]),
+    model=one_of([*PRESET_NAMES, *config["models"]]),
     latent_dim=r"\d+",
     latent_dims=r"\d+(-\d+)*",
     lambda_smooth=r"\d+(\.\d+)?(e-?\d+)?",

@@ -7,11 +7,12 @@ import torch
 
 from odevae.jobs.job_logging import stage
 from odevae.jobs.provenance import provenance
-from odevae.models.presets import ModelSpec
+from odevae.models.presets import ModelSpec, spec_from
 from odevae.protocols.fold import load_fold
 from odevae.storage.run_folder import RunKey
 from odevae.tracking import mirrors_of_run
 from odevae.training.recorder import require_device, train
+from odevae.training.shooting_run import train_shooting
 
 # At least, and at most this share of the time, so that a slow store does not slow the training down.
 MIRROR_EVERY_S, MIRROR_SHARE = 15, 0.05
@@ -37,7 +38,11 @@ def main(
 
     about = {name: fold.about[name] for name in ("data_sha256", "fold_sha256")}
     about |= {"code_sha256": code, **provenance()}
-    train(fold, key, ModelSpec(**spec), folder, about, mirror_now_and_then, device)
+    settings = spec_from(spec)
+    if isinstance(settings, ModelSpec):
+        train(fold, key, settings, folder, about, mirror_now_and_then, device)
+    else:
+        train_shooting(fold, key, settings, folder, about, mirror_now_and_then, device)
     mirrors.run(folder)
 
 

@@ -14,7 +14,7 @@ from odevae.config.recordings import fill_in_recordings
 from odevae.config.session_trials import check_trials
 from odevae.config.studies import data_files, grids_of, lacking_covariates, trial_tables
 from odevae.errors import OdevaeError
-from odevae.models.presets import PRESETS, model_spec
+from odevae.models.presets import PRESET_NAMES, ShootingSpec, model_spec
 
 # As people write them; the first digit or the point may be missing.
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -43,7 +43,7 @@ def check_config(config: dict, schema: dict) -> dict:
         # A key or value may hold characters that would break the line or colour the terminal.
         raise OdevaeError("".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence))
     _require_own_files("datasets", config["datasets"], COMMON_FOLDERS)
-    _require_own_files("models", config["models"], PRESETS)
+    _require_own_files("models", config["models"], PRESET_NAMES)
     _require_own_files("studies", config["studies"], (STORE_RECORD,))
     for dataset, entry in config["datasets"].items():
         _require_own_files(f"datasets.{dataset}.colour_by", entry["colour_by"])
@@ -92,6 +92,8 @@ def _check_grid(config: dict, grid: dict, where: str) -> None:
     _require_known(f"{where}.datasets", grid["datasets"], "datasets", config["datasets"])
     for model in grid["models"]:
         spec = model_spec(model, config["models"])
+        if isinstance(spec, ShootingSpec):
+            _check_shooting(model, grid, where)
         if "published_v2" in grid["protocols"] and spec.observations != "pca":
             raise OdevaeError(
                 f"config: {where}: the protocol published_v2 serves models that see pca, but {model} sees "
@@ -102,6 +104,26 @@ def _check_grid(config: dict, grid: dict, where: str) -> None:
         raise OdevaeError(f"config: {where}.lambdas_smooth gives a weight too large for a number; lower it.")
     if len(set(weights)) < len(weights):
         raise OdevaeError(f"config: {where}.lambdas_smooth gives the same weight twice; leave one out.")
+
+
+def _check_shooting(model: str, grid: dict, where: str) -> None:
+    """Refuse what a model of the preset ``shooting`` has no use for."""
+    others = [protocol for protocol in grid["protocols"] if protocol != "heldout"]
+    if others:
+        raise OdevaeError(
+            f"config: {where}: {model} is fitted on native frames, which the protocol {others[0]} has not; give it "
+            "protocols: [heldout], in a grid of its own under more."
+        )
+    if grid["ladder"]:
+        raise OdevaeError(
+            f"config: {where}: a ladder takes the flaws of the paper's protocol away from the paper's models; {model} "
+            "is none of them, so give it a study of its own."
+        )
+    if len(grid["lambdas_smooth"]) > 1:
+        raise OdevaeError(
+            f"config: {where}: {model} has no smoothness term, so all lambdas_smooth give the same run; give it "
+            'one, ["0"], in a grid of its own under more.'
+        )
 
 
 def check_spike_lists(config: dict, dataset: str) -> None:

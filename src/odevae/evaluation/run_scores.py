@@ -7,13 +7,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from odevae.benchmark.models.shooting import Shooting
 from odevae.evaluation.latent_rank import latent_rank
+from odevae.evaluation.trained_model import model_of_run
 from odevae.evaluation.trivial import TRIVIAL
 from odevae.events import DENSE, Null, calibration, event_scores, events_in
 from odevae.metrics import Values, moments, r2_batched, score
 from odevae.models.encoders import ENCODERS
-from odevae.models.odevae import ODEVAE, build
-from odevae.models.presets import ModelSpec
+from odevae.models.odevae import ODEVAE
+from odevae.models.presets import ModelSpec, Spec, spec_from
 from odevae.models.solvers import SolverError
 from odevae.pieces import pieces
 from odevae.protocols.fold import SPACES, Fold
@@ -31,13 +33,13 @@ CHECKPOINTS = ("best", "last")
 DECODER_WIDTH = 256
 
 
-def task_of(spec: ModelSpec) -> str:
+def task_of(spec: Spec) -> str:
     """The task of the model.
 
     ``reconstruct`` sees the whole trial, ``onset`` its first frame, ``onset5`` that and the mean of the first five (its
     baseline).
     """
-    if ENCODERS[spec.encoder].sees_whole_trial:
+    if not isinstance(spec, ModelSpec) or ENCODERS[spec.encoder].sees_whole_trial:
         return "reconstruct"
     return f"onset{BASELINE_BINS}" if Observations.parse(spec.observations).baseline else "onset"
 
@@ -50,13 +52,11 @@ def evaluate(fold: Fold, run_folder: Path) -> tuple[dict, dict[str, np.ndarray]]
         predictions in ``pca`` space and latent paths. A diverged run has rows only.
     """
     run = read_json(run_folder / RUN_FILE)
-    spec = ModelSpec(**run["spec"])
     predictions: dict[str, np.ndarray] = {f"{part}_rows": fold.parts[part] for part in held_out_parts(fold)}
     if run["status"] == "ok":
         states = load_checkpoint(run_folder, run)
-        model = build(spec, fold.preprocessor.n_channels, run["key"]["latent_dim"])
         for checkpoint in CHECKPOINTS:
-            model.load_state_dict(states[checkpoint])
+            model = model_of_run(run, states[checkpoint])
             for part in held_out_parts(fold):
                 predicted, path = predict(model, fold, part)
                 predictions[f"{part}_{checkpoint}"] = predicted
@@ -74,7 +74,7 @@ def metrics_of(fold: Fold, run: dict, predictions: dict[str, np.ndarray]) -> dic
         mean, ``sampled`` one draw from the posterior, as published; ``r2_batched`` is the published definition. The
         space ``latent`` has the effective dimension of the paths. A diverged run has references only.
     """
-    spec = ModelSpec(**run["spec"])
+    spec = spec_from(run["spec"])
     task = task_of(spec)
     scores: list[Score] = []
     for part in held_out_parts(fold):
@@ -103,11 +103,15 @@ def held_out_parts(fold: Fold) -> list[str]:
     return [part for part in ("validation", "test") if part in fold.parts]
 
 
-def predict(model: ODEVAE, fold: Fold, part: str, sample: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def predict(model: ODEVAE | Shooting, fold: Fold, part: str, sample: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Predictions ``(B, L, C)`` in observation space and latent paths ``(B, L, D)`` of one part, float32.
 
     Both are NaN if the path of a held-out trial cannot be integrated.
     """
+    if isinstance(model, Shooting):
+        trials = fold.raw.take(fold.parts[part])
+        activity = model.sampled(trials) if sample else model.reconstruct(trials)
+        return fold.preprocessor.transform(activity).astype(np.float32), model.infer(trials)
     observed, mask = fold.sequences(part)
     model.eval()
     # All paths together, because the solver takes steps that suit them all; then decoded in pieces.

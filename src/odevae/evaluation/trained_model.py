@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
+import torch
+
+from odevae.benchmark.models.shooting import Shooting
 from odevae.errors import OdevaeError
 from odevae.models.odevae import ODEVAE, build
-from odevae.models.presets import ModelSpec
+from odevae.models.presets import ModelSpec, spec_from
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import RUN_FILE
 from odevae.tracking.models import MODEL_URI, download_model
 from odevae.training.checkpoints import load_checkpoint
 
 
-def load_model(place: str | Path, checkpoint: str = "best") -> ODEVAE:
+def load_model(place: str | Path, checkpoint: str = "best") -> ODEVAE | Shooting:
     """The trained model of a run, in evaluation mode.
 
     Args:
@@ -20,7 +23,7 @@ def load_model(place: str | Path, checkpoint: str = "best") -> ODEVAE:
 
     Returns:
         A model that takes ``(B, L, C)`` observations, their mask and times, as `Fold.sequences` of the run's fold gives
-        them.
+        them. Of the preset ``shooting`` one that answers for `Trials` in recorded units.
 
     Raises:
         OdevaeError: if a file is missing, damaged or of another run, or the run diverged.
@@ -29,6 +32,16 @@ def load_model(place: str | Path, checkpoint: str = "best") -> ODEVAE:
     run = read_json(folder / RUN_FILE)
     if run["status"] != "ok":
         raise OdevaeError(f"{folder}: this run is {run['status']}, so it has left no trained model.")
-    model = build(ModelSpec(**run["spec"]), run["n_channels"], run["key"]["latent_dim"])
-    model.load_state_dict(load_checkpoint(folder, run)[checkpoint])
-    return model.eval()
+    return model_of_run(run, load_checkpoint(folder, run)[checkpoint])
+
+
+def model_of_run(run: dict, weights: dict[str, torch.Tensor]) -> ODEVAE | Shooting:
+    """The model of a run with some of its weights, in evaluation mode; `run` is the content of ``run.json``."""
+    spec, latent_dim = spec_from(run["spec"]), run["key"]["latent_dim"]
+    if isinstance(spec, ModelSpec):
+        model = build(spec, run["n_channels"], latent_dim)
+        model.load_state_dict(weights)
+        return model.eval()
+    shooting = Shooting(latent_dim, run["key"]["seed"])
+    shooting.restore(**run["fitted"], n_neurons=run["n_channels"], weights=weights)
+    return shooting

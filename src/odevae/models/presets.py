@@ -5,7 +5,7 @@ and errs less than the paper's ``dopri5``, and the tables stay where they were (
 """
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from odevae.errors import OdevaeError
 
@@ -77,6 +77,32 @@ class ModelSpec:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class ShootingSpec:
+    """The preset ``shooting``, which chooses its own settings on validation trials (`odevae.training.shooting`).
+
+    Attributes:
+        preset: its name; no other preset has this attribute.
+        epochs: at most so many passes over the training trials in each fit; with 0 as many as the settings have.
+        observations: the preprocessing of its folds. The model itself takes the recorded units from them.
+        batch_size: sequences in one batch of the published definition of R2; that of the other presets.
+        validation_space, select_by: of the validation R2, and the score that chooses the best epoch, as in `ModelSpec`.
+    """
+
+    epochs: int = 0
+    preset: str = "shooting"
+    observations: ClassVar[str] = "neurons"
+    batch_size: ClassVar[int] = 8
+    validation_space: ClassVar[str] = "pca"
+    select_by: ClassVar[str] = "loss"
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+Spec = ModelSpec | ShootingSpec
+"""The settings of a run's model."""
+
 _V5 = ModelSpec(field="moe", decoder="moe", observations="pca-baseline", lambda_transition=0.01, lambda_lle=0.01)
 
 PRESETS = {
@@ -94,6 +120,10 @@ PRESETS = {
     "v6": replace(_V5, observations="neurons-baseline"),
 }
 
+# The preset with a training of its own.
+SHOOTING = ShootingSpec.preset
+PRESET_NAMES = (*PRESETS, SHOOTING)
+
 # What ``robust: true`` adds to a preset. docs/training.md has the source of each and what they change.
 ROBUST: dict[str, Any] = {
     "time_constant": 0.5,
@@ -109,7 +139,7 @@ ROBUST: dict[str, Any] = {
 }
 
 
-def model_spec(name: str, models: dict[str, dict]) -> ModelSpec:
+def model_spec(name: str, models: dict[str, dict]) -> Spec:
     """The settings of a model: a preset, or an entry of the config's ``models`` that changes a preset.
 
     Args:
@@ -120,16 +150,30 @@ def model_spec(name: str, models: dict[str, dict]) -> ModelSpec:
     Raises:
         OdevaeError: if the name is neither, or a preset or setting does not exist.
     """
-    if name in PRESETS:
-        return PRESETS[name]
+    if name in PRESET_NAMES:
+        return PRESETS.get(name, ShootingSpec())
     if name not in models:
-        known = ", ".join([*PRESETS, *models])
+        known = ", ".join([*PRESET_NAMES, *models])
         raise OdevaeError(f"config: model {name!r} is neither a preset nor an entry of 'models'; known: {known}.")
     changes: dict[str, Any] = dict(models[name])
     preset, robust = changes.pop("preset"), changes.pop("robust", False)
-    if preset not in PRESETS:
-        raise OdevaeError(f"config: models.{name}: preset {preset!r} does not exist; use one of {', '.join(PRESETS)}.")
+    if preset not in PRESET_NAMES:
+        raise OdevaeError(
+            f"config: models.{name}: preset {preset!r} does not exist; use one of {', '.join(PRESET_NAMES)}."
+        )
+    if preset == SHOOTING:
+        if others := sorted(set(changes) - {"epochs"}) or ["robust"] * robust:
+            raise OdevaeError(
+                f"config: models.{name}: the preset {SHOOTING} chooses its settings itself, so it has no "
+                f"{' and no '.join(others)}; leave out all but epochs."
+            )
+        return ShootingSpec(**changes)
     unknown = set(changes) - {f.name for f in fields(ModelSpec)}
     if unknown:
         raise OdevaeError(f"config: models.{name}: no such setting: {', '.join(sorted(unknown))}.")
     return replace(PRESETS[preset], **((ROBUST if robust else {}) | changes))
+
+
+def spec_from(content: dict) -> Spec:
+    """What `as_dict` of a spec gave, as in ``run.json``."""
+    return ShootingSpec(**content) if "preset" in content else ModelSpec(**content)

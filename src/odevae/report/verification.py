@@ -7,7 +7,7 @@ import pandas as pd
 
 from odevae.errors import OdevaeError
 from odevae.evaluation.run_scores import metrics_of
-from odevae.models.presets import ModelSpec
+from odevae.models.presets import spec_from
 from odevae.protocols.fold import load_fold
 from odevae.report.table_files import csv_text
 from odevae.storage.files import read_checked
@@ -38,7 +38,7 @@ def verify_run(folder: str | Path, fold_folder: str | Path) -> int:
     rows = read_history(folder / HISTORY_FILE)
     if run["status"] == "ok":
         scores, losses = ([row[name] for row in rows] for name in ("val_r2", "val_loss"))
-        best = scores.index(max(scores)) if ModelSpec(**run["spec"]).select_by == "r2" else losses.index(min(losses))
+        best = scores.index(max(scores)) if spec_from(run["spec"]).select_by == "r2" else losses.index(min(losses))
         follows = {
             "epochs": len(rows),
             "best_r2": scores[best],

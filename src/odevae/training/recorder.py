@@ -2,10 +2,8 @@
 
 import logging
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +13,8 @@ from odevae.errors import OdevaeError
 from odevae.models.odevae import ODEVAE, build
 from odevae.models.presets import ModelSpec
 from odevae.protocols.fold import Fold
-from odevae.storage.files import sha256_of, write_json
+from odevae.storage.files import write_json
 from odevae.storage.run_folder import (
-    CHECKPOINT_FILE,
     HISTORY_FILE,
     RESUME_FILE,
     RUN_FILE,
@@ -25,12 +22,12 @@ from odevae.storage.run_folder import (
     append_history,
     write_history,
 )
-from odevae.training.checkpoints import save_checkpoint
 from odevae.training.descent import Best, Diverged, weights_of
 from odevae.training.loop import Epoch, fit
 from odevae.training.progress import report_progress
 from odevae.training.reproducibility import seed_everything
 from odevae.training.resume import ResumePoint, load_resume_point, save_resume_point
+from odevae.training.run_record import begun, made_from, write_finished
 
 logger = logging.getLogger(__name__)
 
@@ -98,30 +95,11 @@ class _Recorder:
         """Begin, or go on where an earlier training of the same kind in `folder` stopped."""
         self.model, self.key, self.spec, self.folder = model, key, spec, folder
         self.untrained = Best(weights_of(model))
-        made_from = {
-            "key": key.as_dict(),
-            "spec": spec.as_dict(),
-            "threads": torch.get_num_threads(),
-            "device": device,
-        }
         code_and_data = {name: about.get(name) for name in ("fold_sha256", "code_sha256")}
-        identity = made_from | code_and_data | {"torch": str(torch.__version__)}
+        identity = made_from(key, spec, device) | code_and_data | {"torch": str(torch.__version__)}
         point = load_resume_point(folder, identity)
         if point is None:
-            run = {
-                **made_from,
-                "run": key.path,
-                "observations": spec.observations,
-                "n_parameters": sum(p.numel() for p in model.parameters()),
-                "status": "running",
-                "reason": "",
-                "attempt": uuid.uuid4().hex,
-                "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "finished_at": "",
-                "epochs": 0,
-                "resumed_after": [],
-                **about,
-            }
+            run = begun(key, spec, device, about | {"n_parameters": sum(p.numel() for p in model.parameters())})
             self.point = ResumePoint(identity, state=None, history=[], run=run)
         else:
             epoch = point.run["epochs"]
@@ -157,20 +135,16 @@ class _Recorder:
             logger.info(f"{self.key.path}: {status} in {reason}")
             scores = 0.0, 0.0, np.inf
         last = state.judged if state and status == "ok" else weights_of(self.model)
-        checkpoint = {"best": best.weights, "last": last}
-        run = self.point.run | {
-            "status": status,
-            "reason": reason,
-            **dict(zip(("best_r2", "final_r2", "best_val_loss"), scores, strict=True)),
-            "best_epoch": best.epoch,
-            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "duration_s": time.monotonic() - self.started,
-            "files": {
-                CHECKPOINT_FILE: save_checkpoint(self.folder, checkpoint),
-                HISTORY_FILE: sha256_of(self.folder / HISTORY_FILE),
-            },
-        }
-        write_json(self.folder / RUN_FILE, run)
+        run = write_finished(
+            self.folder,
+            self.point.run,
+            status=status,
+            reason=reason,
+            scores=scores,
+            best_epoch=best.epoch,
+            checkpoint={"best": best.weights, "last": last},
+            started=self.started,
+        )
         (self.folder / RESUME_FILE).unlink(missing_ok=True)
         return run
 
