@@ -10,6 +10,7 @@ def run(protocol, seed, r2_neuron, **changes) -> dict:
         "model": "v5",
         "latent_dim": 5.0,
         "lambda_smooth": "5e-4",
+        "task": "onset",
         "seed": float(seed),
         "status": "ok",
         "best_r2": 0.5,
@@ -36,12 +37,12 @@ def run(protocol, seed, r2_neuron, **changes) -> dict:
 def test_unseen_trials_decide_whether_the_model_beats_the_best_guess(scores, verdict):
     rows = [run("heldout", seed, score) for seed, score in enumerate(scores)]
     rows.append(run("published", 1, 0.99, shared_trials=1.0))
-    assert findings(rows)[0].startswith(f"On trials that it has not seen, v5 (D = 5, mouse7) {verdict}")
+    assert findings(rows)[0].startswith(f"On held-out trials, given the first frame, v5 (D = 5, mouse7) {verdict}")
 
 
 def test_a_study_without_unseen_trials_says_so():
     sentences = findings([run("published", 1, 0.9, shared_trials=2 / 3, padded_fraction=0.768)])
-    assert sentences[0] == "No run of this study was scored on trials that it had not seen."
+    assert sentences[0] == "No run of this study was scored on held-out trials."
     assert "67% of the scored sequences come from trials that were also trained on, and 77% of" in sentences[1]
 
 

@@ -42,7 +42,7 @@ def test_the_first_screen_has_question_findings_and_headline_table(figure):
         text.index(part)
         for part in (
             "How well do latent neural-ODE models (v5; D = 5) predict trials of mouse7, scored under heldout",
-            "On trials that it has not seen, v5 (D = 5, mouse7) beats the best trivial guess",
+            "On held-out trials, given the first frame, v5 (D = 5, mouse7) beats the best trivial guess",
             "protocol runs R2, last epoch",
             "heldout 2 0.400 0.500 ± 0.100 0.300 ± 0.020 0.100 12 0% 0%",
             "mouse7, heldout: v5, D = 5, seed 1 published R2 0.500 at best and 0.400 at the last epoch",
@@ -65,7 +65,7 @@ def test_what_is_unusual_about_the_recordings_comes_first(figure, tmp_path):
     assert warnings == [sentences[0], sentences[3]]
     rows = [a_row(), mean_row(), mean_row(seed="mean_non_collapsed")]
     text = text_of(study_page("mine", rows, figure, [], "", None, warnings))
-    assert " ".join(warnings) + " On trials that it has not seen" in text
+    assert " ".join(warnings) + " On held-out trials" in text
 
 
 def test_means_without_collapsed_runs_have_a_row_where_some_collapsed(figure):

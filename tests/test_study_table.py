@@ -15,7 +15,7 @@ from odevae.storage.scores import LATENT, REFERENCE, Score, scores_of
 
 REFERENCES = {"training_mean": -0.02, "trial_time_mean": 0.01, "hold_first_frame": -0.9, "hold_last_frame": -0.4}
 COLUMNS = [
-    *("dataset", "protocol", "model", "latent_dim", "lambda_smooth", "split", "seed", "status", "epochs"),
+    *("dataset", "protocol", "model", "latent_dim", "lambda_smooth", "split", "seed", "task", "status", "epochs"),
     *("best_r2", "final_r2", "best_val_loss", "r2_neuron", "r2_pooled", "r", "event_auc", "bits_per_event"),
     *("latent_rank", "participation_ratio", "trivial_r2_neuron", "trivial_bits_per_event"),
     *("test_trials", "shared_trials", "padded_fraction", "published_final_r2", "published_best_val_loss"),
@@ -72,7 +72,7 @@ def sweep() -> list[dict]:
 def test_the_row_of_a_run(sweep):
     assert csv_text(study_table(sweep, published_table=1)).splitlines()[:2] == [
         ",".join(COLUMNS),
-        "e65,published,v1,3,5e-4,1,1,ok,150,0.95,0.9,0.1,0.7,0.8,1,,,2,1.5,0.01,,3,1,0.25,0.9789,0.06642,"
+        "e65,published,v1,3,5e-4,1,1,onset,ok,150,0.95,0.9,0.1,0.7,0.8,1,,,2,1.5,0.01,,3,1,0.25,0.9789,0.06642,"
         f"id1,{'a' * 40},{'d' * 64},,,,,results/e65/1,node7,12.5",
     ]
     row = study_rows(sweep, published_table=1)[0]

@@ -8,6 +8,12 @@ from odevae.protocols.few_trials import FEW_TRIALS
 
 # Protocols whose scored trials are never training trials.
 UNSEEN = ("heldout",)
+# What a model is given of a trial that it predicts, by the task of its scores, see `run_scores.task_of`.
+GIVEN = {
+    "reconstruct": "the whole trial",
+    "onset": "the first frame",
+    "onset5": "the first frame and the mean of the first five",
+}
 
 _GROUP = ("dataset", "protocol", "model", "latent_dim", "lambda_smooth")
 
@@ -41,7 +47,7 @@ def findings(rows: Sequence[dict]) -> list[str]:
     seen = [group for group in groups if group[0]["protocol"] not in UNSEEN]
     sentences = [against_the_best_guess(group) for group in unseen]
     if not unseen:
-        sentences.append("No run of this study was scored on trials that it had not seen.")
+        sentences.append("No run of this study was scored on held-out trials.")
     sentences += [what_was_scored(group) for group in seen]
     sentences += [how_many_trials(group) for group in groups]
     failed = [row for group in groups for row in group if row["status"] != "ok"]
@@ -69,10 +75,10 @@ def described(sentences: Sequence[str]) -> str:
 
 
 def against_the_best_guess(group: Sequence[dict]) -> str:
-    """Does the model beat the best trivial guess on the same values of trials that it has not seen?"""
+    """Does the model beat the best trivial guess on the same values of held-out trials?"""
     pairs = [(row["r2_neuron"], row["trivial_r2_neuron"]) for row in group if row["r2_neuron"] is not None]
     if not pairs:
-        return f"{_name(group)}: no run has a score on unseen trials."
+        return f"{_name(group)}: no run has a score on held-out trials."
     scores, guesses = np.array(pairs).T
     better = int((scores > guesses).sum())
     if better == len(pairs):
@@ -84,7 +90,8 @@ def against_the_best_guess(group: Sequence[dict]) -> str:
     else:
         verdict = f"beats the best trivial guess in {better} of {len(pairs)} runs"
     return (
-        f"On trials that it has not seen, {_name(group)} {verdict}: r2_neuron {_mean(scores)} against {_mean(guesses)}."
+        f"On held-out trials, given {GIVEN[group[0]['task']]}, {_name(group)} {verdict}: r2_neuron {_mean(scores)} "
+        f"against {_mean(guesses)}."
     )
 
 

@@ -14,6 +14,7 @@ HEADLINE = {
     "protocol": "protocol",
     "model": "model",
     "latent_dim": "D",
+    "task": "task",
     "n_runs": "runs",
     "final_r2": "R2, last epoch",
     "best_r2": "R2, best epoch",
@@ -23,7 +24,7 @@ HEADLINE = {
     "shared_trials": "shared trials",
     "padded_fraction": "padding",
 }
-SETTINGS = ("dataset", "model", "latent_dim")
+SETTINGS = ("dataset", "model", "latent_dim", "task")
 WHOLE = ("latent_dim", "n_runs", "test_trials")
 SHARES = ("shared_trials", "padded_fraction")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from odevae.evaluation.group_means import mean_of, sd_of
+from odevae.models.presets import spec_from
 from odevae.storage.run_folder import read_result
 from odevae.storage.scores import REFERENCE, headline, scores_of, select
 
@@ -32,6 +33,7 @@ READABLE = {
     "lambda_smooth": "lambda_smooth",
     "split": "split",
     "seed": "seed",
+    "task": "task",
     "status": "status",
     "n_runs": "runs",
     "best_r2": "best R2 (published definition)",
@@ -115,6 +117,7 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
     found = headline(metrics, audit)
     row = {
         **{name: key[name] for name in (*_GROUP, "split", "seed")},
+        "task": metrics["task"],
         **{name: record[name] for name in ("status", *_OF_RUN)},
         **{name: found[name] for name in (*_OF_BEST, *_OF_REFERENCE, "test_trials", *_OF_AUDIT)},
         "published_final_r2": in_paper.get("final_r2"),
@@ -132,7 +135,7 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
         row["latent_rank"] = int(rank)
     if published_table == 2:
         # The oracle in the space and by the definition in which the run's own R2 was taken.
-        space = record["spec"]["validation_space"]
+        space = spec_from(record["spec"]).validation_space
         scored = {"part": metrics["scored_part"], "task": metrics["task"], "space": space}
         oracle_of = {"checkpoint": REFERENCE, "estimate": "hold_last_frame", "metric": "r2_batched"}
         (oracle,) = select(scores_of(metrics), **scored, **oracle_of)
@@ -148,6 +151,7 @@ def _mean_row(name: str, averaged: pd.DataFrame, members: pd.DataFrame, publishe
         **first[_GROUP],
         **{column: _common(members[column]) for column in ("split", "git_commit", "data_sha256")},
         "seed": name,
+        "task": first["task"],
         **{column: mean_of(averaged[column]) for column in (*_AVERAGED, "hold_last_r2") if column in averaged},
         "published_final_r2": in_paper.get("final_r2"),
         "n_runs": len(averaged),
