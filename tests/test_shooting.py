@@ -13,6 +13,7 @@ from sklearn.linear_model import LinearRegression
 from torch import nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
+from odevae.benchmark.models.means import Persistence
 from odevae.benchmark.models.shooting import Shooting, ShootingFrozen, ShootingOneState
 from odevae.benchmark.tasks import held_out_neurons, hidden_neurons
 from odevae.data.trials import Trials
@@ -152,6 +153,22 @@ def fitted() -> dict[str, Shooting]:
 
 def rates_r2(model: Shooting) -> float:
     return float(r2_neuron(RATES[TEST.mask], model.reconstruct(TEST)[TEST.mask]))
+
+
+@pytest.mark.slow
+def test_the_first_frames_determine_the_rest_of_a_spiral(fitted):
+    """Against the true rates; the first state alone is noisy, and ten frames are nearly as good as the trial."""
+    model = fitted["one state"]
+
+    def r2(predicted: np.ndarray) -> float:
+        rest = TEST.mask & (np.arange(N_BINS) >= 10)
+        return r2_neuron(RATES[rest], predicted[rest])
+
+    by_frames = [r2(model.onset(TEST, n_frames)) for n_frames in (1, 10)]
+    assert by_frames[0] < by_frames[1] < r2(model.reconstruct(TEST)) + 0.02
+    assert by_frames[1] > 0.7 > r2(Persistence().onset(TEST, 10))
+    # Activity is the expected number of spikes.
+    assert model.event_rates("onset", TEST, 10) == pytest.approx(model.onset(TEST, 10))
 
 
 @pytest.mark.slow

@@ -129,7 +129,7 @@ class Shooting(BenchmarkModel):
         return np.concatenate(found) * np.float32(self.scale)
 
     def event_rates(self, task: str, trials: Trials, number: int) -> np.ndarray:
-        """Only ``reconstruct`` is answered: from the path, because refined latents are too sure of what is active."""
+        """Of whole trials, from the path, because refined latents are too sure of what is active."""
         return self._answers(trials, self.model.likelihood.events)
 
     def infer(self, trials: Trials) -> np.ndarray:
@@ -259,12 +259,19 @@ class ShootingFrozen(Shooting):
 class ShootingOneState(Shooting):
     """The field alone: one initial state a trial, then no more of the encoder.
 
-    The state is the posterior mean at the first frame, then moved along the gradient of the likelihood of the whole
-    trial through the field.
+    The state is the posterior mean at the first frame, then moved along the gradient of the likelihood of what is seen
+    of the trial through the field: of the whole trial, or in `onset` of its first frames.
     """
 
     refines = False
     smooths = False
+
+    def onset(self, trials: Trials, n_frames: int) -> np.ndarray:
+        return self._answers(_first(trials, n_frames), self.model.likelihood.mean) * np.float32(self.scale)
+
+    def event_rates(self, task: str, trials: Trials, number: int) -> np.ndarray:
+        seen = _first(trials, number) if task == "onset" else trials
+        return self._answers(seen, self.model.likelihood.events)
 
     def _paths(self, values: torch.Tensor, recorded: torch.Tensor, hidden: torch.Tensor | None = None) -> torch.Tensor:
         hidden = _none(values) if hidden is None else hidden
@@ -277,3 +284,8 @@ class ShootingOneState(Shooting):
 def _none(values: torch.Tensor) -> torch.Tensor:
     """No neuron hidden ``(N,)``."""
     return torch.zeros(values.shape[-1], dtype=torch.bool)
+
+
+def _first(trials: Trials, n_frames: int) -> Trials:
+    """The trials as far as their first frames; the bins after them are there, but not recorded."""
+    return replace(trials, recorded=trials.recorded & (np.arange(trials.recorded.shape[1]) < n_frames))
