@@ -6,11 +6,8 @@ quarter of them that it does not. A rank is uniform if the intervals are right, 
 table for docs/benchmark.md.
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
-import torch
+from folds import fold_arguments
 
 from odevae.benchmark.models.shooting import Shooting
 from odevae.benchmark.tasks import held_out_neurons
@@ -25,11 +22,7 @@ def shares(ranks: np.ndarray) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folds", type=Path, nargs="+", metavar="FOLD")
-    parser.add_argument("--latent-dim", type=int, required=True)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    arguments = fold_arguments(__doc__)
     print(f"| fold | neurons | {' | '.join(f'{coverage:.0%}' for coverage in COVERAGES)} | 90%, active | values |")
     print(f"|{'---|' * (len(COVERAGES) + 4)}")
     for folder in arguments.folds:

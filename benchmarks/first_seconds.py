@@ -10,11 +10,10 @@ Prints a Markdown table for docs/dynamics.md, test trials: r2_neuron and bits a 
 model, mean and SD over the folds, and how much more ours has, with the 95 % interval.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
+from folds import fold_arguments
 
 from odevae.benchmark.comparison import paired_difference
 from odevae.benchmark.event_scorer import EventScorer
@@ -44,12 +43,7 @@ def scores(fold_folder: Path, n_frames: int, latent_dim: int) -> tuple[list[list
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
-    parser.add_argument("folds", type=Path, nargs="+", metavar="FOLD")
-    parser.add_argument("--frames", type=int, required=True)
-    parser.add_argument("--latent-dim", type=int, required=True)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    arguments = fold_arguments(__doc__, "--frames")
     by_fold, ratios = zip(
         *(scores(folder, arguments.frames, arguments.latent_dim) for folder in arguments.folds), strict=True
     )

@@ -9,11 +9,11 @@ Prints a Markdown table for docs/benchmark.md: the mean of both models over the 
 95 % interval.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
+from folds import fold_arguments
 
 from odevae.benchmark.comparison import paired_difference
 from odevae.benchmark.ground_truth import r2_mean
@@ -65,11 +65,7 @@ def scores(fold_folder: Path, latent_dim: int) -> tuple[list[list[float]], float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folds", type=Path, nargs="+", metavar="FOLD")
-    parser.add_argument("--latent-dim", type=int, required=True)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    arguments = fold_arguments(__doc__)
     by_fold, ratios = zip(*(scores(folder, arguments.latent_dim) for folder in arguments.folds), strict=True)
     print("| | moving | frozen | difference |\n|---|---|---|---|")
     for asked, moving, frozen in zip(ASKED, *np.transpose(by_fold, (1, 2, 0)), strict=True):

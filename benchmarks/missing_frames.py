@@ -8,12 +8,11 @@ Prints a Markdown table for docs/dynamics.md: bits an event, mean and SD over th
 95 % intervals.
 """
 
-import argparse
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-import torch
+from folds import fold_arguments
 
 from odevae.benchmark.comparison import paired_difference
 from odevae.benchmark.models.shooting import Shooting, ShootingFrozen
@@ -68,11 +67,7 @@ def scores(fold_folder: Path, latent_dim: int) -> tuple[dict[tuple[float, int], 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folds", type=Path, nargs="+", metavar="FOLD")
-    parser.add_argument("--latent-dim", type=int, required=True)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    arguments = fold_arguments(__doc__)
     by_fold, ratios = zip(*(scores(folder, arguments.latent_dim) for folder in arguments.folds), strict=True)
     names = list(next(iter(by_fold[0].values())))
     print(f"| frames hidden | gap | {' | '.join(names)} | shooting less frozen | less straight line |")
