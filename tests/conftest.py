@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 from dataclasses import replace
@@ -39,6 +40,17 @@ def pytest_xdist_auto_num_workers(config):
     # macOS knows of no affinity.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return cores + 2
+
+
+def pytest_configure():
+    # Until all tests are collected hardly anything becomes garbage, and looking for it takes a fifth of the time.
+    gc.disable()
+
+
+def pytest_collection_finish():
+    # What was imported and collected stays until the end.
+    gc.freeze()
+    gc.enable()
 
 
 # First, because pytest-xdist reads the groups in the same hook.

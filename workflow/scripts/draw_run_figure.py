@@ -1,13 +1,11 @@
 """Draw one figure of a run into the file that was asked for."""
 
-from functools import partial
 from pathlib import Path
 
 from odevae.errors import OdevaeError
 from odevae.jobs.job_logging import log, stage
 from odevae.plots import save
 from odevae.protocols.fold import load_fold
-from odevae.report.latent_field import load_latent_field
 from odevae.report.run_figures import figures_of_run
 from odevae.storage.files import read_json
 from odevae.storage.run_folder import HISTORY_FILE, RUN_FILE, RunKey, read_history, read_predictions
@@ -17,7 +15,13 @@ from odevae.tracking import mirrors_of_run
 def main(fold_folder: Path, folder: Path, colour_by: list[str], output: Path) -> None:
     fold, run = load_fold(fold_folder), read_json(folder / RUN_FILE)
     history = read_history(folder / HISTORY_FILE, run["files"][HISTORY_FILE])
-    field = partial(load_latent_field, fold, folder)
+
+    def field():
+        # Takes seconds to import, because of PyTorch, and of all figures that of the field alone needs it.
+        from odevae.report.latent_field import load_latent_field
+
+        return load_latent_field(fold, folder)
+
     draw, _ = figures_of_run(fold, run, history, read_predictions(folder, run), colour_by, field)
     if output.stem not in draw:
         raise OdevaeError(f"{output}: there is no such figure; the names are {', '.join(sorted(draw))}.")

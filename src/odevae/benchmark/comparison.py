@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 # How likely a test should be to find a difference that is there, to call it one that can be shown.
@@ -53,6 +53,6 @@ def paired_difference(one: Sequence[float], other: Sequence[float], test_over_tr
     if n < 2:
         return Difference(mean, *[float("nan")] * 3)
     error = np.sqrt((1 / n + test_over_train) * differences.var(ddof=1))
-    half = stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * error
-    smallest = half + stats.t.ppf(POWER, n - 1) * error
+    half = stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * error
+    smallest = half + stdtrit(n - 1, POWER) * error
     return Difference(mean, float(mean - half), float(mean + half), float(smallest))

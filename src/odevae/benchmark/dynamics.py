@@ -69,12 +69,12 @@ def verdict(gain: Sequence[float], predictable: Sequence[float], unit: Sequence[
     half = math.nan
     if n >= FEWEST_UNITS:
         # Slow to import, and other models need none of it.
-        from scipy import stats
+        from scipy.special import stdtrit
 
         from odevae.benchmark.comparison import CONFIDENCE
 
         error = np.std(gains - share * wholes, ddof=1) * math.sqrt(n) / whole
-        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * error)
+        half = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * error)
     low, high = share - half, share + half
     answer = answer_of(low, high)
     return Verdict(answer, share, low, high, n, because(answer, share, low, high, n))

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "odevae"
+# Where a statement of Python holds others.
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
 def digest_of_code(project: Path, script: Path, without: Collection[str] = ()) -> str:
@@ -47,8 +49,11 @@ def transitive_imports(script: Path, source_root: Path, without: Collection[str]
 @cache
 def _imported_modules(content: bytes) -> frozenset[str]:
     """Full names of what a module imports; ``from a import b`` gives both ``a`` and ``a.b``, which may be a module."""
-    names = set()
-    for node in ast.walk(ast.parse(content)):
+    names, waiting = set(), [ast.parse(content)]
+    while waiting:
+        node = waiting.pop()
+        # Statements only: `ast.walk` also visits every expression in them.
+        waiting += [inner for name in BLOCKS for inner in getattr(node, name, ())]
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -5,7 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import h5py
-import matio
 import numpy as np
 
 from odevae.data.frames import Frames
@@ -73,6 +72,9 @@ def load_matlab(path: Path) -> dict:
         OdevaeError: if the file is damaged or refers to another file.
         MemoryError: if it does not fit into memory.
     """
+    # Imports pandas and SciPy, which files of other formats do not need.
+    import matio
+
     try:
         other = other_file(path)
         if other is None:

@@ -1,15 +1,20 @@
 """Tables as CSV or Parquet: a row for each frame and neuron, or a row for each frame and a column for each neuron."""
 
+from __future__ import annotations
+
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from odevae.data.frames import Frames
 from odevae.data.readers.arrays import NUMERIC, assemble, listed, require
 from odevae.data.readers.extras import library
 from odevae.errors import OdevaeError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 PARQUET = ".parquet"
@@ -95,6 +100,9 @@ def load_table(path: Path) -> pd.DataFrame:
         raise OdevaeError(f"{path}: read.format: table is for {', '.join([*SEPARATORS, PARQUET])}, not {suffix!r}.")
     if suffix == PARQUET:
         library("pyarrow", str(path))
+    # Slow to import, and files of other formats need none of it.
+    import pandas as pd
+
     try:
         table = pd.read_parquet(path) if suffix == PARQUET else pd.read_csv(path, sep=SEPARATORS[suffix])
     except MemoryError:
@@ -113,7 +121,7 @@ def _frames_of_rows(table: pd.DataFrame, time: str, trial: str | None) -> np.nda
     """The number of the frame of each row, ``(rows,)``: by the first appearance of the trial, then by time."""
     if trial is None:
         return np.unique(table[time].to_numpy(), return_inverse=True)[1]
-    order = pd.factorize(table[trial], use_na_sentinel=False)[0]
+    order = table[trial].factorize(use_na_sentinel=False)[0]
     return np.unique(np.column_stack([order, table[time].to_numpy()]), axis=0, return_inverse=True)[1].ravel()
 
 

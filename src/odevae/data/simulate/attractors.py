@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy.integrate import solve_ivp
-from scipy.signal import lfilter
 
 from odevae.data.recording import Recording
 from odevae.data.simulate.simulation import check_settings, simulated
@@ -156,6 +154,9 @@ roessler = partial(attractor, "roessler")
 
 def trajectory(system: System, n_frames: int, points_per_period: float) -> np.ndarray:
     """States ``(n_frames, 3)`` of a system from its start on, in its own units."""
+    # SciPy is slow to import, and other simulations and all readers of a recording need none of it.
+    from scipy.integrate import solve_ivp
+
     times = np.arange(n_frames) * (system.period / points_per_period)
     solution = solve_ivp(
         # Python's numbers, because NumPy's cost more than the arithmetic here.
@@ -210,6 +211,8 @@ def calcium_trace(spikes: np.ndarray, rates_before: np.ndarray, decay_frames: fl
     Returns:
         ``(T, N)``, in units of what one spike adds.
     """
+    from scipy.signal import lfilter
+
     keep = math.exp(-1 / decay_frames)
     remains = keep * rates_before / -math.expm1(-1 / decay_frames)
     trace, _ = lfilter([1.0], [1.0, -keep], spikes, axis=0, zi=remains[None])

@@ -1,7 +1,6 @@
 """Smooth paths without dynamics: what comes next depends on no state, however smooth the path is."""
 
 import numpy as np
-from scipy.linalg import cholesky
 
 from odevae.data.recording import Recording
 from odevae.data.simulate.simulation import check_settings, simulated
@@ -44,6 +43,9 @@ def random_path(
     """
     settings = dict(locals())
     check_settings("random_path", settings)
+    # Slow to import, and other simulations need none of it.
+    from scipy.linalg import cholesky
+
     generator = np.random.default_rng(seed)
     frames = np.arange(frames_per_trial)
     covariance = np.exp(-((frames[:, None] - frames) ** 2) / (2 * timescale_frames**2))
