@@ -58,9 +58,12 @@ def scores(fold_folder: Path, latent_dim: int) -> tuple[list[list[float]], float
     for kind in (Shooting, ShootingFrozen):
         model = kind(latent_dim, seed=0)
         model.fit(train, validation)
-        print(f"{fold_folder}: {kind.__name__}, {model.settings.block_frames} frames between knots", flush=True)
         rates = (r2_mean(truth, answer.reconstruct(test)[test.mask]) for answer in (model, of_one_state(model)))
         found.append([hidden_likelihood(model, test), *rates])
+        # Each fold takes a quarter of an hour, so what it gives is shown at once.
+        about = ", ".join(f"{asked} {score:.4f}" for asked, score in zip(ASKED, found[-1], strict=True))
+        knots = f"{model.settings.block_frames} frames between knots"
+        print(f"{fold_folder}: {kind.__name__}, {knots}: {about}", flush=True)
     return found, len(test) / len(train)
 
 

@@ -16,17 +16,26 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from odevae.benchmark.models.means import Persistence
 from odevae.benchmark.models.shooting import Shooting, ShootingFrozen, ShootingOneState
 from odevae.benchmark.tasks import held_out_neurons, hidden_neurons
+from odevae.data.simulate.foraging import FIELD_WIDTH, PEAK, place_fields
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
 from odevae.events import DENSE, SPIKES
 from odevae.metrics import r2_neuron
 from odevae.models.likelihoods import Gaussian, Poisson
-from odevae.models.shooting import ShootingVAE, drawn_paths, refined_path, smoothed_paths
+from odevae.models.shooting import (
+    TUNING_GAIN,
+    ShootingVAE,
+    TunedDecoder,
+    drawn_paths,
+    refined_path,
+    smoothed_paths,
+)
 from odevae.training.hidden_activity import FEWEST_NEURONS, hidden_loss, hidden_sets, loss_of_nothing, shown
 from odevae.training.shooting import (
     CANDIDATES,
     LIGHT,
     LINEAR_STEPS,
+    TUNED,
     ShootingObjective,
     contending,
     fit_shooting,
@@ -285,6 +294,21 @@ def test_activity_that_is_an_exponential_of_the_latents_gets_a_log_link():
     assert LinearRegression().fit(*inferred[0]).score(*inferred[1]) > 0.95
 
 
+def test_a_tuned_decoder_can_be_any_place_cells():
+    """Those of the simulated disc, whose fields have one width."""
+    generator = torch.Generator().manual_seed(0)
+    centres, positions = (2 * torch.rand(n, 2, generator=generator) - 1 for n in (7, 50))
+    decoder = TunedDecoder(2, torch.zeros(7))
+    curvature = 1 / (2 * FIELD_WIDTH**2)
+    with torch.no_grad():
+        decoder.slopes.weight.copy_(2 * curvature * centres / TUNING_GAIN)
+        decoder.slopes.bias.copy_((math.log(PEAK) - curvature * centres.square().sum(dim=1)) / TUNING_GAIN)
+        decoder.curvature.fill_(math.log(math.expm1(curvature)))
+        activity = torch.exp(decoder(positions))
+    expected = place_fields(positions.double().numpy(), centres.double().numpy())
+    assert activity.numpy() == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
 def test_a_refined_state_is_the_likeliest_one():
     """Without noise, under the true field and readout: the state that made the trial."""
     model = model_of(4, curved=False)
@@ -356,6 +380,12 @@ def test_a_linear_decoder_is_preferred_if_it_says_nearly_as_much(gains, in_full,
     taken = contenders[preferred(contenders, [max(in_full) if each.curved else min(in_full) for each in contenders])]
     steps = LIGHT.steps * (LINEAR_STEPS if chosen == "linear" else 1)
     assert taken == replace(SETTINGS[chosen], steps=steps)
+
+
+def test_tuning_curves_are_preferred_as_a_linear_decoder_is():
+    contenders = contending([LIGHT, TUNED], (1.0, 0.6))
+    assert contenders == [LIGHT, replace(TUNED, steps=LINEAR_STEPS * TUNED.steps)]
+    assert [preferred(contenders, (1.0, gain)) for gain in (0.97, 0.9)] == [1, 0]
 
 
 def test_nothing_is_what_the_mean_activity_says():

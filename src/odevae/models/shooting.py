@@ -32,6 +32,11 @@ SPEED = 2.0
 FRAMES_PER_STEP = 2
 # At first the decoder is almost linear, so that latents unfold before the field bends them.
 LINEAR_SHARE, CURVED_SHARE = 0.3, 0.1
+# Logarithm of activity for one unit of a weight of a tuned decoder. Fields that are narrow next to the range of the
+# latents need slopes of ten, and Adam moves a weight by no more than its learning rate.
+TUNING_GAIN = 5.0
+# A curvature before training, through softplus: broad fields.
+TUNING_START = -2.0
 # Shares of a trial over which an initial state is refined in turn, and steps of each; the first rate of Adam.
 REFINEMENT = ((0.3, 60), (0.6, 60), (1.0, 120))
 REFINING_RATE = 0.03
@@ -131,6 +136,28 @@ class CurvedDecoder(nn.Module):
         return self.linear(z) + self.output(self.curved(z))
 
 
+class TunedDecoder(nn.Module):
+    """The same, with a Gaussian tuning curve for each number, if it is the logarithm of activity.
+
+    ``start + GAIN (W z + b) - softplus(a) |z|^2``: highest at one place of the latents, ``GAIN W / (2 softplus(a))``,
+    and lower by the square of the distance from it, as in the place cells of `odevae.data.simulate.foraging`. Unlike
+    a network, such fields cannot follow activity along bent latents.
+    """
+
+    def __init__(self, latent_dim: int, start: torch.Tensor):
+        super().__init__()
+        self.slopes = nn.Linear(latent_dim, len(start))
+        self.curvature = nn.Parameter(torch.full_like(start, TUNING_START))
+        self.register_buffer("start", start.clone())
+        with torch.no_grad():
+            self.slopes.weight.div_(TUNING_GAIN)
+            self.slopes.bias.zero_()
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        squared = z.square().sum(dim=-1, keepdim=True)
+        return self.start + TUNING_GAIN * self.slopes(z) - functional.softplus(self.curvature) * squared
+
+
 class ShootingVAE(nn.Module):
     """Encoder, field, decoder and observation model, see the module.
 
@@ -150,6 +177,7 @@ class ShootingVAE(nn.Module):
         dropout: float = 0.0,
         decoder_dropout: float = 0.0,
         curved: bool = True,
+        tuned: bool = False,
         frozen: bool = False,
     ):
         super().__init__()
@@ -158,9 +186,12 @@ class ShootingVAE(nn.Module):
         self.encoder = TrialEncoder(n_neurons, latent_dim, width, dropout)
         self.field = BoundedField(latent_dim, field_width, frozen)
         start = likelihood.start
-        self.decoder = (
-            CurvedDecoder(latent_dim, width, start, decoder_dropout) if curved else LinearDecoder(latent_dim, start)
-        )
+        if tuned:
+            self.decoder = TunedDecoder(latent_dim, start)
+        elif curved:
+            self.decoder = CurvedDecoder(latent_dim, width, start, decoder_dropout)
+        else:
+            self.decoder = LinearDecoder(latent_dim, start)
 
     def solve(self, z0: torch.Tensor, n_frames: int) -> torch.Tensor:
         """The path ``(M, n_frames + 1, D)`` from states ``(M, D)``, one state a frame.

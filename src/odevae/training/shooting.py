@@ -58,6 +58,8 @@ class ShootingSettings:
         block_frames: frames between two knots.
         curved: whether the decoder bends; else it is linear, up to the link of the observation model.
         log_link: whether the decoder gives the logarithm of activity; for dense activity, see `LogLinkGaussian`.
+        tuned: whether that logarithm is a Gaussian tuning curve of the latents, see
+            `odevae.models.shooting.TunedDecoder`.
         width, field_width: of the hidden layers of encoder and decoder, and of the field.
         dropout, decoder_dropout: in the encoder and before the decoder's last layer.
         hidden_entries: share of the entries hidden from the encoder, in half of the trials of a step.
@@ -73,6 +75,7 @@ class ShootingSettings:
     block_frames: int = 10
     curved: bool = True
     log_link: bool = False
+    tuned: bool = False
     width: int = 96
     field_width: int = 64
     dropout: float = 0.0
@@ -87,6 +90,11 @@ class ShootingSettings:
     batches: int = 20
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
+
+    @property
+    def decoder(self) -> str:
+        """What a log calls the decoder."""
+        return "tuned" if self.tuned else "bent" if self.curved else "linear"
 
 
 # For many trials of few neurons, and for few trials of many.
@@ -103,12 +111,14 @@ HEAVY = ShootingSettings(
     steps=360,
     learning_rate=2e-3,
 )
+# For neurons with fields. A narrower encoder folds the latents on the simulated disc.
+TUNED = replace(LIGHT, curved=False, log_link=True, tuned=True, width=256, block_frames=4)
 _OF_ALL = (replace(LIGHT, curved=False), LIGHT, replace(HEAVY, block_frames=4), HEAVY)
 # By what counts as an event, see `odevae.events.KINDS`.
 CANDIDATES = {
     SPIKES: _OF_ALL,
     SPARSE: _OF_ALL,
-    DENSE: (replace(LIGHT, curved=False, log_link=True), *_OF_ALL),
+    DENSE: (replace(LIGHT, curved=False, log_link=True), *_OF_ALL, TUNED),
 }
 
 
@@ -242,6 +252,7 @@ def build(
         dropout=settings.dropout,
         decoder_dropout=settings.decoder_dropout,
         curved=settings.curved,
+        tuned=settings.tuned,
         frozen=frozen,
     )
 
