@@ -41,8 +41,8 @@ LOOKS = 20
 # Share of its steps, and of the looks, that each of the settings gets before one is chosen.
 TRIAL_SHARE = 0.2
 # Shares of what the best settings say about hidden activity. A linear decoder that says so much after these steps is
-# fitted in full too, because it learns slower; and it is taken if it then says so much. Latents under a linear decoder,
-# or one of tuning curves, are known up to a linear map, under a bent one their shape is arbitrary.
+# fitted in full too, because it learns slower; and it is taken if it then says so much. Latents under a linear decoder
+# are known up to a linear map, under a bent one their shape is arbitrary.
 LINEAR_CONTENDS, LINEAR_SUFFICES = 0.5, 0.95
 # Times the steps that a whole fit with a linear decoder gets when settings are chosen, for the same reason.
 LINEAR_STEPS = 2
@@ -58,8 +58,8 @@ class ShootingSettings:
         block_frames: frames between two knots.
         curved: whether the decoder bends; else it is `tuned`, or linear up to the link of the observation model.
         log_link: whether the decoder gives the logarithm of activity; for dense activity, see `LogLinkGaussian`.
-        tuned: whether that logarithm is a Gaussian tuning curve of the latents, see
-            `odevae.models.shooting.TunedDecoder`.
+        tuned: whether the decoder gives Gaussian tuning curves of the latents, see
+            `odevae.models.shooting.TunedDecoder`; for dense activity with a log link.
         width, field_width: of the hidden layers of encoder and decoder, and of the field.
         dropout, decoder_dropout: in the encoder and before the decoder's last layer.
         hidden_entries: share of the entries hidden from the encoder, in half of the trials of a step.
@@ -112,13 +112,13 @@ HEAVY = ShootingSettings(
     learning_rate=2e-3,
 )
 # For neurons with fields. A narrower encoder folds the latents on the simulated disc.
-TUNED = replace(LIGHT, curved=False, log_link=True, tuned=True, width=256, block_frames=4)
+TUNED = replace(LIGHT, curved=False, tuned=True, width=256, block_frames=4, steps=LINEAR_STEPS * LIGHT.steps)
 _OF_ALL = (replace(LIGHT, curved=False), LIGHT, replace(HEAVY, block_frames=4), HEAVY)
 # By what counts as an event, see `odevae.events.KINDS`.
 CANDIDATES = {
     SPIKES: _OF_ALL,
     SPARSE: _OF_ALL,
-    DENSE: (replace(LIGHT, curved=False, log_link=True), *_OF_ALL, TUNED),
+    DENSE: (replace(LIGHT, curved=False, log_link=True), *_OF_ALL),
 }
 
 
@@ -270,8 +270,8 @@ def fit_shooting(
     """Choose settings on validation trials, then fit.
 
     Each of the candidates gets `TRIAL_SHARE` of its steps; the one under which hidden neurons and entries of the
-    validation trials are likeliest is fitted in full. A decoder that is not bent is preferred if it says nearly as
-    much, see `LINEAR_CONTENDS`.
+    validation trials are likeliest is fitted in full. A linear decoder is preferred if it says nearly as much, see
+    `LINEAR_CONTENDS`.
 
     Args:
         train, validation: activity ``(B, L, N)`` in units of the model's scale, zero outside the recorded bins
@@ -380,9 +380,9 @@ def limited(candidates: Iterable[ShootingSettings], epochs: int, n_trials: int) 
 
 
 def contending(candidates: Sequence[ShootingSettings], gains: Sequence[float]) -> list[ShootingSettings]:
-    """The settings of the largest gain, and the best with a decoder that is not bent if theirs is not far below.
+    """The settings of the largest gain, and the best with a linear decoder if theirs is not far below.
 
-    Those with such a decoder get `LINEAR_STEPS` times their steps.
+    Those with a linear decoder get `LINEAR_STEPS` times their steps.
     """
     best = int(np.argmax(gains))
     linear = [i for i, settings in enumerate(candidates) if not settings.curved]
@@ -398,7 +398,7 @@ def contending(candidates: Sequence[ShootingSettings], gains: Sequence[float]) -
 
 
 def preferred(contenders: Sequence[ShootingSettings], gains: Sequence[float]) -> int:
-    """The one with a decoder that is not bent if its gain suffices, else that of the largest gain."""
+    """The one with a linear decoder if its gain suffices, else that of the largest gain."""
     best = int(np.argmax(gains))
     enough = [
         i for i, settings in enumerate(contenders) if not settings.curved and gains[i] >= LINEAR_SUFFICES * gains[best]
