@@ -7,6 +7,7 @@ curves, for neurons with fields.
 """
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -272,13 +273,12 @@ class ShootingTuned(Shooting):
         return (replace(TUNED, log_link=kind == DENSE),)
 
     def fit(self, train: Trials, validation: Trials) -> None:
-        fits = [Shooting(self.latent_dim, self.seed * STARTS + start, self.candidates) for start in range(STARTS)]
-        for each in fits:
-            each.default_candidates = self.default_candidates
-            each.fit(train, validation)
+        fits = [copy(self) for _ in range(STARTS)]
+        for start, each in enumerate(fits):
+            each.seed = self.seed * STARTS + start
+            super(ShootingTuned, each).fit(train, validation)
         best = min(fits, key=lambda each: min(each.history))
-        for name in ("kind", "scale", "smooths", "model", "settings", "history"):
-            setattr(self, name, getattr(best, name))
+        vars(self).update(vars(best) | {"seed": self.seed})
 
 
 class ShootingOneState(Shooting):
