@@ -131,8 +131,7 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
         "run_directory": f"results/{record['run']}",
         **{name: record[name] for name in ("host", "duration_s")},
     }
-    if (rank := row["latent_rank"]) is not None and math.isfinite(rank):
-        row["latent_rank"] = int(rank)
+    row["latent_rank"] = _whole(row["latent_rank"])
     if published_table == 2:
         # The oracle in the space and by the definition in which the run's own R2 was taken.
         space = spec_from(record["spec"]).validation_space
@@ -146,7 +145,7 @@ def _run_row(run: dict, published: dict, published_table: int) -> dict:
 def _mean_row(name: str, averaged: pd.DataFrame, members: pd.DataFrame, published: dict) -> dict:
     first = members.iloc[0]
     in_paper = published.get(f"{name}_seeds", {}) if first["protocol"] == "published" else {}
-    return {
+    row = {
         **dict.fromkeys(members.columns),
         **first[_GROUP],
         **{column: _common(members[column]) for column in ("split", "git_commit", "data_sha256")},
@@ -157,6 +156,12 @@ def _mean_row(name: str, averaged: pd.DataFrame, members: pd.DataFrame, publishe
         "n_runs": len(averaged),
         **{f"{column}_sd": sd_of(averaged[column]) for column in _SPREAD},
     }
+    return row | {"latent_rank": _whole(row["latent_rank"])}
+
+
+def _whole(number: float | None) -> float | None:
+    """A whole number as an integer, so that it is written without digits after the point."""
+    return int(number) if number is not None and math.isfinite(number) and number == int(number) else number
 
 
 def _common(column: pd.Series):
