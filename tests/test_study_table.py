@@ -229,6 +229,7 @@ def test_markdown(sweep):
     column = cells[0].index("final R2 (published definition)")
     assert [row[column] for row in cells[2:]] == ["0.9000", "0.6000", "0.0000", "0.5000 ± 0.4583", "0.7500 ± 0.2121"]
     assert [row[cells[0].index("runs")] for row in cells[2:]] == ["–", "–", "–", "3", "2"]
+    assert [row[cells[0].index("D in use")] for row in cells[2:]] == ["2", "2", "–", "2", "2"]
     assert [row[cells[0].index("best validation loss")] for row in cells[2:5]] == ["0.1000", "0.4000", "inf"]
     assert cells[4][cells[0].index("r2_neuron (raw, best epoch)")] == "–"
 
