@@ -91,11 +91,6 @@ class ShootingSettings:
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
 
-    @property
-    def decoder(self) -> str:
-        """What a log calls the decoder."""
-        return "tuned" if self.tuned else "bent" if self.curved else "linear"
-
 
 # For many trials of few neurons, and for few trials of many.
 LIGHT = ShootingSettings()

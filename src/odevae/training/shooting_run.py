@@ -89,7 +89,7 @@ def train_shooting(
     }
     logger.info(
         f"{key.path}: knots every {fit.settings.block_frames} frames, "
-        f"{fit.settings.decoder} decoder, best look {fit.best.epoch} of {len(fit.history)}"
+        f"{'bent' if fit.settings.curved else 'linear'} decoder, best look {fit.best.epoch} of {len(fit.history)}"
     )
     scores = fit.history[fit.best.epoch - 1]["val_r2"], fit.history[-1]["val_r2"], -fit.best.score
     run = write_finished(
