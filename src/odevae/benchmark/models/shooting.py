@@ -30,7 +30,7 @@ CHUNK = 64
 DRAWS = 200
 # Frames for which the control holds its latents: what a frozen field can follow is slower.
 FROZEN_BLOCKS = (2, 4)
-# Fits of `ShootingTuned` from other weights; on the simulated disc one of four folds the latents.
+# Fits of `ShootingTuned` from other weights; on the simulated disc three of ten folded the latents.
 STARTS = 3
 
 
