@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
-import torch
-
-from odevae.evaluation.run_scores import evaluate
+from odevae.jobs.garbage import collector_paused
 from odevae.jobs.job_logging import log, stage
 from odevae.protocols.fold import load_fold
 from odevae.storage.files import write_json
 from odevae.storage.run_folder import METRICS_FILE, write_predictions
 from odevae.storage.scores import Score, scores_of
+
+with collector_paused():
+    import torch
+
+    from odevae.evaluation.run_scores import evaluate
 
 
 def main(fold_folder: Path, folder: Path, threads: int) -> None:

@@ -11,6 +11,7 @@ from odevae.benchmark.grid import Cell, model_class
 from odevae.benchmark.scoring import all_scores
 from odevae.data.recording import load_recording, require_covariates
 from odevae.data.trials import cut
+from odevae.jobs.garbage import collector_paused
 from odevae.jobs.job_logging import log, stage
 from odevae.jobs.provenance import provenance
 from odevae.protocols.fold import Fold, load_fold
@@ -24,7 +25,8 @@ def main(
     fold_folder: Path, recording: str | None, place: str, covariates: list[str], threads: int, output: Path
 ) -> None:
     cell = Cell.at(output.relative_to("results").as_posix())
-    model = model_class(place)
+    with collector_paused():
+        model = model_class(place)
     if "torch" in sys.modules:
         # Most models need no PyTorch, which takes longer to import than they take to fit.
         sys.modules["torch"].set_num_threads(threads)

@@ -3,16 +3,19 @@
 import time
 from pathlib import Path
 
-import torch
-
+from odevae.jobs.garbage import collector_paused
 from odevae.jobs.job_logging import stage
 from odevae.jobs.provenance import provenance
-from odevae.models.presets import ModelSpec, spec_from
 from odevae.protocols.fold import load_fold
 from odevae.storage.run_folder import RunKey
 from odevae.tracking import mirrors_of_run
-from odevae.training.recorder import require_device, train
-from odevae.training.shooting_run import train_shooting
+
+with collector_paused():
+    import torch
+
+    from odevae.models.presets import ModelSpec, spec_from
+    from odevae.training.recorder import require_device, train
+    from odevae.training.shooting_run import train_shooting
 
 # At least, and at most this share of the time, so that a slow store does not slow the training down.
 MIRROR_EVERY_S, MIRROR_SHARE = 15, 0.05
