@@ -259,10 +259,10 @@ def scores(folder: Path) -> list[dict[str, float]]:
 def test_a_sweep_survives_an_outage_and_its_record_is_completed(server, postgres, tmp_path):
     config = small_config()
     config["models"]["quick"]["epochs"] = 6
-    config["studies"]["small"]["protocols"] = ["heldout"]
+    config["studies"]["small"] |= {"protocols": ["heldout"], "seeds": [1]}
     config["tracking"] = {"uri": server.uri}
     project = Project.create(tmp_path / "project", config)
-    names = [f"disc/heldout/split0/quick/d2_ls5e-4_seed{seed}" for seed in (1, 2)]
+    names = ["disc/heldout/split0/quick/d2_ls5e-4_seed1"]
     results = project.root / "results"
 
     sweep = project.start()
@@ -275,7 +275,7 @@ def test_a_sweep_survives_an_outage_and_its_record_is_completed(server, postgres
         output, _ = sweep.communicate(timeout=RUN_TIMEOUT_S)
         assert sweep.returncode == 0, output
         rows = [row for row in read_csv(results / "tables/small.csv") if row["seed"] not in MEAN_ROWS]
-        assert [(row["status"], row["mlflow_run_id"]) for row in rows] == [("ok", None)] * 2
+        assert [(row["status"], row["mlflow_run_id"]) for row in rows] == [("ok", None)]
         logs = {path: warnings_in(path.read_text().splitlines()) for path in (project.root / "logs").rglob("*.log")}
         assert all(len(lines) <= 1 for lines in logs.values()), logs
         assert len(logs[project.root / "logs/sync_study/small.log"]) == 1
@@ -286,7 +286,7 @@ def test_a_sweep_survives_an_outage_and_its_record_is_completed(server, postgres
         kill(sweep)
         if server.process.poll() is not None:
             server.start()
-    assert "small: 3 of 3 folds and runs on disk are in the record" in project.run("sync")
+    assert "small: 2 of 2 folds and runs on disk are in the record" in project.run("sync")
     check_record(server, postgres, project, names)
 
     # The table gets its run ids when the workflow runs again, which then has nothing more to do.
