@@ -10,6 +10,8 @@ from workflow_project import CHECKOUT
 
 from odevae.benchmark.event_scorer import EventScorer
 from odevae.benchmark.grid import model_class
+from odevae.benchmark.models import dynamics
+from odevae.benchmark.models.dynamics import Dynamics
 from odevae.benchmark.models.neural import history_mlp
 from odevae.benchmark.models.neural.neural_model import NeuralModel
 from odevae.benchmark.models.ode_vae import Preset
@@ -18,7 +20,7 @@ from odevae.benchmark.models.shooting_causal import ShootingCausal
 from odevae.benchmark.scoring import all_scores
 from odevae.data.trials import Trials
 from odevae.models import shooting
-from odevae.training import causal
+from odevae.training import causal, frame_codes
 from odevae.training.shooting import HEAVY
 
 CONFIG = yaml.safe_load((CHECKOUT / "config/config.yaml").read_text(encoding="utf-8"))
@@ -60,21 +62,26 @@ def short_fits(monkeypatch):
     monkeypatch.setattr(history_mlp, "EPOCHS", 2)
     monkeypatch.setattr(shooting, "REFINEMENT", ((0.5, 3), (1.0, 3)))
     monkeypatch.setattr(causal, "STEPS", 10)
+    monkeypatch.setattr(frame_codes, "DECODER_STEPS", 10)
+    monkeypatch.setattr(frame_codes, "CODE_STEPS", 10)
 
 
 def quick_shooting(found: type[Shooting]) -> type[Shooting]:
     quick = (replace(HEAVY, steps=10, width=16, block_frames=4),)
-    return type(found.__name__, (found,), {"default_candidates": classmethod(lambda *_: quick)})
+    return type(found.__name__, (found,), {"default_candidates": lambda *_: quick})
 
 
 def quick_class(name: str) -> type:
     found = model_class(CONFIG["benchmark_models"][name]["class"])
     if issubclass(found, NeuralModel):
-        return type(name, (found,), {"default_settings": replace(found.default_settings, steps=30, check_every=10)})
+        return type(name, (found,), {"default_settings": replace(found.default_settings, steps=12, check_every=6)})
     if issubclass(found, Preset):
         return type(name, (found,), {"__init__": partialmethod(found.__init__, epochs=2)})
     if issubclass(found, Shooting):
         return quick_shooting(found)
+    if issubclass(found, Dynamics):
+        quick = replace(dynamics.SETTINGS, steps=10, width=16)
+        return type(name, (found,), {"__init__": partialmethod(found.__init__, settings=quick)})
     if issubclass(found, ShootingCausal):
         return type(name, (found,), {"shooting_class": quick_shooting(found.shooting_class)})
     return found

@@ -14,7 +14,7 @@ from torch import nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from odevae.benchmark.models.means import Persistence
-from odevae.benchmark.models.shooting import STARTS, Shooting, ShootingFrozen, ShootingOneState, ShootingTuned
+from odevae.benchmark.models.shooting import Shooting, ShootingFrozen, ShootingOneState
 from odevae.benchmark.tasks import held_out_neurons, hidden_neurons
 from odevae.data.simulate.foraging import FIELD_WIDTH, PEAK, place_fields
 from odevae.data.trials import Trials
@@ -87,6 +87,27 @@ def test_blocks_of_one_frame_are_an_autoencoder_and_a_frozen_field_holds():
     model = model_of(4, frozen=True)
     path, ends = model.blocks(states[:, :2], model.knots(8, 4), 8)
     assert torch.equal(path, states[:, [0] * 4 + [1] * 4]) and torch.equal(ends, states[:, :1])
+
+
+def test_positions_move_with_their_velocities():
+    """And activity depends on positions alone."""
+    model = model_of(4, second_order=True)
+    with torch.no_grad():
+        model.field.log_scale.fill_(math.log(0.2))
+        # So that velocities change.
+        model.field.body[-1].weight.normal_(generator=torch.Generator().manual_seed(2))
+    path = model.solve(torch.randn(5, 2, generator=torch.Generator().manual_seed(1)), 8)
+    position, velocity = path.double().unbind(dim=-1)
+    assert velocity.std(dim=1).min() > 0.01
+    # Simpson's rule over two frames, the step of the solver.
+    moved = 0.2 * (velocity[:, :-2:2] + 4 * velocity[:, 1:-1:2] + velocity[:, 2::2]) / 3
+    assert position[:, ::2].diff(dim=1).numpy() == pytest.approx(moved.numpy(), abs=1e-3)
+    faster = path * torch.tensor([1.0, 2.0])
+    assert torch.equal(model.decoder(path), model.decoder(faster))
+    still, _ = model_of(4, second_order=True, frozen=True).blocks(path[:, :1], torch.tensor([0]), 4)
+    assert torch.equal(still, path[:, :1].expand(5, 4, 2))
+    with pytest.raises(ValueError, match="3 dimensions"):
+        ShootingVAE(Poisson(torch.ones(5, 4)), 4, 3, block_frames=4, width=8, field_width=8, second_order=True)
 
 
 def test_a_path_does_not_depend_on_how_far_it_is_followed():
@@ -382,20 +403,13 @@ def test_a_linear_decoder_is_preferred_if_it_says_nearly_as_much(gains, in_full,
     assert taken == replace(SETTINGS[chosen], steps=steps)
 
 
-def test_of_several_starts_with_tuning_curves_the_likeliest_is_kept():
-    short = (replace(TUNED, width=16, field_width=16, steps=12),)
-    train, validation = (trials.take(np.arange(8)) for trials in (TRAIN, VALIDATION))
-    model, starts = ShootingTuned(2, 1, short), [Shooting(2, seed, short) for seed in range(STARTS, 2 * STARTS)]
-    for each in (model, *starts):
-        # Whether knots move is not asked here.
-        each.refines = False
-        each.fit(train, validation)
-    losses = [min(start.history) for start in starts]
-    assert len(set(losses)) == STARTS and min(model.history) == min(losses)
-    best = starts[int(np.argmin(losses))]
-    assert np.array_equal(model.reconstruct(validation), best.reconstruct(validation))
-    # The decoder gives the logarithm of activity, and that of spikes anyway.
-    assert [ShootingTuned.default_candidates(kind)[0].log_link for kind in (DENSE, SPIKES)] == [True, False]
+def test_velocities_get_time_to_pay_off():
+    first, second = TUNED, replace(TUNED, second_order=True)
+    assert contending([first, second], (1.0, 0.6)) == [first, second]
+    assert contending([first, second], (1.0, 0.4)) == [first]
+    assert contending([first, second], (0.6, 1.0)) == [second]
+    # Half of the latents are read, so nearly as much is enough.
+    assert preferred([first, second], (1.0, 0.96)) == 1 and preferred([first, second], (1.0, 0.94)) == 0
 
 
 def test_nothing_is_what_the_mean_activity_says():

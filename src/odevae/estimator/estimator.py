@@ -307,10 +307,11 @@ class ODEVAE(TransformerMixin, BaseEstimator):
             if self.patience is not None:
                 model.spec = replace(model.spec, patience=self.patience)
             return model
-        candidates = kind.default_candidates(kind_of(train.values[train.recorded]))
+        shooting = kind(int(self.latent_dim), seed)
+        shooting.candidates = shooting.default_candidates(kind_of(train.values[train.recorded]))
         if self.max_epochs is not None:
-            candidates = limited(candidates, self.max_epochs, len(train))
-        return kind(int(self.latent_dim), seed, candidates)
+            shooting.candidates = limited(shooting.candidates, self.max_epochs, len(train))
+        return shooting
 
     def _trials(self, X: TrialsLike) -> Trials:
         """Trials to answer for."""

@@ -17,6 +17,8 @@ from odevae.events import DENSE, SPARSE, SPIKES
 LOG_BOUND = 8.0
 # Smallest mean activity, or share of active frames, whose logarithm the decoder starts from.
 RAREST = 1e-3
+# Spikes a bin of a neuron that never fires, so that one spike of it is no surprise without end.
+SMALLEST_RATE = 1e-4
 # Shape of the gamma distribution before training; 1 would be exponential.
 GAMMA_SHAPE = 1.5
 
@@ -75,6 +77,24 @@ class Poisson(Likelihood):
 
     def draw(self, output: torch.Tensor) -> torch.Tensor:
         return torch.poisson(self.mean(output))
+
+
+class SoftplusPoisson(Poisson):
+    """Spike counts whose rate is a softplus of what the decoder gives, linear where it is high.
+
+    Under an exponential a state a little beyond those of the training trials has a far higher rate.
+    """
+
+    def __init__(self, frames: torch.Tensor):
+        super().__init__(frames)
+        self.start.copy_(torch.log(torch.expm1(torch.exp(self.start))))
+
+    def negative_log(self, output: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        rate = self.mean(output)
+        return rate - values * torch.log(rate)
+
+    def mean(self, output: torch.Tensor) -> torch.Tensor:
+        return functional.softplus(output) + SMALLEST_RATE
 
 
 class Gaussian(Likelihood):

@@ -37,6 +37,8 @@ LINEAR_SHARE, CURVED_SHARE = 0.3, 0.1
 TUNING_GAIN = 5.0
 # A curvature before training, through softplus: broad fields.
 TUNING_START = -2.0
+# Logarithm of what a unit of velocity moves a latent in a frame, before training.
+VELOCITY_START = -2.0
 # Shares of a trial over which an initial state is refined in turn, and steps of each; the first rate of Adam.
 REFINEMENT = ((0.3, 60), (0.6, 60), (1.0, 120))
 REFINING_RATE = 0.03
@@ -95,11 +97,12 @@ class BoundedField(nn.Module):
         frozen: whether nothing ever moves: the control that shows what a field is worth.
     """
 
-    def __init__(self, latent_dim: int, width: int, frozen: bool):
+    def __init__(self, latent_dim: int, width: int, frozen: bool, n_outputs: int | None = None):
         super().__init__()
         self.frozen = frozen
+        n_outputs = n_outputs or latent_dim
         self.body = nn.Sequential(
-            nn.Linear(latent_dim, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, latent_dim)
+            nn.Linear(latent_dim, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, n_outputs)
         )
         nn.init.zeros_(self.body[-1].weight)
         nn.init.zeros_(self.body[-1].bias)
@@ -107,6 +110,24 @@ class BoundedField(nn.Module):
     def forward(self, t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """``(M, D)`` -> ``(M, D)``, per frame; the field does not depend on the time `t`."""
         return torch.zeros_like(z) if self.frozen else SPEED * torch.tanh(self.body(z) / SPEED)
+
+
+class SecondOrderField(BoundedField):
+    """The same for positions and velocities: ``dq/dt = exp(s) v``, and the network gives ``dv/dt`` (Norcliffe et al.,
+    NeurIPS 2020).
+
+    A velocity has the SD of a position, as the prior of the knots asks; the scales s of the dimensions are learned.
+    """
+
+    def __init__(self, latent_dim: int, width: int, frozen: bool):
+        super().__init__(latent_dim, width, frozen, latent_dim // 2)
+        self.log_scale = nn.Parameter(torch.full((latent_dim // 2,), VELOCITY_START))
+
+    def forward(self, t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        if self.frozen:
+            return torch.zeros_like(z)
+        velocity = z[..., z.shape[-1] // 2 :]
+        return torch.cat([torch.exp(self.log_scale) * velocity, super().forward(t, z)], dim=-1)
 
 
 class LinearDecoder(nn.Linear):
@@ -158,11 +179,24 @@ class TunedDecoder(nn.Module):
         return self.start + TUNING_GAIN * self.slopes(z) - functional.softplus(self.curvature) * squared
 
 
+class OfPositions(nn.Module):
+    """A decoder that is given the first half of a state, the positions."""
+
+    def __init__(self, decoder: nn.Module):
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.decoder(z[..., : z.shape[-1] // 2])
+
+
 class ShootingVAE(nn.Module):
     """Encoder, field, decoder and observation model, see the module.
 
     Attributes:
         block_frames: frames from one knot to the next.
+        second_order: whether the first half of a state are positions, which activity depends on, and the second half
+            their velocities.
     """
 
     def __init__(
@@ -178,20 +212,24 @@ class ShootingVAE(nn.Module):
         decoder_dropout: float = 0.0,
         curved: bool = True,
         tuned: bool = False,
+        second_order: bool = False,
         frozen: bool = False,
     ):
         super().__init__()
-        self.block_frames = block_frames
+        if second_order and latent_dim % 2:
+            raise ValueError(f"positions and velocities in {latent_dim} dimensions")
+        self.block_frames, self.second_order = block_frames, second_order
         self.likelihood = likelihood
         self.encoder = TrialEncoder(n_neurons, latent_dim, width, dropout)
-        self.field = BoundedField(latent_dim, field_width, frozen)
-        start = likelihood.start
+        self.field = (SecondOrderField if second_order else BoundedField)(latent_dim, field_width, frozen)
+        start, n_decoded = likelihood.start, latent_dim // 2 if second_order else latent_dim
         if tuned:
-            self.decoder = TunedDecoder(latent_dim, start)
+            decoder = TunedDecoder(n_decoded, start)
         elif curved:
-            self.decoder = CurvedDecoder(latent_dim, width, start, decoder_dropout)
+            decoder = CurvedDecoder(n_decoded, width, start, decoder_dropout)
         else:
-            self.decoder = LinearDecoder(latent_dim, start)
+            decoder = LinearDecoder(n_decoded, start)
+        self.decoder = OfPositions(decoder) if second_order else decoder
 
     def solve(self, z0: torch.Tensor, n_frames: int) -> torch.Tensor:
         """The path ``(M, n_frames + 1, D)`` from states ``(M, D)``, one state a frame.

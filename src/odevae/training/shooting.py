@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,8 +21,9 @@ import torch
 from odevae.data.trials import Trials
 from odevae.errors import OdevaeError
 from odevae.events import DENSE, SPARSE, SPIKES, kind_of
-from odevae.models.likelihoods import LIKELIHOODS, Likelihood, LogLinkGaussian
+from odevae.models.likelihoods import LIKELIHOODS, Likelihood, LogLinkGaussian, SoftplusPoisson
 from odevae.models.shooting import ShootingVAE
+from odevae.training.charts import start_from_charts
 from odevae.training.descent import Best, descend_averaged, weights_of
 from odevae.training.hidden_activity import (
     FEWEST_NEURONS,
@@ -40,10 +42,11 @@ AVERAGED = 0.1
 LOOKS = 20
 # Share of its steps, and of the looks, that each of the settings gets before one is chosen.
 TRIAL_SHARE = 0.2
-# Shares of what the best settings say about hidden activity. A linear decoder that says so much after these steps is
-# fitted in full too, because it learns slower; and it is taken if it then says so much. Latents under a linear decoder
-# are known up to a linear map, under a bent one their shape is arbitrary.
-LINEAR_CONTENDS, LINEAR_SUFFICES = 0.5, 0.95
+# Shares of what the best settings say about hidden activity. The simpler ones, with a linear decoder or with one that
+# reads half of the latents, learn slower: they are fitted in full too if they say so much after these steps, and taken
+# if they then say so much. Under a linear decoder latents are known up to a linear map, under a bent one their shape is
+# arbitrary; and numbers that a decoder need not read are no part of what activity depends on.
+SIMPLE_CONTENDS, SIMPLE_SUFFICES = 0.5, 0.95
 # Times the steps that a whole fit with a linear decoder gets when settings are chosen, for the same reason.
 LINEAR_STEPS = 2
 # Added to the covariance of the knots, whose determinant is taken.
@@ -60,6 +63,10 @@ class ShootingSettings:
         log_link: whether the decoder gives the logarithm of activity; for dense activity, see `LogLinkGaussian`.
         tuned: whether the decoder gives Gaussian tuning curves of the latents, see
             `odevae.models.shooting.TunedDecoder`; for dense activity with a log link.
+        softplus: whether the rate of spikes is a softplus of what the decoder gives, and not an exponential.
+        charted: whether encoder and decoder start from coordinates of the training frames, see
+            `odevae.training.charts`.
+        second_order: whether half of the latents are velocities, see `odevae.models.shooting.ShootingVAE`.
         width, field_width: of the hidden layers of encoder and decoder, and of the field.
         dropout, decoder_dropout: in the encoder and before the decoder's last layer.
         hidden_entries: share of the entries hidden from the encoder, in half of the trials of a step.
@@ -76,6 +83,9 @@ class ShootingSettings:
     curved: bool = True
     log_link: bool = False
     tuned: bool = False
+    softplus: bool = False
+    charted: bool = False
+    second_order: bool = False
     width: int = 96
     field_width: int = 64
     dropout: float = 0.0
@@ -90,6 +100,11 @@ class ShootingSettings:
     batches: int = 20
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
+
+    @property
+    def linear(self) -> bool:
+        """Whether the decoder is linear up to the link of the observation model."""
+        return not (self.curved or self.tuned)
 
 
 # For many trials of few neurons, and for few trials of many.
@@ -107,8 +122,10 @@ HEAVY = ShootingSettings(
     learning_rate=2e-3,
 )
 # For neurons with fields. A narrower encoder folds the latents on the simulated disc.
-TUNED = replace(LIGHT, curved=False, tuned=True, width=256, block_frames=4, steps=LINEAR_STEPS * LIGHT.steps)
+TUNED = replace(LIGHT, curved=False, tuned=True, charted=True, width=256, block_frames=4, steps=2 * LIGHT.steps)
 _OF_ALL = (replace(LIGHT, curved=False), LIGHT, replace(HEAVY, block_frames=4), HEAVY)
+# Every frame for itself: no path, and knots that nothing draws to each other but a prior as wide as they are.
+FRAMES = replace(LIGHT, block_frames=1, curved=False, softplus=True, loose=1.0, tight=1.0)
 # By what counts as an event, see `odevae.events.KINDS`.
 CANDIDATES = {
     SPIKES: _OF_ALL,
@@ -230,6 +247,8 @@ def kl_of_moments(states: torch.Tensor) -> torch.Tensor:
 
 def likelihood_of(kind: str, settings: ShootingSettings) -> type[Likelihood]:
     """The observation model of activity with events of this kind."""
+    if settings.softplus and kind == SPIKES:
+        return SoftplusPoisson
     return LogLinkGaussian if settings.log_link else LIKELIHOODS[kind]
 
 
@@ -248,6 +267,7 @@ def build(
         decoder_dropout=settings.decoder_dropout,
         curved=settings.curved,
         tuned=settings.tuned,
+        second_order=settings.second_order,
         frozen=frozen,
     )
 
@@ -266,7 +286,7 @@ def fit_shooting(
 
     Each of the candidates gets `TRIAL_SHARE` of its steps; the one under which hidden neurons and entries of the
     validation trials are likeliest is fitted in full. A linear decoder is preferred if it says nearly as much, see
-    `LINEAR_CONTENDS`.
+    `contending` and `preferred`.
 
     Args:
         train, validation: activity ``(B, L, N)`` in units of the model's scale, zero outside the recorded bins
@@ -283,11 +303,21 @@ def fit_shooting(
     candidates = list(candidates or CANDIDATES[kind])
     sets = hidden_sets(validation[0], torch.Generator().manual_seed(0))
     started = time.monotonic()
+    charted: dict[ShootingSettings, dict[str, torch.Tensor]] = {}
+
+    def new_model(settings: ShootingSettings) -> ShootingVAE:
+        model = build(kind, train[0][train[1]], latent_dim, settings, frozen)
+        if settings.charted:
+            if settings not in charted:
+                start_from_charts(model, *train, partial(partly_hidden, settings=settings), settings.batches)
+                charted[settings] = weights_of(model)
+            model.load_state_dict(charted[settings])
+        return model
 
     def fitted(settings: ShootingSettings, share: float = 1.0) -> ShootingFit:
         look_every = max(1, settings.steps // LOOKS)
         shortened = replace(settings, steps=max(1, round(share * settings.steps)))
-        model = build(kind, train[0][train[1]], latent_dim, settings, frozen)
+        model = new_model(settings)
         objective = ShootingObjective(model, shortened)
         looks = descend_averaged(
             model,
@@ -375,27 +405,26 @@ def limited(candidates: Iterable[ShootingSettings], epochs: int, n_trials: int) 
 
 
 def contending(candidates: Sequence[ShootingSettings], gains: Sequence[float]) -> list[ShootingSettings]:
-    """The settings of the largest gain, and the best with a linear decoder if theirs is not far below.
+    """The settings of the largest gain; the best with a linear decoder, and the best of second order, if theirs is not
+    far below.
 
     Those with a linear decoder get `LINEAR_STEPS` times their steps.
     """
     best = int(np.argmax(gains))
-    linear = [i for i, settings in enumerate(candidates) if not settings.curved]
     chosen = [best]
-    if linear and candidates[best].curved:
-        first = max(linear, key=lambda i: gains[i])
-        if gains[first] >= LINEAR_CONTENDS * gains[best]:
+    for simple in ("linear", "second_order"):
+        of_kind = [i for i, settings in enumerate(candidates) if getattr(settings, simple)]
+        first = max(of_kind, key=lambda i: gains[i], default=best)
+        if first not in chosen and gains[first] >= SIMPLE_CONTENDS * gains[best]:
             chosen.append(first)
     return [
-        replace(candidates[i], steps=candidates[i].steps * (1 if candidates[i].curved else LINEAR_STEPS))
+        replace(candidates[i], steps=candidates[i].steps * (LINEAR_STEPS if candidates[i].linear else 1))
         for i in chosen
     ]
 
 
 def preferred(contenders: Sequence[ShootingSettings], gains: Sequence[float]) -> int:
-    """The one with a linear decoder if its gain suffices, else that of the largest gain."""
-    best = int(np.argmax(gains))
-    enough = [
-        i for i, settings in enumerate(contenders) if not settings.curved and gains[i] >= LINEAR_SUFFICES * gains[best]
-    ]
-    return enough[0] if enough else best
+    """That of the largest gain, among those with a linear decoder or of second order if the gain of one suffices."""
+    enough = SIMPLE_SUFFICES * max(gains)
+    simple = [i for i, each in enumerate(contenders) if (each.linear or each.second_order) and gains[i] >= enough]
+    return max(simple or range(len(gains)), key=lambda i: gains[i])

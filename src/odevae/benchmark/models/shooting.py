@@ -7,7 +7,6 @@ curves, for neurons with fields.
 """
 
 from collections.abc import Callable, Iterator
-from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -30,8 +29,6 @@ CHUNK = 64
 DRAWS = 200
 # Frames for which the control holds its latents: what a frozen field can follow is slower.
 FROZEN_BLOCKS = (2, 4)
-# Fits of `ShootingTuned` from other weights; on the simulated disc three of ten folded the latents.
-STARTS = 3
 
 
 class Shooting(BenchmarkModel):
@@ -55,8 +52,7 @@ class Shooting(BenchmarkModel):
         super().__init__(latent_dim, seed)
         self.candidates = candidates
 
-    @classmethod
-    def default_candidates(cls, kind: str) -> tuple[ShootingSettings, ...]:
+    def default_candidates(self, kind: str) -> tuple[ShootingSettings, ...]:
         """The settings for activity with events of one kind, see `odevae.events.KINDS`."""
         return CANDIDATES[kind]
 
@@ -252,8 +248,7 @@ class ShootingFrozen(Shooting):
 
     frozen = True
 
-    @classmethod
-    def default_candidates(cls, kind: str) -> tuple[ShootingSettings, ...]:
+    def default_candidates(self, kind: str) -> tuple[ShootingSettings, ...]:
         return tuple(
             dict.fromkeys(
                 replace(settings, block_frames=n_frames) for settings in CANDIDATES[kind] for n_frames in FROZEN_BLOCKS
@@ -264,21 +259,14 @@ class ShootingFrozen(Shooting):
 class ShootingTuned(Shooting):
     """Neurons with Gaussian tuning curves of the latents, as place cells have, in place of a decoder that is chosen.
 
-    It is fitted `STARTS` times, and the fit under which hidden activity of the validation trials is likeliest is kept:
-    a place that is once folded stays folded, and costs likelihood.
+    Chosen is how the fit starts, from coordinates of the frames or from random weights, and whether half of the latents
+    are velocities.
     """
 
-    @classmethod
-    def default_candidates(cls, kind: str) -> tuple[ShootingSettings, ...]:
-        return (replace(TUNED, log_link=kind == DENSE),)
-
-    def fit(self, train: Trials, validation: Trials) -> None:
-        fits = [copy(self) for _ in range(STARTS)]
-        for start, each in enumerate(fits):
-            each.seed = self.seed * STARTS + start
-            super(ShootingTuned, each).fit(train, validation)
-        best = min(fits, key=lambda each: min(each.history))
-        vars(self).update(vars(best) | {"seed": self.seed})
+    def default_candidates(self, kind: str) -> tuple[ShootingSettings, ...]:
+        first = replace(TUNED, log_link=kind == DENSE)
+        second = [replace(first, second_order=True)] if self.latent_dim % 2 == 0 else []
+        return (first, replace(first, charted=False), *second)
 
 
 class ShootingOneState(Shooting):
