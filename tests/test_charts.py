@@ -53,6 +53,11 @@ def test_coordinates_lay_a_disc_out_flat():
     assert not found[~recorded].any()
 
 
+def test_frames_that_are_all_the_same_have_one_place():
+    recorded = torch.ones(2, 20, dtype=torch.bool)
+    assert torch.isfinite(coordinates(torch.ones(2, 20, 3), recorded, 2)).all()
+
+
 def test_velocities_are_those_within_a_trial():
     """Of even motion exactly, also at both ends; a trial of one frame has none."""
     recorded = torch.arange(6) < torch.tensor([[6], [4], [1]])

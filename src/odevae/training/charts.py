@@ -83,7 +83,7 @@ def coordinates(values: torch.Tensor, recorded: torch.Tensor, n_dims: int) -> to
     found = isomap.transform(frames)
     found -= found.mean(axis=0)
     variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(found.T)))
-    found = found @ axes / np.sqrt(np.maximum(variances, FLAT * variances.max()))
+    found = found @ axes / np.sqrt(np.maximum(variances, FLAT * (variances.max() or 1.0)))
     placed = torch.zeros(*recorded.shape, n_dims)
     placed[recorded] = torch.from_numpy(found.astype(np.float32))
     return placed
