@@ -129,7 +129,8 @@ def test_tracking_and_its_rooms_can_be_left_out(script):
 def test_what_is_found_is_what_python_loads(script):
     """Every module of ours that Python loads for a stage, except tracking, is in the list."""
     source = (PROJECT / "workflow/scripts" / script).read_text(encoding="utf-8")
-    imports = [line for line in source.splitlines() if line.startswith("from odevae") and "tracking" not in line]
+    lines = map(str.strip, source.splitlines())
+    imports = [line for line in lines if line.startswith("from odevae") and "tracking" not in line]
     ours = "m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'odevae'"
     code = "\n".join([*imports, f"import sys; print(*({ours}))"])
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -8,12 +8,12 @@ import pytest
 from workflow_project import Project, kill, longer_config
 
 from odevae.storage.files import read_json
-from odevae.storage.run_folder import RUN_FILE, read_history, read_predictions
+from odevae.storage.run_folder import MANIFOLD_FILE, RUN_FILE, read_history, read_predictions
 from odevae.training.checkpoints import load_checkpoint
 
 pytestmark = pytest.mark.slow
 
-KILLS = 4
+KILLS = 3
 
 
 def assert_same(project, other, only_seed: int | None = None) -> None:
@@ -104,11 +104,12 @@ def test_killed_in_one_stage(undisturbed, tmp_path, rule, module, longest_s):
 
 def test_a_second_call_is_turned_away_and_the_first_goes_on(undisturbed, tmp_path):
     project = undisturbed.copy(tmp_path / "project")
-    # One run and the tables are left to make.
-    for folder in (project.checkpoints()[0].parent, project.root / "results/tables", project.root / "logs"):
+    # The figures of a run and the tables are left to make.
+    (project.checkpoints()[0].parent / MANIFOLD_FILE).unlink()
+    for folder in (project.root / "results/tables", project.root / "logs"):
         shutil.rmtree(folder)
     first = project.start()
-    assert begun(project, first, "train_model"), first.stdout.read()
+    assert begun(project, first, "plot_run"), first.stdout.read()
     second = project.snakemake()
     assert second.code != 0
     assert "cannot be locked" in second.output
