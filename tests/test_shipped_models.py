@@ -17,6 +17,7 @@ from odevae.benchmark.models.neural.neural_model import NeuralModel
 from odevae.benchmark.models.ode_vae import Preset
 from odevae.benchmark.models.shooting import Shooting
 from odevae.benchmark.models.shooting_causal import ShootingCausal
+from odevae.benchmark.models.state_space.linear_gaussian import LinearGaussian
 from odevae.benchmark.scoring import all_scores
 from odevae.data.trials import Trials
 from odevae.models import shooting
@@ -79,6 +80,8 @@ def quick_class(name: str) -> type:
         return type(name, (found,), {"__init__": partialmethod(found.__init__, epochs=2)})
     if issubclass(found, Shooting):
         return quick_shooting(found)
+    if issubclass(found, LinearGaussian):
+        return type(name, (found,), {"__init__": partialmethod(found.__init__, max_iterations=20)})
     if issubclass(found, Dynamics):
         quick = replace(dynamics.SETTINGS, steps=10, width=16)
         return type(name, (found,), {"__init__": partialmethod(found.__init__, settings=quick)})

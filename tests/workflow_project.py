@@ -52,7 +52,7 @@ def small_config() -> dict:
 
 
 # Epochs of `longer_config`: enough to be hit on the way.
-LONGER = 40
+LONGER = 24
 
 
 def longer_config() -> dict:
