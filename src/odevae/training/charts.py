@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
+from odevae.models.likelihoods import Likelihood
 from odevae.models.shooting import ShootingVAE
 from odevae.training.descent import descend
 from odevae.training.optimisers import AdamW
 from odevae.training.trial_batches import batches
 
-# Isomap lays out frames at random, and interpolates the others of the first trials.
+# At most so many frames, drawn at random, are laid out by Isomap; and so many of the first trials get coordinates.
 LANDMARKS, FRAMES = 2500, 16_000
 NEIGHBOURS = 12
 STEPS, LEARNING_RATE = 400, 5e-3
@@ -30,7 +31,7 @@ def start_from_charts(
     model: ShootingVAE,
     values: torch.Tensor,
     recorded: torch.Tensor,
-    hide: Callable[[ShootingVAE, torch.Tensor], torch.Tensor],
+    hide: Callable[[Likelihood, torch.Tensor], torch.Tensor],
     n_batches: int,
 ) -> None:
     """Train encoder and decoder in place, each on the coordinates of the training frames.

@@ -285,8 +285,8 @@ def fit_shooting(
     """Choose settings on validation trials, then fit.
 
     Each of the candidates gets `TRIAL_SHARE` of its steps; the one under which hidden neurons and entries of the
-    validation trials are likeliest is fitted in full. A linear decoder is preferred if it says nearly as much, see
-    `contending` and `preferred`.
+    validation trials are likeliest is fitted in full. A linear decoder, or one that reads
+    half of the latents, is preferred if it says nearly as much, see `contending` and `preferred`.
 
     Args:
         train, validation: activity ``(B, L, N)`` in units of the model's scale, zero outside the recorded bins
